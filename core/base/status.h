@@ -1,0 +1,72 @@
+// absl::Status with our two habits: early return macros, and messages built from parts.
+// A message names what, where, found, wanted and, where ranks exist, the rank.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/base/str.h"
+
+namespace blockstep {
+
+template <typename... Parts>
+absl::Status InvalidArgument(const Parts&... parts) {
+  return absl::InvalidArgumentError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status NotFound(const Parts&... parts) {
+  return absl::NotFoundError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status FailedPrecondition(const Parts&... parts) {
+  return absl::FailedPreconditionError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status Unavailable(const Parts&... parts) {
+  return absl::UnavailableError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status ResourceExhausted(const Parts&... parts) {
+  return absl::ResourceExhaustedError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status DataLoss(const Parts&... parts) {
+  return absl::DataLossError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status DeadlineExceeded(const Parts&... parts) {
+  return absl::DeadlineExceededError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status Internal(const Parts&... parts) {
+  return absl::InternalError(Cat(parts...));
+}
+template <typename... Parts>
+absl::Status Aborted(const Parts&... parts) {
+  return absl::AbortedError(Cat(parts...));
+}
+
+// The same code, the message with `prefix` and ": " before it.
+inline absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), Cat(prefix, ": ", status.message()));
+}
+
+}  // namespace blockstep
+
+#define RETURN_IF_ERROR(expr)                      \
+  do {                                             \
+    absl::Status return_status = (expr);           \
+    if (!return_status.ok()) return return_status; \
+  } while (false)
+
+#define BLOCKSTEP_CONCAT2(a, b) a##b
+#define BLOCKSTEP_CONCAT(a, b) BLOCKSTEP_CONCAT2(a, b)
+#define BLOCKSTEP_ASSIGN(tmp, lhs, expr) \
+  auto tmp = (expr);                     \
+  if (!tmp.ok()) return tmp.status();    \
+  lhs = std::move(tmp).value()
+#define ASSIGN_OR_RETURN(lhs, expr) \
+  BLOCKSTEP_ASSIGN(BLOCKSTEP_CONCAT(assign_status_, __LINE__), lhs, expr)

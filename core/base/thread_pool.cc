@@ -1,0 +1,63 @@
+#include "core/base/thread_pool.h"
+
+#include "core/base/check.h"
+
+namespace blockstep {
+
+ThreadPool::ThreadPool(int threads) {
+  CHECK_GE(threads, 1);
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::Drain(Loop& loop) {
+  for (int64_t i; (i = loop.next.fetch_add(1)) < loop.items;) (*loop.body)(i);
+}
+
+void ThreadPool::ParallelFor(int64_t items, const std::function<void(int64_t)>& body) {
+  if (items <= 0) return;
+  if (workers_.empty() || items == 1) {
+    for (int64_t i = 0; i < items; ++i) body(i);
+    return;
+  }
+  std::lock_guard one_loop(loop_mutex_);
+  {
+    std::lock_guard lock(mutex_);
+    loop_.body = &body;
+    loop_.items = items;
+    loop_.next = 0;
+    ++generation_;
+  }
+  wake_.notify_all();
+  Drain(loop_);
+  // A worker that woke late finds next >= items and leaves at once; none may still be inside when
+  // the body goes out of scope.
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [this] { return loop_.inside.load() == 0; });
+  loop_.body = nullptr;
+}
+
+void ThreadPool::Work() {
+  uint64_t seen = 0;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [&] { return stop_ || (generation_ != seen && loop_.body != nullptr); });
+    if (stop_) return;
+    seen = generation_;
+    loop_.inside.fetch_add(1);
+    lock.unlock();
+    Drain(loop_);
+    lock.lock();
+    if (loop_.inside.fetch_sub(1) == 1) done_.notify_all();
+  }
+}
+
+}  // namespace blockstep

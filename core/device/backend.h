@@ -1,0 +1,51 @@
+// A backend is a plain struct of function pointers: memory and streams here, arithmetic in
+// core/ops/kernel_table.h, collectives through the communicator factory. Four exist: cpu, null (no
+// arithmetic: counts), async (cpu kernels on FIFO threads with random delays), cuda (a module).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/device/stream.h"
+
+namespace blockstep {
+
+class Communicator;  // dist/communicator.h
+struct KernelTable;  // core/ops/kernel_table.h
+struct CommunicatorSpec;
+
+struct DeviceFunctions {
+  // One contiguous range of `bytes`, 2 MiB aligned, zero-filled on first touch where it is real.
+  absl::StatusOr<void*> (*reserve)(int64_t bytes);
+  void (*release)(void* data, int64_t bytes);
+  // `index` tells streams of one rank apart (seeds of delays).
+  std::unique_ptr<Stream> (*new_compute_stream)(const std::string& name, ThreadPool* pool,
+                                                uint64_t index);
+  // Host can read and write what `reserve` gave.
+  bool host_accessible = true;
+  // Memory behind `reserve` exists; false on null: nothing may be read or written.
+  bool real_memory = true;
+  // (optional) Fills a range whose contents are dead, so that a late reader shows. Null: does nothing.
+  void (*poison)(Stream& stream, void* data, int64_t bytes) = nullptr;
+};
+
+struct Backend {
+  // Changes whenever this struct or KernelTable does; a module with another value is refused.
+  static constexpr uint64_t kVersion = 1;
+  uint64_t version = kVersion;
+  const char* name = "";
+  DeviceFunctions device;
+  const KernelTable* kernels = nullptr;
+  // (optional) A backend's own collectives; null: dist chooses.
+  absl::StatusOr<std::unique_ptr<Communicator>> (*make_communicator)(const CommunicatorSpec&) =
+      nullptr;
+};
+
+// Memory and stream functions of the built-in backends (kernels are joined in core/ops/backends.h).
+DeviceFunctions CpuDeviceFunctions();
+DeviceFunctions NullDeviceFunctions();
+DeviceFunctions AsyncDeviceFunctions();
+
+}  // namespace blockstep

@@ -1,0 +1,28 @@
+// The backends built into every binary. Each call gives the same static object.
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "core/device/backend.h"
+#include "core/ops/kernel_table.h"
+
+namespace blockstep {
+
+const Backend& CpuBackend();
+// CPU kernels on FIFO threads with random delays: for finding missing waits.
+const Backend& AsyncBackend();
+// No arithmetic, no memory; ops add to NullCounters() of the calling thread.
+const Backend& NullBackend();
+
+struct OpCounters {
+  int64_t matmuls = 0;
+  int64_t flops = 0;  // matmul and attention
+  int64_t bytes = 0;  // operands read and written by them
+};
+OpCounters& NullCounters();
+
+// "cpu", "async" or "null"; an error names what there is.
+absl::StatusOr<const Backend*> FindBackend(std::string_view name);
+
+}  // namespace blockstep

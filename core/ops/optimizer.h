@@ -1,0 +1,20 @@
+// AdamW (Loshchilov & Hutter 2019), torch order: decay before the update.
+//   g' = g * grad_scale;  p *= 1 - lr*wd;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2
+//   p -= lr / (1-b1^t) * m / (sqrt(v / (1-b2^t)) + eps)
+#pragma once
+
+#include "core/tensor/tensor_view.h"
+
+namespace blockstep {
+
+struct AdamWArgs {
+  TensorView param;  // (rows, cols) in place
+  TensorView grad;   // (rows, cols) fp32
+  TensorView m, v;   // (rows, cols) in place
+  float lr = 0, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
+  int64_t step = 1;  // t of this entry, from 1
+  // Read on the device when the op runs: grad is multiplied by it (mean over tokens, clipping).
+  const float* grad_scale = nullptr;
+};
+
+}  // namespace blockstep

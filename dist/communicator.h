@@ -1,0 +1,85 @@
+// Collectives of one group of ranks. Every call is ordered on stream(), in the engine thread's program
+// order, and returns at once; failures are sticky on stream().status(). A caller orders other streams
+// with Events: comm.stream().Wait(compute.Record()) before, compute.Wait(comm.stream().Record()) after.
+// One conformance suite (tests/dist/communicator_suite.h) holds for every implementation.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/device/stream.h"
+
+namespace blockstep {
+
+// All-gather in place: rank r contributes bytes [offsets[r], offsets[r+1]) of `base`; afterwards every
+// rank has [offsets[0], offsets[N]). Parts may be empty.
+struct GatherSegment {
+  void* base = nullptr;
+  std::vector<int64_t> offsets;  // N + 1, bytes, ascending
+};
+
+// Reduce-scatter of fp32: out (own part) = sum over ranks of in[offsets[rank] .. offsets[rank+1]).
+// `out` may be in + offsets[rank]; `in` is left undefined.
+struct ReduceSegment {
+  float* in = nullptr;
+  float* out = nullptr;
+  std::vector<int64_t> offsets;  // N + 1, elements, ascending
+};
+
+struct PeerSend {
+  int peer = 0;
+  const void* data = nullptr;
+  int64_t bytes = 0;
+};
+struct PeerRecv {
+  int peer = 0;
+  void* data = nullptr;
+  int64_t bytes = 0;
+};
+
+// Bytes this rank has sent, by an algorithm-neutral count: what must leave it at least.
+//   AllGather (N-1) * own part; ReduceScatter everything but the own part; Exchange the payload to other
+//   ranks; Broadcast (N-1) * bytes at the root; Barrier 0.
+struct CommBytes {
+  int64_t all_gather = 0, reduce_scatter = 0, exchange = 0, broadcast = 0;
+  int64_t calls = 0;
+  int64_t total() const { return all_gather + reduce_scatter + exchange + broadcast; }
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual Stream& stream() = 0;
+
+  // Steps and bytes per rank: see each implementation's header. `what` names the call in traces and
+  // errors ("gather layer 3"). Segments are copied; memory must stay valid until an event after.
+  virtual void AllGather(std::vector<GatherSegment> segments, std::string what) = 0;
+  virtual void ReduceScatter(std::vector<ReduceSegment> segments, std::string what) = 0;
+  virtual void Broadcast(void* data, int64_t bytes, int root, std::string what) = 0;
+  // Grouped point-to-point: pairs match in order per (sender, receiver); messages to itself are copies.
+  virtual void Exchange(std::vector<PeerSend> sends, std::vector<PeerRecv> recvs,
+                        std::string what) = 0;
+  virtual void Barrier(std::string what) = 0;
+
+  // A group of the ranks that pass the same color, ordered by (key, rank). Collective; host-blocking.
+  // The new group shares this one's stream.
+  virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
+
+  // Memory for slabs that travel; valid as long as the communicator.
+  virtual absl::StatusOr<void*> AllocateTransport(int64_t bytes) = 0;
+
+  virtual CommBytes bytes_sent() const = 0;
+
+  // Host-blocking all-gather of `bytes` from each rank into out (N * bytes): the small exchange.
+  absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what);
+};
+
+}  // namespace blockstep

@@ -1,0 +1,58 @@
+// What a step computes, keeps and differentiates: a pure function of (active set, recompute mode). All
+// backward code reads it; nothing else decides. Ops of a layer, in forward order:
+//   norm1, q|k|v, attention, o, norm2, gate|up, swiglu, down
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/step/active_set.h"
+#include "model/llama_config.h"
+
+namespace blockstep {
+
+enum class Recompute : uint8_t {
+  kNone,   // keep what backward reads
+  kLayer,  // keep the layer's input; run its forward again in backward
+};
+
+struct LayerPlan {
+  // Backward reaches into this layer at all.
+  bool backward = false;
+  // Gradients with respect to activations (dX GEMMs and their like) that someone below needs.
+  bool d_input = false;    // of the layer's input (residual stream)
+  bool d_norm1 = false;    // of norm1's output: dX of q, k, v
+  bool d_q = false, d_k = false, d_v = false;
+  bool d_attn = false;     // of attention's output: dX of o
+  bool d_mid = false;      // of the residual stream between attention and MLP
+  bool d_norm2 = false;    // of norm2's output: dX of gate, up
+  bool d_gate = false, d_up = false;
+  bool d_swiglu = false;   // of swiglu's output: dX of down
+  // Weight gradients: indices of active entries, -1: none. (Row ranges of layer tensors: whole or part.)
+  std::vector<int> entries;  // all entries of this layer's tensors
+  // Activations kept from forward for backward (kNone), or kept while the layer is recomputed (kLayer).
+  bool save_input = false, save_rstd1 = false, save_norm1 = false, save_q = false, save_k = false,
+       save_v = false, save_lse = false, save_attn = false, save_mid = false, save_rstd2 = false,
+       save_norm2 = false, save_gate = false, save_up = false, save_swiglu = false;
+  bool recompute = false;
+};
+
+struct SavePlan {
+  std::vector<LayerPlan> layers;
+  bool d_embedding = false;  // dW of the embedding: the cut is 0
+  bool head_dw = false;      // dW of the LM head
+  bool final_norm_dw = false;
+  bool d_hidden = false;     // dX of the LM head
+  bool d_final_input = false;  // dX of the final norm
+  std::vector<int> head_entries, embedding_entries;  // tied: the same entries stand in both
+};
+
+SavePlan MakeSavePlan(const ActiveSet& set, const TensorTable& table, Recompute recompute);
+
+// GEMMs that plan executes for one micro-step of `shape.slots` slots, by kind, an independent count for
+// tests and for the FLOP line that each policy prints.
+struct GemmCount {
+  int64_t forward = 0, recompute = 0, dx = 0, dw = 0;
+};
+
+}  // namespace blockstep

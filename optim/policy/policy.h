@@ -1,0 +1,71 @@
+// Who learns next: pure state machines (state, report) -> (state, directives). No clock, no I/O,
+// randomness by counter; the same inputs give the same directives on every machine.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/step/directive.h"
+
+namespace blockstep {
+
+class Policy {
+ public:
+  virtual ~Policy() = default;
+  virtual std::string_view name() const = 0;
+
+  // Directives known before any report; the first begins at step 0. Called once for a fresh run.
+  virtual std::vector<Directive> Start() = 0;
+  // Directives that `report` makes known, in order, covering steps after those issued so far. Reports
+  // come once each, in ascending step order; a step with nonfinite > 0 counts as a step.
+  virtual std::vector<Directive> OnReport(const StepReport& report) = 0;
+
+  // Everything a continuation needs, as text (deterministic); LoadState on a fresh policy of the same
+  // config continues exactly where SaveState was taken.
+  virtual std::string SaveState() const = 0;
+  virtual absl::Status LoadState(std::string_view state) = 0;
+};
+
+enum class EmbeddingPolicy : uint8_t { kFrozen, kAlways, kAsBlocks };
+enum class BlockOrder : uint8_t { kAscending, kDescending, kRandom };
+enum class BlockLlmScore : uint8_t { kGradNorm, kGradRms, kAdam };
+enum class BlockLlmMode : uint8_t { kRepaired, kPaper };
+
+struct ScriptedPhase {
+  ActiveSet set;
+  int64_t steps = 1;
+};
+
+struct PolicyConfig {
+  std::string name = "full";  // full | badam | blockllm | scripted
+  uint64_t seed = 0;
+  int64_t total_steps = 0;
+  int groups = 1;
+  int lag = 1;  // horizon of patience rules is 1 + lag
+
+  // badam
+  BlockOrder order = BlockOrder::kRandom;
+  int64_t block_steps = 50;  // K, the first block too
+  EmbeddingPolicy embedding = EmbeddingPolicy::kAsBlocks;  // embedding and LM head
+  EmbeddingPolicy final_norm = EmbeddingPolicy::kAsBlocks;  // kAsBlocks: with the head
+  int embedding_split = 1;   // row splits of embedding and head
+
+  // blockllm
+  BlockLlmMode mode = BlockLlmMode::kRepaired;
+  BlockLlmScore score = BlockLlmScore::kGradNorm;
+  double sparsity = 0.5;     // s; budget n_s = (1 - s) n elements
+  int64_t patience = 50;     // m
+  int probes_per_step = 1;   // p
+  int64_t sweep_elements = 0;  // most elements of one sweep pass; 0: the largest unit's
+
+  std::vector<ScriptedPhase> script;  // scripted
+};
+
+// The config is checked against the table; an error lists every contradiction by field name.
+absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(const PolicyConfig& config,
+                                                   const TensorTable& table);
+
+}  // namespace blockstep
