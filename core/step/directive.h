@@ -20,7 +20,7 @@ struct Directive {
   DirectiveKind kind = DirectiveKind::kTrain;
   int64_t from = 0;     // first step
   int64_t through = 0;  // last step
-  int64_t phase = 0;    // counts switches; state of an entry that stays active survives a switch
+  int64_t phase = 0;    // counts switches: a change drops all optimizer state and step counts
   // kTrain: one active set per group of the grid. kSweep: the passes, for every group.
   std::vector<ActiveSet> sets;
   // Probes are drawn per step from these whole tensors, `probes_per_step` of them, by counter-based
