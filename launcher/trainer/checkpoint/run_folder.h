@@ -1,0 +1,54 @@
+// The folder of one run: identity, configuration, checkpoints, metrics. Never overwritten.
+//   <run>/run.json      run_id and where the run came from, newest last
+//   <run>/config.txt    the configuration as it ran; config-<run_id>.txt: of earlier parts of the
+//   run <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "dist/communicator.h"
+
+namespace blockstep {
+
+struct RunFolderOptions {
+  std::string path;
+  // "": a fresh run; a folder that has a run already is refused. "auto": continues the run in
+  // `path` from its last checkpoint, from step 0 if it has none, or starts it. Else a checkpoint or
+  // run folder: this new run starts from it and records its run_id as parent.
+  std::string resume;
+  std::string config_text;  // whole configuration, for people and for continuing
+  std::string maths_text;   // canonical text of the fields that change the maths, one per line
+  std::string config_hash;  // of maths_text
+  bool allow_maths_change = false;      // --resume-with-changed-maths
+  std::function<std::string()> new_id;  // 128 random bits as 32 hex digits: RandomHex128
+};
+
+struct RunFolder {
+  std::string path;
+  std::string run_id;
+  std::string parent_run_id;
+  std::string resume_from;  // checkpoint folder; empty: from step 0
+  int64_t resume_step = 0;
+  std::string
+      maths_change;  // what differs from the run that is continued, for people; mostly empty
+  std::string metrics_path() const { return path + "/metrics.jsonl"; }
+  std::string tensorboard_path() const { return path + "/tensorboard"; }
+};
+
+// Collective. Rank 0 reads and writes; every rank gets the same answer. Every rank also proves that
+// it sees rank 0's folder. Does not cut the metrics: their writers are opened at resume_step.
+absl::StatusOr<RunFolder> OpenRunFolder(const RunFolderOptions& options, Communicator* group);
+
+// Rank 0 writes a file with a random name and content, every rank reads it: FAILED_PRECONDITION
+// names the ranks that see another folder. Collective.
+absl::Status ProveSharedFolder(const std::string& folder, const std::string& nonce,
+                               Communicator* group);
+
+std::string RandomHex128();  // from the system's source
+
+// Lines of `was` and `now` that differ: "- lr: 0.001\n+ lr: 0.002\n".
+std::string LineDifference(const std::string& was, const std::string& now);
+
+}  // namespace blockstep
