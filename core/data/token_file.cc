@@ -1,0 +1,156 @@
+#include "core/data/token_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "core/base/check.h"
+#include "core/base/status.h"
+
+namespace blockstep {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "token files are little-endian");
+
+constexpr int64_t kHeaderBytes = kTokenHeaderInts * 4;
+
+TokenLayout ResolveLayout(const TokenFileOptions& options) {
+  if (options.layout != TokenLayout::kAuto) return options.layout;
+  const bool raw = options.path.ends_with(".raw") || options.path.ends_with(".u16");
+  return raw ? TokenLayout::kRawUint16 : TokenLayout::kLlmc;
+}
+
+// Bytes read, fewer than asked only at the end of the file; -1: errno says why.
+int64_t ReadFully(int fd, void* data, int64_t bytes, int64_t offset) {
+  int64_t done = 0;
+  while (done < bytes) {
+    const ssize_t got = ::pread(fd, static_cast<char*>(data) + done, bytes - done, offset + done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -1;
+    if (got == 0) break;
+    done += got;
+  }
+  return done;
+}
+
+absl::Status Failed(const std::string& path, const char* what) {
+  return Internal("token file ", path, ": ", what, ": ", std::strerror(errno));
+}
+
+}  // namespace
+
+absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
+  CHECK_GT(options.vocab_size, 0);
+  TokenFile file;
+  file.path_ = options.path;
+  file.vocab_size_ = options.vocab_size;
+  file.fd_ = ::open(options.path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file.fd_ < 0) {
+    return NotFound("token file ", options.path, ": cannot open: ", std::strerror(errno));
+  }
+  struct stat info = {};
+  if (::fstat(file.fd_, &info) != 0) return Failed(options.path, "cannot stat");
+  if (!S_ISREG(info.st_mode)) {
+    return InvalidArgument("token file ", options.path, ": not a regular file");
+  }
+  if (ResolveLayout(options) == TokenLayout::kLlmc) {
+    RETURN_IF_ERROR(file.ReadHeader(info.st_size));
+    return file;
+  }
+  if (info.st_size % 2 != 0) {
+    return InvalidArgument("token file ", options.path, ": found ", info.st_size,
+                           " bytes, wanted an even number (raw uint16 ids)");
+  }
+  file.token_bytes_ = 2;
+  file.tokens_ = info.st_size / 2;
+  return file;
+}
+
+absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
+  if (file_bytes < kHeaderBytes) {
+    return DataLoss("token file ", path_, ": found ", file_bytes, " bytes, wanted a header of ",
+                    kHeaderBytes, "; ids without a header are read with layout raw_uint16");
+  }
+  std::array<int32_t, 3> header = {};
+  if (ReadFully(fd_, header.data(), sizeof(header), 0) != sizeof(header)) {
+    return Failed(path_, "cannot read the header");
+  }
+  const auto [magic, version, count] = header;
+  if (magic != kTokenMagicUint16 && magic != kTokenMagicUint32) {
+    return InvalidArgument("token file ", path_, ": found magic ", magic, ", wanted ",
+                           kTokenMagicUint16, " (uint16) or ", kTokenMagicUint32,
+                           " (uint32); ids without a header are read with layout raw_uint16");
+  }
+  const bool wide = magic == kTokenMagicUint32;
+  const int32_t wanted = wide ? kTokenVersionUint32 : kTokenVersionUint16;
+  if (version != wanted) {
+    return InvalidArgument("token file ", path_, ": found version ", version, ", wanted ", wanted,
+                           " for magic ", magic);
+  }
+  token_bytes_ = wide ? 4 : 2;
+  tokens_ = count;
+  offset_ = kHeaderBytes;
+  const int64_t wanted_bytes = kHeaderBytes + tokens_ * token_bytes_;
+  if (count < 0 || wanted_bytes < file_bytes) {
+    return InvalidArgument("token file ", path_, ": found ", file_bytes - kHeaderBytes,
+                           " bytes after the header, wanted ", token_bytes_, " x the header's ",
+                           count, " tokens");
+  }
+  if (wanted_bytes > file_bytes) {
+    return DataLoss("token file ", path_, ": cut short: found ",
+                    (file_bytes - kHeaderBytes) / token_bytes_, " tokens, wanted the header's ",
+                    count);
+  }
+  return absl::OkStatus();
+}
+
+TokenFile::~TokenFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+TokenFile::TokenFile(TokenFile&& other) noexcept { *this = std::move(other); }
+
+TokenFile& TokenFile::operator=(TokenFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(tokens_, other.tokens_);
+  std::swap(token_bytes_, other.token_bytes_);
+  std::swap(offset_, other.offset_);
+  std::swap(vocab_size_, other.vocab_size_);
+  return *this;
+}
+
+absl::Status TokenFile::Read(int64_t first, absl::Span<int32_t> ids) const {
+  const int64_t count = static_cast<int64_t>(ids.size());
+  CHECK_GE(first, 0);
+  CHECK_LE(first + count, tokens_);
+  // The narrow ids land in the upper half of `ids` and are widened upwards, in place: reading needs
+  // no memory of its own.
+  char* const raw = reinterpret_cast<char*>(ids.data()) + count * (4 - token_bytes_);
+  const int64_t got = ReadFully(fd_, raw, count * token_bytes_, offset_ + first * token_bytes_);
+  if (got < 0) return Failed(path_, "cannot read");
+  if (got < count * token_bytes_) {
+    return DataLoss("token file ", path_, ": cut short while open: found ",
+                    first + got / token_bytes_, " tokens, wanted ", tokens_);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t id = 0;
+    std::memcpy(&id, raw + i * token_bytes_, token_bytes_);
+    if (id >= static_cast<uint64_t>(vocab_size_)) {
+      return InvalidArgument("token file ", path_, ": found id ", id, " at token ", first + i,
+                             ", wanted ids below the vocabulary size ", vocab_size_);
+    }
+    ids[i] = static_cast<int32_t>(id);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace blockstep
