@@ -1,11 +1,12 @@
-// Collectives of one group of ranks. Every call is ordered on stream(), in the engine thread's program
-// order, and returns at once; failures are sticky on stream().status(). A caller orders other streams
-// with Events: comm.stream().Wait(compute.Record()) before, compute.Wait(comm.stream().Record()) after.
-// One conformance suite (tests/dist/communicator_suite.h) holds for every implementation.
+// Collectives of one group of ranks. Every call is ordered on stream(), in the engine thread's
+// program order, and returns at once; failures are sticky on stream().status(). A caller orders
+// other streams with Events: comm.stream().Wait(compute.Record()) before,
+// compute.Wait(comm.stream().Record()) after. One conformance suite
+// (tests/dist/communicator_suite.h) holds for every implementation.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,8 +18,8 @@
 
 namespace blockstep {
 
-// All-gather in place: rank r contributes bytes [offsets[r], offsets[r+1]) of `base`; afterwards every
-// rank has [offsets[0], offsets[N]). Parts may be empty.
+// All-gather in place: rank r contributes bytes [offsets[r], offsets[r+1]) of `base`; afterwards
+// every rank has [offsets[0], offsets[N]). Parts may be empty.
 struct GatherSegment {
   void* base = nullptr;
   std::vector<int64_t> offsets;  // N + 1, bytes, ascending
@@ -43,13 +44,27 @@ struct PeerRecv {
   int64_t bytes = 0;
 };
 
+struct ExchangeLists {
+  std::vector<PeerSend> sends;
+  std::vector<PeerRecv> recvs;
+};
+
 // Bytes this rank has sent, by an algorithm-neutral count: what must leave it at least.
-//   AllGather (N-1) * own part; ReduceScatter everything but the own part; Exchange the payload to other
-//   ranks; Broadcast (N-1) * bytes at the root; Barrier 0.
+//   AllGather (N-1) * own part; ReduceScatter everything but the own part; Exchange the payload to
+//   other ranks; Broadcast (N-1) * bytes at the root; Barrier 0.
 struct CommBytes {
   int64_t all_gather = 0, reduce_scatter = 0, exchange = 0, broadcast = 0;
   int64_t calls = 0;
   int64_t total() const { return all_gather + reduce_scatter + exchange + broadcast; }
+};
+
+// What a rank's communication is doing, for whoever watches it from another thread.
+struct CommProgress {
+  int64_t sequence = 0;  // of the last call that began; 0: none yet
+  std::string op;        // "all-gather"
+  std::string what;      // as given by the caller
+  bool running = false;  // false: it has ended
+  int64_t since_ns = 0;  // Tracer::Now() when it began or ended
 };
 
 class Communicator {
@@ -64,22 +79,28 @@ class Communicator {
   virtual void AllGather(std::vector<GatherSegment> segments, std::string what) = 0;
   virtual void ReduceScatter(std::vector<ReduceSegment> segments, std::string what) = 0;
   virtual void Broadcast(void* data, int64_t bytes, int root, std::string what) = 0;
-  // Grouped point-to-point: pairs match in order per (sender, receiver); messages to itself are copies.
+  // Grouped point-to-point: pairs match in order per (sender, receiver); messages to itself are
+  // copies. Every rank calls it, with empty lists where it has nothing to send or receive.
   virtual void Exchange(std::vector<PeerSend> sends, std::vector<PeerRecv> recvs,
                         std::string what) = 0;
+  // The same where sizes depend on data that earlier work on stream() brings: `lists` runs there,
+  // when its turn has come. Its bytes are counted then.
+  using MakeExchange = std::function<absl::StatusOr<ExchangeLists>()>;
+  virtual void ExchangeDeferred(MakeExchange lists, std::string what) = 0;
   virtual void Barrier(std::string what) = 0;
 
-  // A group of the ranks that pass the same color, ordered by (key, rank). Collective; host-blocking.
-  // The new group shares this one's stream.
+  // A group of the ranks that pass the same color, ordered by (key, rank). Collective;
+  // host-blocking. The new group shares this one's stream and must not outlive it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
 
   // Memory for slabs that travel; valid as long as the communicator.
   virtual absl::StatusOr<void*> AllocateTransport(int64_t bytes) = 0;
 
   virtual CommBytes bytes_sent() const = 0;
+  virtual CommProgress progress() const = 0;
 
   // Host-blocking all-gather of `bytes` from each rank into out (N * bytes): the small exchange.
-  absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what);
+  virtual absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what);
 };
 
 }  // namespace blockstep

@@ -1,10 +1,12 @@
-// Local dW of active entries, summed over micro-steps and slots, reduced to the owners of the rows and
-// overlapped with the rest of backward.
+// Local dW of active entries, summed over micro-steps and slots, reduced to the owners of the rows
+// and overlapped with the rest of backward.
 //   fast:       dW accumulates in one buffer (+=); the last micro-step's Done reduces it
 //               (accumulate: local), or every micro-step's Done does (sharded).
-//   slot_exact: every micro-step is one slot; slots are summed in the fixed binary tree over slot ids
-//               (dist/slot_tree.h): ranks keep a stack of partial sums, send whole subtrees to each owner,
-//               and the owner completes the tree. The result has the same bits for every number of ranks.
+//   slot_exact: every micro-step is one slot; slots are summed in the fixed binary tree over slot
+//   ids
+//               (dist/slot_tree.h): ranks keep a stack of partial sums, send whole subtrees to each
+//               owner, and the owner completes the tree. The result has the same bits for every
+//               number of ranks.
 // Probes are reduced and kept for their norm like train entries; MemoryClass::kSlotProbe.
 #pragma once
 
@@ -48,8 +50,8 @@ class GradReducer : public GradSink {
   // Carves buffers for `set` after the caller's mark; all streams are fenced.
   absl::Status BeginPhase(const ActiveSet& set, Arena& arena);
 
-  // `slots_inside` is how many slots this rank's micro-step has; 0: weight 0, nothing is written, but
-  // Done is still called for every entry, in the same order.
+  // `slots_inside` is how many slots this rank's micro-step has; 0: weight 0, nothing is written,
+  // but Done is still called for every entry, in the same order.
   void BeginMicroStep(int64_t micro_step, int64_t slots_inside);
   GradTarget Target(int entry) override;
   absl::Status Done(int entry, Stream& compute) override;
@@ -57,8 +59,8 @@ class GradReducer : public GradSink {
   // Orders `compute` after all reductions of the step.
   absl::Status Finish(Stream& compute);
 
-  // After Finish: the reduced gradient of the entry's rows that this rank owns, (rows, cols), may be
-  // empty; and which rows of the tensor those are.
+  // After Finish: the reduced gradient of the entry's rows that this rank owns, (rows, cols), may
+  // be empty; and which rows of the tensor those are.
   TensorView Reduced(int entry) const;
   Range ReducedRows(int entry) const;
 

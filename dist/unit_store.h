@@ -1,8 +1,9 @@
-// The weights of one rank: the rows it owns of every tensor, pinned units whole, and gather buffers for
-// the others. `replicated` is every unit pinned: the owned rows are then a view into the resident
-// tensor. Units that are not pinned: decoder layers share two gather buffers of the largest layer; the
-// head has one of its own; the embedding is fetched by index (tied: the head's buffer holds it whole).
-// Bytes sent per gather of a unit: (N-1) * own rows of it. No padding travels.
+// The weights of one rank: the rows it owns of every tensor, pinned units whole, and gather buffers
+// for the others. `replicated` is every unit pinned: the owned rows are then a view into the
+// resident tensor. Units that are not pinned: decoder layers share two gather buffers of the
+// largest layer; the head has one of its own; the embedding is fetched by index (tied: the head's
+// buffer holds it whole). Bytes sent per gather of a unit: (N-1) * own rows of it. No padding
+// travels.
 #pragma once
 
 #include <memory>
@@ -37,20 +38,20 @@ class UnitStore : public UnitSource {
   absl::Status GatherRows(int tensor, const int32_t* ids, int64_t n, TensorView out,
                           Stream& compute) override;
 
-  // The rows this rank owns, (OwnedRows(tensor).size(), cols): read and written by loading, updates and
-  // checkpoints, at fences or in the order of the stream that does it.
+  // The rows this rank owns, (OwnedRows(tensor).size(), cols): read and written by loading, updates
+  // and checkpoints, at fences or in the order of the stream that does it.
   TensorView Owned(int tensor) const;
   Range OwnedRange(int tensor) const;
 
-  // After updates on `compute` wrote owned rows of the set's train entries: pinned units get the active
-  // rows of all owners again (one all-gather of segments); later Acquires of those units wait for it,
-  // others do not. Sharded units are gathered when next needed.
+  // After updates on `compute` wrote owned rows of the set's train entries: pinned units get the
+  // active rows of all owners again (one all-gather of segments); later Acquires of those units
+  // wait for it, others do not. Sharded units are gathered when next needed.
   absl::Status Publish(const ActiveSet& set, Stream& compute);
   // The same for every row of every pinned unit: after loading.
   absl::Status PublishAll(Stream& compute);
 
-  // Bytes AllGather and Exchange will send for one forward and one backward over the given units are
-  // the communicator's counters; see docs/collectives.md for the formula.
+  // Bytes AllGather and Exchange will send for one forward and one backward over the given units
+  // are the communicator's counters; see docs/collectives.md for the formula.
 
   ~UnitStore() override;
 

@@ -1,0 +1,64 @@
+// Ranks as threads of one process: data moves by memcpy out of the peers' memory between two
+// barriers. Steps per call: 1 (every rank reads what it needs from all others). Bytes per rank:
+// those of CommBytes. ReduceScatter adds in rank order. What ranks ask for is compared: a call that
+// differs in kind, name or sizes fails on all ranks (FAILED_PRECONDITION, both named); a rank that
+// does not come within the timeout fails all others (DEADLINE_EXCEEDED).
+#pragma once
+
+#include <chrono>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "core/device/fifo_stream.h"
+#include "dist/local/rendezvous.h"
+#include "dist/ordered_communicator.h"
+
+namespace blockstep {
+
+struct LocalOptions {
+  std::chrono::milliseconds timeout{60'000};  // for a rank that does not come
+  int max_delay_us = 0;  // random delay before each piece of comm work: finds missing waits
+  uint64_t delay_seed = 0;
+  std::chrono::microseconds call_sleep{0};  // each call takes at least this: overlap in traces
+  std::vector<Tracer*> tracers;             // (optional) one per rank
+};
+
+class LocalCommunicator : public OrderedCommunicator {
+ public:
+  Stream& stream() override { return *stream_; }
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
+  absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
+
+ protected:
+  absl::Status DoAllGather(const CommCall& call,
+                           const std::vector<GatherSegment>& segments) override;
+  absl::Status DoReduceScatter(const CommCall& call,
+                               const std::vector<ReduceSegment>& segments) override;
+  absl::Status DoBroadcast(const CommCall& call, void* data, int64_t bytes, int root) override;
+  absl::Status DoExchange(const CommCall& call, const ExchangeLists& lists) override;
+  absl::Status DoBarrier(const CommCall& call) override;
+
+ private:
+  friend class LocalGroup;
+  LocalCommunicator(int rank, int size, std::shared_ptr<LocalRendezvous> meet, Tracer* tracer,
+                    std::chrono::microseconds call_sleep);
+  // Arrive, `move` data, Leave.
+  absl::Status Together(const CommCall& call, LocalPost post, const std::function<void()>& move);
+
+  std::shared_ptr<LocalRendezvous> meet_;
+  std::chrono::microseconds call_sleep_;
+  int64_t splits_ = 0;
+  std::list<std::vector<char>> transport_;
+  ThreadPool pool_{1};
+  Stream* stream_ = nullptr;                // own_stream_, or the parent's after a Split
+  std::unique_ptr<FifoStream> own_stream_;  // last: its thread ends before what it uses goes
+};
+
+class LocalGroup {
+ public:
+  // One communicator for each of `ranks` threads.
+  static std::vector<std::unique_ptr<Communicator>> Create(int ranks, LocalOptions options = {});
+};
+
+}  // namespace blockstep

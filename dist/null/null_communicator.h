@@ -1,0 +1,34 @@
+// A communicator that moves nothing and counts everything: for the memory plan on the null backend,
+// and for byte counts of grids larger than the machine. Every call "succeeds" at once.
+#pragma once
+
+#include "core/device/stream.h"
+#include "dist/ordered_communicator.h"
+
+namespace blockstep {
+
+class NullCommunicator : public OrderedCommunicator {
+ public:
+  NullCommunicator(int size, int rank)
+      : OrderedCommunicator(rank, size, nullptr), pool_(1), stream_("comm", &pool_) {}
+
+  Stream& stream() override { return stream_; }
+  // One group of all ranks, whatever the colors of the others would be.
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
+  absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
+  // Every rank says what this one says.
+  absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what) override;
+
+ protected:
+  absl::Status DoAllGather(const CommCall&, const std::vector<GatherSegment>&) override;
+  absl::Status DoReduceScatter(const CommCall&, const std::vector<ReduceSegment>&) override;
+  absl::Status DoBroadcast(const CommCall&, void*, int64_t, int) override;
+  absl::Status DoExchange(const CommCall&, const ExchangeLists&) override;
+  absl::Status DoBarrier(const CommCall&) override;
+
+ private:
+  ThreadPool pool_;
+  InlineStream stream_;
+};
+
+}  // namespace blockstep

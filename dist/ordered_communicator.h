@@ -1,0 +1,72 @@
+// What all communicators share: calls are counted, numbered and handed to the stream in program
+// order; on the stream each leaves a progress record and a trace span and calls the Do... of the
+// kind.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/trace.h"
+#include "dist/communicator.h"
+
+namespace blockstep {
+
+// One call as its implementation sees it. `what` lives as long as the call.
+struct CommCall {
+  std::string_view op;  // "all-gather"
+  std::string_view what;
+  int64_t sequence = 0;      // of this communicator, from 1
+  std::string Text() const;  // all-gather "layer 3" (call 17)
+};
+
+// Bytes each call sends by CommBytes' rules.
+int64_t SentByAllGather(const std::vector<GatherSegment>& segments, int rank, int size);
+int64_t SentByReduceScatter(const std::vector<ReduceSegment>& segments, int rank);
+int64_t SentByExchange(const std::vector<PeerSend>& sends, int rank);
+
+class OrderedCommunicator : public Communicator {
+ public:
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  void AllGather(std::vector<GatherSegment> segments, std::string what) override;
+  void ReduceScatter(std::vector<ReduceSegment> segments, std::string what) override;
+  void Broadcast(void* data, int64_t bytes, int root, std::string what) override;
+  void Exchange(std::vector<PeerSend> sends, std::vector<PeerRecv> recvs,
+                std::string what) override;
+  void ExchangeDeferred(MakeExchange lists, std::string what) override;
+  void Barrier(std::string what) override;
+
+  CommBytes bytes_sent() const override;
+  CommProgress progress() const override;
+
+ protected:
+  OrderedCommunicator(int rank, int size, Tracer* tracer)
+      : rank_(rank), size_(size), tracer_(tracer) {}
+  Tracer* tracer() const { return tracer_; }
+
+  // Each returns when this rank's part is complete. A failure ends the stream's work.
+  virtual absl::Status DoAllGather(const CommCall& call,
+                                   const std::vector<GatherSegment>& segments) = 0;
+  virtual absl::Status DoReduceScatter(const CommCall& call,
+                                       const std::vector<ReduceSegment>& segments) = 0;
+  virtual absl::Status DoBroadcast(const CommCall& call, void* data, int64_t bytes, int root) = 0;
+  virtual absl::Status DoExchange(const CommCall& call, const ExchangeLists& lists) = 0;
+  virtual absl::Status DoBarrier(const CommCall& call) = 0;
+
+ private:
+  void Order(std::string_view op, std::string what,
+             std::function<absl::Status(const CommCall&)> work);
+  void Count(int64_t CommBytes::*kind, int64_t bytes);
+
+  const int rank_, size_;
+  Tracer* const tracer_;
+  int64_t issued_ = 0;
+  mutable std::mutex mutex_;
+  CommBytes bytes_;
+  CommProgress progress_;
+};
+
+}  // namespace blockstep
