@@ -1,0 +1,30 @@
+#include "launcher/apps/exit_codes.h"
+
+namespace blockstep {
+
+int ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kExitOk;
+    case absl::StatusCode::kInvalidArgument:
+      return kExitUsage;
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kAlreadyExists:
+      return kExitBadInput;
+    case absl::StatusCode::kResourceExhausted:
+      return kExitResources;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kAborted:
+      return kExitPeers;
+    case absl::StatusCode::kOutOfRange:
+      return kExitNonFinite;
+    case absl::StatusCode::kUnavailable:
+      return kExitStopped;
+    default:
+      return kExitFailure;
+  }
+}
+
+}  // namespace blockstep
