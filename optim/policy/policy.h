@@ -1,5 +1,10 @@
 // Who learns next: pure state machines (state, report) -> (state, directives). No clock, no I/O,
 // randomness by counter; the same inputs give the same directives on every machine.
+//
+// A change of Directive::phase drops all optimizer state and restarts the step counter of every
+// entry of the new set, also of entries that were active before: BAdam and BlockLLM re-initialise
+// their optimizer at a switch. Within a phase, and across directives of one phase, state stays.
+// Directives leave no step out and cover none twice; every group of the grid gets the same set.
 #pragma once
 
 #include <memory>
@@ -19,12 +24,12 @@ class Policy {
 
   // Directives known before any report; the first begins at step 0. Called once for a fresh run.
   virtual std::vector<Directive> Start() = 0;
-  // Directives that `report` makes known, in order, covering steps after those issued so far. Reports
-  // come once each, in ascending step order; a step with nonfinite > 0 counts as a step.
+  // Directives that `report` makes known, in order, covering steps after those issued so far.
+  // Reports come once each, in ascending step order; a step with nonfinite > 0 counts as a step.
   virtual std::vector<Directive> OnReport(const StepReport& report) = 0;
 
-  // Everything a continuation needs, as text (deterministic); LoadState on a fresh policy of the same
-  // config continues exactly where SaveState was taken.
+  // Everything a continuation needs, as text (deterministic); LoadState on a fresh policy of the
+  // same config continues exactly where SaveState was taken.
   virtual std::string SaveState() const = 0;
   virtual absl::Status LoadState(std::string_view state) = 0;
 };
@@ -33,6 +38,8 @@ enum class EmbeddingPolicy : uint8_t { kFrozen, kAlways, kAsBlocks };
 enum class BlockOrder : uint8_t { kAscending, kDescending, kRandom };
 enum class BlockLlmScore : uint8_t { kGradNorm, kGradRms, kAdam };
 enum class BlockLlmMode : uint8_t { kRepaired, kPaper };
+enum class BlockLlmMask : uint8_t { kNone, kShare, kLiteral };
+enum class ProbeScope : uint8_t { kAboveCut, kAll };
 
 struct ScriptedPhase {
   ActiveSet set;
@@ -46,23 +53,31 @@ struct PolicyConfig {
   int groups = 1;
   int lag = 1;  // horizon of patience rules is 1 + lag
 
+  // badam, blockllm: tensors outside the decoder layers. kFrozen never train, kAlways train in
+  // every phase beside the block, kAsBlocks are blocks like the others.
+  EmbeddingPolicy embedding = EmbeddingPolicy::kAsBlocks;   // embedding and LM head
+  EmbeddingPolicy final_norm = EmbeddingPolicy::kAsBlocks;  // badam: in the head's block
+
   // badam
   BlockOrder order = BlockOrder::kRandom;
   int64_t block_steps = 50;  // K, the first block too
-  EmbeddingPolicy embedding = EmbeddingPolicy::kAsBlocks;  // embedding and LM head
-  EmbeddingPolicy final_norm = EmbeddingPolicy::kAsBlocks;  // kAsBlocks: with the head
-  int embedding_split = 1;   // row splits of embedding and head
+  int embedding_split = 1;   // row splits of embedding and head, each a block
 
-  // blockllm
+  // blockllm: optim/policy/blockllm.h states the rule
   BlockLlmMode mode = BlockLlmMode::kRepaired;
-  BlockLlmScore score = BlockLlmScore::kGradNorm;
-  double sparsity = 0.5;     // s; budget n_s = (1 - s) n elements
-  int64_t patience = 50;     // m
-  int probes_per_step = 1;   // p
+  BlockLlmScore score = BlockLlmScore::kGradNorm;  // kPaper: always kAdam
+  double sparsity = 0.5;                           // s; budget n_s = (1 - s) n elements
+  int64_t patience = 50;                           // m
+  int probes_per_step = 1;                         // p
+  ProbeScope probe_scope = ProbeScope::kAboveCut;
   int64_t sweep_elements = 0;  // most elements of one sweep pass; 0: the largest unit's
+  BlockLlmMask mask = BlockLlmMask::kNone;  // only kNone, as in the paper's own experiments
 
-  std::vector<ScriptedPhase> script;  // scripted
+  // Replayed in order; together no shorter than total_steps.
+  std::vector<ScriptedPhase> script;
 };
+
+std::vector<std::string> KnownPolicies();
 
 // The config is checked against the table; an error lists every contradiction by field name.
 absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(const PolicyConfig& config,

@@ -1,0 +1,33 @@
+#include "optim/policy/scripted.h"
+
+#include <algorithm>
+
+#include "core/base/str.h"
+#include "optim/policy/state_text.h"
+
+namespace blockstep {
+
+std::vector<Directive> ScriptedPolicy::Start() {
+  std::vector<Directive> directives;
+  int64_t step = 0;
+  for (const ScriptedPhase& phase : config_.script) {
+    if (step >= config_.total_steps) break;
+    Directive d;
+    d.from = step;
+    d.through = std::min(step + phase.steps, config_.total_steps) - 1;
+    d.phase = static_cast<int64_t>(directives.size());
+    d.sets.assign(config_.groups, phase.set);
+    d.label = Cat("script ", d.phase);
+    step = d.through + 1;
+    directives.push_back(std::move(d));
+  }
+  return directives;
+}
+
+std::string ScriptedPolicy::SaveState() const { return StateWriter(name()).Finish(); }
+
+absl::Status ScriptedPolicy::LoadState(std::string_view state) {
+  return StateReader::Parse(state, name()).status();
+}
+
+}  // namespace blockstep

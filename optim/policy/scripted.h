@@ -1,0 +1,22 @@
+// Replays a list of active sets with step counts, one phase each: how recorded runs of other code
+// are reproduced. A script longer than the run is cut at its last step.
+#pragma once
+
+#include "optim/policy/policy.h"
+
+namespace blockstep {
+
+class ScriptedPolicy : public Policy {
+ public:
+  explicit ScriptedPolicy(const PolicyConfig& config) : config_(config) {}
+  std::string_view name() const override { return "scripted"; }
+  std::vector<Directive> Start() override;
+  std::vector<Directive> OnReport(const StepReport&) override { return {}; }
+  std::string SaveState() const override;
+  absl::Status LoadState(std::string_view state) override;
+
+ private:
+  PolicyConfig config_;
+};
+
+}  // namespace blockstep
