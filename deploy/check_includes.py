@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""Holds the direction of includes (docs/architecture.md) and the length of files.
+
+check_includes.py [--root DIR]     report every include that goes up or sideways, and files over 400 lines
+check_includes.py --self-test      report planted mistakes in a temporary tree; fails if one goes unseen
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+
+CORE = {"core/base", "core/device", "core/tensor", "core/ops", "core/data", "core/step"}
+FLOOR1 = CORE | {"model", "optim", "dist"}
+
+# Folder -> the folders it may include besides itself. A folder that is not here is an error, so that
+# new code is put on a floor on purpose. The longest prefix wins.
+ALLOWED = {
+    "core/base": set(),
+    "core/device": {"core/base"},
+    "core/tensor": {"core/base", "core/device"},
+    "core/ops": {"core/base", "core/device", "core/tensor"},
+    "core/data": {"core/base", "core/device", "core/tensor"},
+    "core/step": {"core/base", "core/device", "core/tensor", "core/ops"},
+    "model": CORE,
+    "optim": CORE,
+    "dist": CORE,
+    "proto": set(),
+    "launcher/config": FLOOR1 | {"proto"},
+    "launcher/trainer": FLOOR1 | {"proto", "launcher/config"},
+    "launcher/coordinator": FLOOR1 | {"proto", "launcher/config"},
+    "launcher/tokenizer": set(),
+    "launcher/apps": FLOOR1 | {"proto", "launcher/config", "launcher/trainer", "launcher/coordinator"},
+    "tests": None,  # anything
+}
+
+# What may be included from outside, where: (pattern of the include, test of the including path, where).
+def under(*folders):
+    return lambda path: any(path.startswith(f + "/") for f in folders)
+
+
+def in_cuda_folder(path):
+    return any(part in ("cuda", "nccl") for part in path.split("/")[:-1])
+
+
+EXTERNAL = [
+    (r"(ompi/)?mpi(-ext)?\.h$", under("dist/mpi"), "dist/mpi"),
+    (r"(grpc|grpcpp|google/protobuf)/|.*\.pb\.h$", under("launcher", "proto"), "launcher and proto"),
+    (r"(cuda|cublas|cudnn|cusolver|curand|nccl|nvrtc|nvtx3)[^/]*(\.h|\.hpp|\.cuh)?$|(cub|thrust|cuda|nvtx3)/",
+     in_cuda_folder, "folders named cuda or nccl"),
+    (r"sentencepiece", under("launcher/tokenizer"), "launcher/tokenizer"),
+    (r"(oneapi/)?dnnl", under("core/ops"), "core/ops"),
+    (r"CLI/", under("launcher"), "launcher"),
+]
+# libsentencepiece brings a protobuf and an absl of its own: its process holds nothing of ours.
+TOKENIZER_REFUSES = re.compile(r"(absl|grpc|grpcpp|google/protobuf)/|.*\.pb\.h$")
+
+SOURCES = (".h", ".cc", ".cu", ".cuh", ".inc")
+MEASURED = SOURCES + (".py", ".sh", ".proto")
+TOP = ("core", "model", "optim", "dist", "proto", "launcher", "tests", "deploy", "docs")
+MAX_LINES = 400
+# Tables and fixtures are data, whatever their extension.
+EXEMPT = re.compile(r"(^|/)(fixtures|generated|testdata)/|\.pb\.|_table\.inc$")
+INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
+
+
+def module_of(path):
+    parts = path.split("/")[:-1]
+    for n in range(len(parts), 0, -1):
+        name = "/".join(parts[:n])
+        if name in ALLOWED:
+            return name
+    return None
+
+
+def check_include(root, path, module, quote, target):
+    """The mistake in one include, or None."""
+    if quote == '"' and "/" not in target and os.path.exists(
+            os.path.join(root, os.path.dirname(path), target)):
+        return "wanted the path from the root"
+    for pattern, allowed_in, where in EXTERNAL:
+        if re.match(pattern, target) and not os.path.exists(os.path.join(root, target)):
+            if module != "tests" and not allowed_in(path):
+                return "wanted only in " + where
+    if module == "launcher/tokenizer" and TOKENIZER_REFUSES.match(target):
+        return "launcher/tokenizer shares its process with libsentencepiece's own protobuf and absl"
+    if target.split("/")[0] not in TOP:
+        return None  # a library's header
+    to = module_of(target)
+    if to is None:
+        return "a folder that is on no floor"
+    allowed = ALLOWED[module]
+    if to == module or allowed is None or to in allowed:
+        return None
+    return module + " may include " + (", ".join(sorted(allowed)) or "nothing but itself")
+
+
+def walk(root):
+    for top in TOP:
+        for folder, folders, files in os.walk(os.path.join(root, top)):
+            folders.sort()
+            for name in sorted(files):
+                if name.endswith(MEASURED):
+                    yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
+
+
+def check(root):
+    """(mistakes, files, lines of each file)."""
+    mistakes, lengths = [], []
+    for path in walk(root):
+        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as f:
+            lines = f.read().splitlines()
+        if not EXEMPT.search(path):
+            lengths.append((len(lines), path))
+            if len(lines) > MAX_LINES:
+                mistakes.append(f"{path}: found {len(lines)} lines, wanted at most {MAX_LINES}")
+        if not path.endswith(SOURCES):
+            continue
+        module = module_of(path)
+        if module is None:
+            mistakes.append(f"{path}: a folder that is on no floor (deploy/check_includes.py lists them)")
+            continue
+        for number, line in enumerate(lines, 1):
+            found = INCLUDE.match(line)
+            if found:
+                why = check_include(root, path, module, found.group(1), found.group(2))
+                if why:
+                    mistakes.append(f"{path}:{number}: found include of {found.group(2)}: {why}")
+    return mistakes, lengths
+
+
+def self_test():
+    """Plants one mistake a file among good files; every one must be named, and nothing else."""
+    good = {
+        "core/step/a.h": '#include "core/ops/matmul.h"\n#include <vector>\n#include "absl/status/status.h"\n',
+        "core/ops/cpu/gemm.cc": "#include <dnnl.hpp>\n",
+        "core/ops/cuda/k.cu": "#include <cuda_runtime.h>\n",
+        "dist/mpi/comm.cc": '#include <mpi.h>\n#include "dist/communicator.h"\n',
+        "launcher/apps/main.cc": '#include "launcher/trainer/run.h"\n#include "proto/config.pb.h"\n',
+        "launcher/tokenizer/main.cc": "#include <sentencepiece_processor.h>\n",
+        "tests/model/t.cc": '#include "launcher/apps/x.h"\n#include <mpi.h>\n',
+        "tests/fixtures/big.h": "int x;\n" * 500,
+    }
+    bad = {
+        "core/base/up.h": '#include "core/device/backend.h"\n',
+        "core/data/sideways.h": '#include "core/ops/matmul.h"\n',
+        "model/sibling.h": '#include "dist/communicator.h"\n',
+        "optim/sibling.cc": '#include "model/llama.h"\n',
+        "dist/up.cc": '#include "launcher/config/c.h"\n',
+        "dist/local/mpi.cc": "#include <mpi.h>\n",
+        "core/step/pb.cc": '#include "proto/config.pb.h"\n',
+        "core/ops/cpu/cuda.cc": "#include <cuda_runtime.h>\n",
+        "model/grpc.cc": "  #  include <grpcpp/grpcpp.h>\n",
+        "dist/nccl.cc": "#include <nccl.h>\n",
+        "launcher/trainer/sibling.cc": '#include "launcher/coordinator/c.h"\n',
+        "launcher/tokenizer/absl.cc": '#include "absl/status/status.h"\n',
+        "launcher/tokenizer/core.cc": '#include "core/base/check.h"\n',
+        "launcher/config/up.cc": '#include "launcher/trainer/run.h"\n',
+        "launcher/elsewhere/lost.cc": "int x;\n",
+        "optim/spm.cc": "#include <sentencepiece_processor.h>\n",
+        "optim/long.cc": "int x;\n" * 401,
+        "model/relative.cc": '#include "sibling.h"\n',
+    }
+    with tempfile.TemporaryDirectory() as root:
+        for path, text in {**good, **bad}.items():
+            os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
+            with open(os.path.join(root, path), "w", encoding="utf-8") as f:
+                f.write(text)
+        found = {m.split(":")[0] for m in check(root)[0]}
+    unseen, invented = sorted(set(bad) - found), sorted(found - set(bad))
+    for path in unseen:
+        print(f"self-test: not reported: {path}")
+    for path in invented:
+        print(f"self-test: reported without reason: {path}")
+    print(f"self-test: {len(bad) - len(unseen)} of {len(bad)} planted mistakes found")
+    return not unseen and not invented
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--root", default=os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    parser.add_argument("--self-test", action="store_true")
+    options = parser.parse_args()
+    if options.self_test:
+        sys.exit(0 if self_test() else 1)
+    mistakes, lengths = check(options.root)
+    for mistake in mistakes:
+        print(mistake)
+    lengths.sort()
+    if not lengths:
+        sys.exit(f"{options.root}: found no source file")
+    longest = ", ".join(f"{path} {n}" for n, path in reversed(lengths[-3:]))
+    print(f"{len(lengths)} files, median {lengths[len(lengths) // 2][0]} lines, longest: {longest}; "
+          f"{len(mistakes)} mistakes")
+    sys.exit(1 if mistakes else 0)
+
+
+if __name__ == "__main__":
+    main()
