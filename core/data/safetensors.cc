@@ -1,0 +1,126 @@
+#include "core/data/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "core/base/check.h"
+#include "core/base/status.h"
+
+namespace blockstep {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "safetensors are little-endian");
+
+absl::Status ReadAt(int fd, const std::string& path, void* data, int64_t bytes, int64_t offset) {
+  for (int64_t done = 0; done < bytes;) {
+    const ssize_t got = ::pread(fd, static_cast<char*>(data) + done, bytes - done, offset + done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Unavailable(path, ": cannot read: ", std::strerror(errno));
+    if (got == 0) {
+      return DataLoss(path, ": cut short: found ", done, " bytes at offset ", offset, ", wanted ",
+                      bytes);
+    }
+    done += got;
+  }
+  return absl::OkStatus();
+}
+
+void Widen(const std::string& dtype, int64_t count, float* values) {
+  // The narrow values lie in the upper half of `values`; widening upwards never overtakes them.
+  const auto* narrow = reinterpret_cast<const char*>(values) + count * 2;
+  for (int64_t i = 0; i < count; ++i) {
+    uint16_t word;
+    std::memcpy(&word, narrow + 2 * i, 2);
+    values[i] = dtype == "F16" ? HalfToFloat(word)
+                               : std::bit_cast<float>(static_cast<uint32_t>(word) << 16);
+  }
+}
+
+}  // namespace
+
+float HalfToFloat(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  const uint32_t exponent = (half >> 10) & 31, mantissa = half & 1023;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
+  if (exponent == 0) {  // zero and subnormals: mantissa * 2^-24, exact
+    const float value = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign != 0 ? -value : value;
+  }
+  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+SafetensorsEntry EntryOf(const TensorInfo& tensor, std::string dtype) {
+  SafetensorsEntry entry{.name = tensor.name, .dtype = std::move(dtype), .shape = {tensor.rows}};
+  if (!tensor.vector) entry.shape.push_back(tensor.cols);
+  return entry;
+}
+
+absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
+  SafetensorsFile file;
+  file.path_ = path;
+  file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file.fd_ < 0) return NotFound(path, ": cannot open: ", std::strerror(errno));
+  struct stat info = {};
+  if (::fstat(file.fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
+    return InvalidArgument(path, ": not a regular file");
+  }
+  uint64_t length = 0;
+  if (info.st_size < 8) return DataLoss(path, ": ", info.st_size, " bytes, wanted at least 8");
+  RETURN_IF_ERROR(ReadAt(file.fd_, path, &length, sizeof length, 0));
+  if (length > kMaxSafetensorsHeader) {
+    return InvalidArgument(path, ": header of ", length, " bytes, wanted at most ",
+                           kMaxSafetensorsHeader, "; is this a safetensors file?");
+  }
+  if (static_cast<int64_t>(length) > info.st_size - 8) {
+    return DataLoss(path, ": header of ", length, " bytes, the file has ", info.st_size);
+  }
+  std::string text(length, '\0');
+  RETURN_IF_ERROR(ReadAt(file.fd_, path, text.data(), static_cast<int64_t>(length), 8));
+  ASSIGN_OR_RETURN(file.entries_, ParseSafetensorsHeader(text, info.st_size, path));
+  return file;
+}
+
+SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept { *this = std::move(other); }
+SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(entries_, other.entries_);
+  return *this;
+}
+SafetensorsFile::~SafetensorsFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+const SafetensorsEntry* SafetensorsFile::Find(std::string_view name) const {
+  const auto at = std::lower_bound(entries_.begin(), entries_.end(), name,
+                                   [](const auto& e, std::string_view n) { return e.name < n; });
+  return at == entries_.end() || at->name != name ? nullptr : &*at;
+}
+
+absl::Status SafetensorsFile::ReadRows(std::string_view name, Range rows, float* out) const {
+  const SafetensorsEntry* entry = Find(name);
+  if (entry == nullptr) return NotFound(path_, ": no tensor ", name);
+  CHECK_LE(0, rows.begin);
+  CHECK_LE(rows.begin, rows.end);
+  CHECK_LE(rows.end, entry->rows());
+  if (entry->dtype != "F32" && entry->dtype != "BF16" && entry->dtype != "F16") {
+    return InvalidArgument(path_, ": tensor ", name, ": dtype ", entry->dtype,
+                           ", wanted F32, BF16 or F16");
+  }
+  const int64_t count = rows.size() * entry->cols();
+  const int64_t bytes = rows.size() * entry->row_bytes();
+  char* at = reinterpret_cast<char*>(out) + count * 4 - bytes;
+  RETURN_IF_ERROR(Annotate(
+      ReadAt(fd_, path_, at, bytes, entry->offset + rows.begin * entry->row_bytes()), name));
+  if (entry->dtype != "F32") Widen(entry->dtype, count, out);
+  return absl::OkStatus();
+}
+
+}  // namespace blockstep

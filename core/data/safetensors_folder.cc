@@ -1,0 +1,120 @@
+// A folder of safetensors files as Hugging Face writes it.
+#include <sys/stat.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "core/base/status.h"
+#include "core/data/safetensors.h"
+#include "nlohmann/json.hpp"
+
+namespace blockstep {
+namespace {
+
+bool Exists(const std::string& path) {
+  struct stat info = {};
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+std::string ShapeText(const SafetensorsEntry& entry) { return nlohmann::json(entry.shape).dump(); }
+
+bool Ignored(const std::string& name, const TensorTable& table) {
+  return (table.tied && name == "lm_head.weight") || name.ends_with("rotary_emb.inv_freq");
+}
+
+// Name of each tensor's file, from the index.
+absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
+  std::ifstream in(path);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const auto index = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
+    return InvalidArgument(path, ": wanted a JSON object with a weight_map");
+  }
+  std::map<std::string, std::string> files;
+  for (const auto& [name, file] : index["weight_map"].items()) {
+    const std::string text_of = file.is_string() ? file.get<std::string>() : "";
+    if (text_of.empty() || text_of.find('/') != std::string::npos) {
+      return InvalidArgument(path, ": tensor ", name, ": file ", file.dump(),
+                             ", wanted a file name without folders");
+    }
+    files[name] = text_of;
+  }
+  return files;
+}
+
+}  // namespace
+
+absl::StatusOr<SafetensorsFolder> SafetensorsFolder::Open(const std::string& folder) {
+  SafetensorsFolder result;
+  result.path_ = folder;
+  const std::string single = folder + "/model.safetensors";
+  const std::string index = folder + "/model.safetensors.index.json";
+  if (Exists(single)) {
+    ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(single));
+    for (const SafetensorsEntry& e : file.entries()) result.file_of_[e.name] = 0;
+    result.files_.push_back(std::move(file));
+    return result;
+  }
+  if (!Exists(index)) {
+    return NotFound(folder, ": neither model.safetensors nor model.safetensors.index.json");
+  }
+  ASSIGN_OR_RETURN(const auto files, ReadIndex(index));
+  std::map<std::string, size_t> opened;
+  for (const auto& [name, file_name] : files) {
+    auto [at, fresh] = opened.try_emplace(file_name, result.files_.size());
+    if (fresh) {
+      ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(folder + "/" + file_name));
+      result.files_.push_back(std::move(file));
+    }
+    if (result.files_[at->second].Find(name) == nullptr) {
+      return InvalidArgument(index, ": tensor ", name, " is not in ", file_name);
+    }
+    result.file_of_[name] = at->second;
+  }
+  return result;
+}
+
+std::vector<std::string> SafetensorsFolder::Names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : file_of_) names.push_back(name);
+  return names;
+}
+
+const SafetensorsFile* SafetensorsFolder::FileOf(std::string_view name) const {
+  const auto at = file_of_.find(name);
+  return at == file_of_.end() ? nullptr : &files_[at->second];
+}
+
+const SafetensorsEntry* SafetensorsFolder::Find(std::string_view name) const {
+  const SafetensorsFile* file = FileOf(name);
+  return file == nullptr ? nullptr : file->Find(name);
+}
+
+absl::Status SafetensorsFolder::ReadRows(std::string_view name, Range rows, float* out) const {
+  const SafetensorsFile* file = FileOf(name);
+  if (file == nullptr) return NotFound(path_, ": no tensor ", name);
+  return file->ReadRows(name, rows, out);
+}
+
+absl::Status SafetensorsFolder::Matches(const TensorTable& table) const {
+  std::string wrong;
+  for (const TensorInfo& t : table.tensors) {
+    const SafetensorsEntry* found = Find(t.name);
+    const SafetensorsEntry wanted = EntryOf(t);
+    if (found == nullptr) {
+      wrong += Cat("\n  missing: ", t.name);
+    } else if (found->shape != wanted.shape) {
+      wrong +=
+          Cat("\n  ", t.name, ": found shape ", ShapeText(*found), ", wanted ", ShapeText(wanted));
+    } else if (found->dtype != "F32" && found->dtype != "BF16" && found->dtype != "F16") {
+      wrong += Cat("\n  ", t.name, ": found dtype ", found->dtype, ", wanted F32, BF16 or F16");
+    }
+  }
+  for (const auto& [name, file] : file_of_) {
+    if (table.Find(name) < 0 && !Ignored(name, table)) wrong += Cat("\n  unexpected: ", name);
+  }
+  if (wrong.empty()) return absl::OkStatus();
+  return InvalidArgument(path_, ": weights do not fit the configuration:", wrong);
+}
+
+}  // namespace blockstep
