@@ -6,7 +6,7 @@ namespace blockstep {
 
 ThreadPool::ThreadPool(int threads) {
   CHECK_GE(threads, 1);
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -18,17 +18,22 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::Drain(Loop& loop) {
-  for (int64_t i; (i = loop.next.fetch_add(1)) < loop.items;) (*loop.body)(i);
+void ThreadPool::Drain(Loop& loop, int worker) {
+  for (int64_t i; (i = loop.next.fetch_add(1)) < loop.items;) (*loop.body)(i, worker);
 }
 
 void ThreadPool::ParallelFor(int64_t items, const std::function<void(int64_t)>& body) {
+  ParallelForWorker(items, [&body](int64_t i, int) { body(i); });
+}
+
+void ThreadPool::ParallelForWorker(int64_t items, const std::function<void(int64_t, int)>& body) {
   if (items <= 0) return;
+  // Held by short loops too: worker index 0 belongs to one caller at a time.
+  std::lock_guard one_loop(loop_mutex_);
   if (workers_.empty() || items == 1) {
-    for (int64_t i = 0; i < items; ++i) body(i);
+    for (int64_t i = 0; i < items; ++i) body(i, 0);
     return;
   }
-  std::lock_guard one_loop(loop_mutex_);
   {
     std::lock_guard lock(mutex_);
     loop_.body = &body;
@@ -37,7 +42,7 @@ void ThreadPool::ParallelFor(int64_t items, const std::function<void(int64_t)>& 
     ++generation_;
   }
   wake_.notify_all();
-  Drain(loop_);
+  Drain(loop_, 0);
   // A worker that woke late finds next >= items and leaves at once; none may still be inside when
   // the body goes out of scope.
   std::unique_lock lock(mutex_);
@@ -45,7 +50,7 @@ void ThreadPool::ParallelFor(int64_t items, const std::function<void(int64_t)>& 
   loop_.body = nullptr;
 }
 
-void ThreadPool::Work() {
+void ThreadPool::Work(int worker) {
   uint64_t seen = 0;
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -54,7 +59,7 @@ void ThreadPool::Work() {
     seen = generation_;
     loop_.inside.fetch_add(1);
     lock.unlock();
-    Drain(loop_);
+    Drain(loop_, worker);
     lock.lock();
     if (loop_.inside.fetch_sub(1) == 1) done_.notify_all();
   }

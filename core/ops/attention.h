@@ -1,8 +1,8 @@
 // Causal grouped-query attention. Query head h uses key/value head h / (H/G). Queries are tokens
-// q_offset .. q_offset + T_q of a slot whose keys are tokens 0 .. kv_len; query at position p sees keys
-// [first_key(p), p]. Tiles above the diagonal or below a document's start are never computed, and the
-// (T, T) score matrix never exists: forward keeps the log-sum-exp per (token, head), backward
-// recomputes the scores from it (FlashAttention's scheme, Dao et al. 2022).
+// q_offset .. q_offset + T_q of a slot whose keys are tokens 0 .. kv_len; query at position p sees
+// keys [first_key(p), p]. Tiles above the diagonal or below a document's start are never computed,
+// and the (T, T) score matrix never exists: forward keeps the log-sum-exp per (token, head),
+// backward recomputes the scores from it (FlashAttention's scheme, Dao et al. 2022).
 #pragma once
 
 #include "core/tensor/tensor_view.h"
@@ -10,9 +10,9 @@
 namespace blockstep {
 
 struct AttentionShape {
-  int64_t slots = 0;     // B
-  int64_t q_len = 0;     // T_q
-  int64_t kv_len = 0;    // T_kv = q_offset + q_len for training
+  int64_t slots = 0;   // B
+  int64_t q_len = 0;   // T_q
+  int64_t kv_len = 0;  // T_kv = q_offset + q_len for training
   int64_t q_offset = 0;
   int64_t heads = 0;     // H
   int64_t kv_heads = 0;  // G, divides H
@@ -21,11 +21,11 @@ struct AttentionShape {
 
 struct AttentionForwardArgs {
   AttentionShape shape;
-  TensorView q;    // (B*T_q, H*D)
-  TensorView k;    // (B*T_kv, G*D)
-  TensorView v;    // (B*T_kv, G*D)
-  TensorView out;  // (B*T_q, H*D) =
-  TensorView lse;  // (B*T_q, H) fp32 =; undefined: not stored
+  TensorView q;     // (B*T_q, H*D)
+  TensorView k;     // (B*T_kv, G*D)
+  TensorView v;     // (B*T_kv, G*D)
+  TensorView out;   // (B*T_q, H*D) =
+  TensorView lse;   // (B*T_q, H) fp32 =; undefined: not stored
   float scale = 0;  // on q.k, 1/sqrt(D)
   // (B*T_q) first visible key position per query, ascending inside a slot; null: 0 (one document).
   const int32_t* first_key = nullptr;
@@ -36,7 +36,7 @@ struct AttentionForwardArgs {
 struct AttentionBackwardArgs {
   AttentionShape shape;
   TensorView q, k, v, out, lse, dout;  // as in forward; dout (B*T_q, H*D)
-  TensorView dq;  // (B*T_q, H*D)
+  TensorView dq;                       // (B*T_q, H*D)
   TensorView dk, dv;  // (B*T_kv, G*D): sums over the query heads of a group, in head order
   float scale = 0;
   const int32_t* first_key = nullptr;

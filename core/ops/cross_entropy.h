@@ -11,9 +11,9 @@ namespace blockstep {
 enum class CrossEntropyGrad : uint8_t { kNone, kInPlace };
 
 struct CrossEntropyArgs {
-  TensorView logits;  // (n, V)
+  TensorView logits;                 // (n, V)
   const int32_t* targets = nullptr;  // (n)
-  float* loss = nullptr;  // (n) =
+  float* loss = nullptr;             // (n) =
   float grad_scale = 1.0f;
   CrossEntropyGrad grad = CrossEntropyGrad::kInPlace;
 };

@@ -7,17 +7,17 @@
 namespace blockstep {
 
 struct EmbeddingForwardArgs {
-  TensorView table;  // (V, C)
+  TensorView table;              // (V, C)
   const int32_t* ids = nullptr;  // (n), each in [0, V)
-  TensorView out;  // (n, C) =
+  TensorView out;                // (n, C) =
 };
 
 // dtable[id - first_row] += dout[i] for ids in [first_row, first_row + dtable.rows), tokens in
 // ascending order for every element, whatever the threads; kAssign zeroes dtable first.
 struct EmbeddingBackwardArgs {
-  TensorView dout;  // (n, C)
+  TensorView dout;               // (n, C)
   const int32_t* ids = nullptr;  // (n)
-  TensorView dtable;  // (rows, C) fp32
+  TensorView dtable;             // (rows, C) fp32
   int64_t first_row = 0;
   Accumulate accumulate = Accumulate::kAssign;
 };

@@ -1,9 +1,9 @@
 // D (M, N) = alpha * op(A) * op(B) + beta * D, op = identity or transpose.
 //   A: (M, K), or stored (K, M) with trans_a;  B: (K, N), or stored (N, K) with trans_b.
-// Accumulation in fp32 over the whole of K (K is never split); beta is 0 (=, D's old contents are not
-// read) or 1 (+=). Work is split into row tiles of the *absolute* output row: row i of D is row
-// `first_row + i` of the whole output and tiles start at multiples of kMatmulRowTile there, so neither
-// threads nor the range of rows asked for choose the kernel that computes a row.
+// Accumulation in fp32 over the whole of K (K is never split); beta is 0 (=, D's old contents are
+// not read) or 1 (+=). Work is split into row tiles of the *absolute* output row: row i of D is row
+// `first_row + i` of the whole output and tiles start at multiples of kMatmulRowTile there, so
+// neither threads nor the range of rows asked for choose the kernel that computes a row.
 #pragma once
 
 #include "core/tensor/tensor_view.h"
@@ -27,7 +27,7 @@ struct MatmulArgs {
   Transpose trans_b = Transpose::kNo;
   float alpha = 1.0f;
   Accumulate accumulate = Accumulate::kAssign;
-  int64_t first_row = 0;  // multiple of kMatmulRowTile
+  int64_t first_row = 0;                   // multiple of kMatmulRowTile
   const PackedWeight* packed_b = nullptr;  // (optional) must hold the same values as b
 };
 

@@ -1,4 +1,5 @@
-// RMSNorm (Zhang & Sennrich 2019) as in Hugging Face's LlamaRMSNorm, with the residual add before it:
+// RMSNorm (Zhang & Sennrich 2019) as in Hugging Face's LlamaRMSNorm, with the residual add before
+// it:
 //   s = x + delta;  rstd = 1 / sqrt(mean(s^2) + eps);  y = s * rstd * weight
 #pragma once
 

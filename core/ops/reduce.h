@@ -8,7 +8,7 @@
 namespace blockstep {
 
 struct SquaredNormArgs {
-  TensorView x;  // (rows, cols) contiguous
+  TensorView x;             // (rows, cols) contiguous
   ExactSum* sum = nullptr;  // += ; a quantum with a non-finite element adds to sum->bad only
 };
 

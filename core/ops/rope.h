@@ -12,8 +12,8 @@ enum class RopeDirection : uint8_t { kForward, kBackward };
 struct RopeArgs {
   TensorView x;  // (n, heads*D), in place
   int64_t heads = 0;
-  int64_t head_dim = 0;  // D, even
-  TensorView cos, sin;   // (max positions, D/2) fp32
+  int64_t head_dim = 0;         // D, even
+  TensorView cos, sin;          // (max positions, D/2) fp32
   int64_t tokens_per_slot = 0;  // T: token i has position i % T + offset
   int64_t position_offset = 0;
   RopeDirection direction = RopeDirection::kForward;

@@ -11,8 +11,8 @@ struct SwiGluForwardArgs {
 };
 
 struct SwiGluBackwardArgs {
-  TensorView gate, up;   // (n, I) forward inputs
-  TensorView dout;       // (n, I)
+  TensorView gate, up;    // (n, I) forward inputs
+  TensorView dout;        // (n, I)
   TensorView dgate, dup;  // (n, I) =; either may be undefined; may alias gate, up or dout
 };
 

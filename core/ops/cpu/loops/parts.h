@@ -1,0 +1,29 @@
+// Walks n elements in groups of 16; the last, shorter group runs the same operations on padded
+// lanes, so an element's bits do not depend on where the row ends.
+#pragma once
+
+#include "core/ops/cpu/loops/vec.h"
+
+namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA {
+
+struct WholeGroup {
+  BLOCKSTEP_INLINE F16 Get(const float* p) { return Load(p); }
+  BLOCKSTEP_INLINE void Put(float* p, const F16& x) { Store(p, x); }
+};
+struct PartGroup {
+  int64_t n;
+  inline __attribute__((always_inline)) F16 Get(const float* p) const { return LoadPart(p, n); }
+  inline __attribute__((always_inline)) void Put(float* p, const F16& x) const {
+    StorePart(p, x, n);
+  }
+};
+
+// body(offset, io) with io.Get and io.Put.
+template <typename Body>
+BLOCKSTEP_INLINE void ForGroups(int64_t n, Body&& body) {
+  int64_t i = 0;
+  for (; i + kGroup <= n; i += kGroup) body(i, WholeGroup{});
+  if (i < n) body(i, PartGroup{n - i});
+}
+
+}  // namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA

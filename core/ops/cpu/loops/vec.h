@@ -1,0 +1,162 @@
+// Sixteen floats as 1, 2 or 4 machine vectors. Included by loops/*.cc only, in the namespace of the
+// instruction set; everything is static and inlined, so no symbol is shared between sets.
+#pragma once
+
+#include "core/ops/cpu/loops/loops.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef BLOCKSTEP_LOOPS_ISA
+#define BLOCKSTEP_LOOPS_ISA baseline
+#endif
+#define BLOCKSTEP_INLINE static inline __attribute__((always_inline))
+
+namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA {
+
+#if defined(__AVX512F__)
+static constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+static constexpr int kLanes = 8;
+#else
+static constexpr int kLanes = 4;
+#endif
+static constexpr int kGroup = 16, kParts = kGroup / kLanes;
+
+typedef float Vec __attribute__((vector_size(kLanes * 4), may_alias));
+typedef int32_t IVec __attribute__((vector_size(kLanes * 4), may_alias));
+typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), may_alias, aligned(4)));
+
+struct F16 {
+  Vec v[kParts];
+};
+
+#define BLOCKSTEP_EACH_PART for (int part = 0; part < kParts; ++part)
+
+BLOCKSTEP_INLINE F16 Load(const float* p) {
+  F16 r;
+  BLOCKSTEP_EACH_PART r.v[part] = *reinterpret_cast<const UnalignedVec*>(p + part * kLanes);
+  return r;
+}
+BLOCKSTEP_INLINE void Store(float* p, const F16& x) {
+  BLOCKSTEP_EACH_PART* reinterpret_cast<UnalignedVec*>(p + part * kLanes) = x.v[part];
+}
+// The first n < 16 lanes; the others hold `rest`.
+BLOCKSTEP_INLINE F16 LoadPart(const float* p, int64_t n, float rest = 0.0f) {
+  float lanes[kGroup];
+  for (int i = 0; i < kGroup; ++i) lanes[i] = rest;
+  __builtin_memcpy(lanes, p, n * sizeof(float));
+  return Load(lanes);
+}
+BLOCKSTEP_INLINE void StorePart(float* p, const F16& x, int64_t n) {
+  float lanes[kGroup];
+  Store(lanes, x);
+  __builtin_memcpy(p, lanes, n * sizeof(float));
+}
+BLOCKSTEP_INLINE F16 Set(float x) {
+  F16 r;
+  BLOCKSTEP_EACH_PART r.v[part] = Vec{} + x;
+  return r;
+}
+
+#define BLOCKSTEP_BINARY(op)                                     \
+  BLOCKSTEP_INLINE F16 operator op(const F16& a, const F16& b) { \
+    F16 r;                                                       \
+    BLOCKSTEP_EACH_PART r.v[part] = a.v[part] op b.v[part];      \
+    return r;                                                    \
+  }
+BLOCKSTEP_BINARY(+)
+BLOCKSTEP_BINARY(-)
+BLOCKSTEP_BINARY(*)
+BLOCKSTEP_BINARY(/)
+#undef BLOCKSTEP_BINARY
+
+// b where b > a, else a: a NaN in b is dropped.
+BLOCKSTEP_INLINE F16 Max(const F16& a, const F16& b) {
+  F16 r;
+  BLOCKSTEP_EACH_PART r.v[part] = b.v[part] > a.v[part] ? b.v[part] : a.v[part];
+  return r;
+}
+
+BLOCKSTEP_INLINE F16 Sqrt(const F16& a) {
+  F16 r;
+#if defined(__AVX512F__)
+  r.v[0] = reinterpret_cast<Vec>(_mm512_sqrt_ps(reinterpret_cast<__m512>(a.v[0])));
+#elif defined(__AVX2__)
+  BLOCKSTEP_EACH_PART r.v[part] =
+      reinterpret_cast<Vec>(_mm256_sqrt_ps(reinterpret_cast<__m256>(a.v[part])));
+#elif defined(__SSE2__)
+  BLOCKSTEP_EACH_PART r.v[part] =
+      reinterpret_cast<Vec>(_mm_sqrt_ps(reinterpret_cast<__m128>(a.v[part])));
+#else
+  BLOCKSTEP_EACH_PART for (int i = 0; i < kLanes; ++i) r.v[part][i] = __builtin_sqrtf(a.v[part][i]);
+#endif
+  return r;
+}
+
+// a * b + c, rounded once where the instruction set can.
+BLOCKSTEP_INLINE F16 Fma(const F16& a, const F16& b, const F16& c) {
+  F16 r;
+#if defined(__AVX512F__)
+  r.v[0] = reinterpret_cast<Vec>(_mm512_fmadd_ps(reinterpret_cast<__m512>(a.v[0]),
+                                                 reinterpret_cast<__m512>(b.v[0]),
+                                                 reinterpret_cast<__m512>(c.v[0])));
+#elif defined(__FMA__)
+  BLOCKSTEP_EACH_PART r.v[part] = reinterpret_cast<Vec>(
+      _mm256_fmadd_ps(reinterpret_cast<__m256>(a.v[part]), reinterpret_cast<__m256>(b.v[part]),
+                      reinterpret_cast<__m256>(c.v[part])));
+#else
+  BLOCKSTEP_EACH_PART r.v[part] = a.v[part] * b.v[part] + c.v[part];
+#endif
+  return r;
+}
+
+// Over the 16 lanes, as a tree of halves.
+BLOCKSTEP_INLINE float SumLanes(const F16& x) {
+  float a[kGroup];
+  Store(a, x);
+  for (int w = kGroup / 2; w > 0; w /= 2) {
+    for (int i = 0; i < w; ++i) a[i] += a[i + w];
+  }
+  return a[0];
+}
+BLOCKSTEP_INLINE float MaxLanes(const F16& x) {
+  float a[kGroup];
+  Store(a, x);
+  for (int w = kGroup / 2; w > 0; w /= 2) {
+    for (int i = 0; i < w; ++i) a[i] = a[i + w] > a[i] ? a[i + w] : a[i];
+  }
+  return a[0];
+}
+
+// e^x with an error of at most 2 ulp (tests/core/loops_test.cc) for x in [-87.3, 88]; 0 below, e^88
+// above, NaN for NaN.
+BLOCKSTEP_INLINE F16 Exp(const F16& x) {
+  const Vec kLow = Vec{} - 87.3f, kHigh = Vec{} + 88.0f, kMagic = Vec{} + 0x1.8p23f;
+  F16 clamped, n, scale;
+  BLOCKSTEP_EACH_PART {
+    Vec c = x.v[part] < kLow ? kLow : x.v[part];
+    clamped.v[part] = c > kHigh ? kHigh : c;
+  }
+  // Adding 1.5 * 2^23 leaves round(x / ln 2) in the low bits.
+  const F16 biased = Fma(clamped, Set(0x1.715476p0f), Set(0x1.8p23f));
+  BLOCKSTEP_EACH_PART {
+    n.v[part] = biased.v[part] - kMagic;
+    scale.v[part] =
+        reinterpret_cast<Vec>((reinterpret_cast<IVec>(biased.v[part]) << 23) + (127 << 23));
+  }
+  // ln 2 in two parts, the first short enough that n * it is exact.
+  F16 r = Fma(n, Set(-0x1.63p-1f), clamped);
+  r = Fma(n, Set(0x1.bd0106p-13f), r);
+  F16 p = Set(1.9875691500e-4f);
+  p = Fma(p, r, Set(1.3981999507e-3f));
+  p = Fma(p, r, Set(8.3334519073e-3f));
+  p = Fma(p, r, Set(4.1665795894e-2f));
+  p = Fma(p, r, Set(1.6666665459e-1f));
+  p = Fma(p, r, Set(5.0000001201e-1f));
+  F16 e = (Fma(p, r * r, r) + Set(1.0f)) * scale;
+  BLOCKSTEP_EACH_PART e.v[part] = x.v[part] < kLow ? Vec{} : e.v[part];
+  return e;
+}
+
+}  // namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA

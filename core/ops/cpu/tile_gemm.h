@@ -1,0 +1,41 @@
+// One single-thread product of a tile, D (m, n) = alpha * op(A) * op(B) + (0 or 1) * D: the one
+// place that knows the matrix library (oneDNN 2 and 3). A TileGemm is made once per shape and
+// shared by all threads; which code computes a row depends on this shape alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "core/ops/matmul.h"
+
+namespace blockstep::cpu {
+
+struct TileShape {
+  int64_t m = 0, n = 0, k = 0;
+  int64_t lda = 0, ldb = 0, ldd = 0;
+  Transpose trans_a = Transpose::kNo, trans_b = Transpose::kNo;
+  Accumulate accumulate = Accumulate::kAssign;
+  float alpha = 1.0f;
+  bool packed_b = false;  // B is in the layout of PackTile for (n, k)
+  friend auto operator<=>(const TileShape&, const TileShape&) = default;
+};
+
+class TileGemm {
+ public:
+  // From the cache of the process, made on first use; valid until the process ends.
+  static const TileGemm& For(const TileShape& shape);
+  ~TileGemm();
+
+  void Run(const float* a, const float* b, float* d) const;
+
+ private:
+  struct Impl;
+  explicit TileGemm(const TileShape& shape);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Bytes of a packed B of (k, n), and packing it from plain rows.
+int64_t PackedTileBytes(int64_t k, int64_t n);
+void PackTile(const float* b, int64_t ldb, Transpose trans_b, int64_t k, int64_t n, void* out);
+
+}  // namespace blockstep::cpu
