@@ -1,0 +1,126 @@
+#include "dist/grad_reducer.h"
+
+#include <algorithm>
+
+#include "core/base/check.h"
+#include "core/base/status.h"
+#include "dist/grad_strategy.h"
+#include "dist/traced_wait.h"
+
+namespace blockstep {
+
+struct GradReducer::Impl {
+  GradReducerOptions o;
+  SlotSpan span;
+  std::unique_ptr<GradStrategy> strategy;
+  std::vector<EntryGeometry> entries;
+  std::vector<char> done;  // in this micro-step
+  MicroStep micro;
+
+  absl::StatusOr<EntryGeometry> Geometry(const ActiveEntry& entry) const;
+};
+
+absl::StatusOr<EntryGeometry> GradReducer::Impl::Geometry(const ActiveEntry& entry) const {
+  const TensorInfo& t = o.table->tensors[entry.tensor];
+  if (entry.role == Role::kFused) {
+    return absl::UnimplementedError(Cat("rank ", o.group->rank(), ": ", t.name,
+                                        ": role fused is not supported by this reducer; wanted "
+                                        "train or probe"));
+  }
+  EntryGeometry g{.entry = entry,
+                  .name = t.name,
+                  .unit = t.unit,
+                  .kind = o.table->units[t.unit].kind,
+                  .cols = t.cols};
+  for (int r = 0; r < o.group->size(); ++r) {
+    const Range rows = OwnedRows(t, o.group->size(), r);
+    g.owned.push_back({std::clamp(rows.begin, entry.rows.begin, entry.rows.end) - entry.rows.begin,
+                       std::clamp(rows.end, entry.rows.begin, entry.rows.end) - entry.rows.begin});
+  }
+  return g;
+}
+
+GradReducer::GradReducer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GradReducer::~GradReducer() = default;
+
+absl::StatusOr<std::unique_ptr<GradReducer>> GradReducer::Create(GradReducerOptions options,
+                                                                 SlotSpan span) {
+  const bool exact = options.numerics == Numerics::kSlotExact;
+  const int ranks = options.group->size();
+  if (exact && options.accumulation == GradAccumulation::kSharded) {
+    return InvalidArgument(
+        "numerics slot_exact with accumulate sharded: slots are added in a tree on the rank that "
+        "ran them; wanted accumulate local");
+  }
+  if (exact && !(span.mine == SplitEvenly(span.slots, ranks, options.group->rank()))) {
+    return InvalidArgument("numerics slot_exact: rank ", options.group->rank(), " has slots [",
+                           span.mine.begin, ", ", span.mine.end, ") of ", span.slots,
+                           ", wanted an even split over ", ranks, " ranks");
+  }
+  auto impl = std::make_unique<Impl>();
+  impl->o = options;
+  impl->span = span;
+  // Alone, a rank owns every row: the sharded sum would be a copy of the local one.
+  if (exact) {
+    impl->strategy = NewSlotTreeSum(options, span);
+  } else if (options.accumulation == GradAccumulation::kSharded && ranks > 1) {
+    impl->strategy = NewShardedSum(options);
+  } else {
+    impl->strategy = NewLocalSum(options);
+  }
+  return std::unique_ptr<GradReducer>(new GradReducer(std::move(impl)));
+}
+
+absl::Status GradReducer::BeginPhase(const ActiveSet& set, Arena& arena) {
+  impl_->entries.clear();
+  impl_->micro = {};
+  for (const ActiveEntry& entry : set.entries) {
+    ASSIGN_OR_RETURN(EntryGeometry geometry, impl_->Geometry(entry));
+    impl_->entries.push_back(std::move(geometry));
+  }
+  impl_->done.assign(set.entries.size(), 1);
+  return impl_->strategy->Carve(impl_->entries, arena);
+}
+
+void GradReducer::BeginMicroStep(int64_t micro_step, int64_t slots_inside) {
+  CHECK(std::all_of(impl_->done.begin(), impl_->done.end(), [](char d) { return d; }));
+  CHECK_LE(0, micro_step);
+  CHECK_LT(micro_step, impl_->span.micro_steps);
+  if (impl_->o.numerics == Numerics::kSlotExact) {
+    CHECK_EQ(slots_inside, micro_step < impl_->span.mine.size() ? 1 : 0);
+  }
+  impl_->micro = {.index = micro_step,
+                  .first = micro_step == 0,
+                  .last = micro_step == impl_->span.micro_steps - 1,
+                  .wrote = slots_inside > 0};
+  impl_->done.assign(impl_->entries.size(), 0);
+}
+
+GradTarget GradReducer::Target(int entry) {
+  CHECK(!impl_->done[entry]);
+  return impl_->strategy->Target(entry, impl_->micro);
+}
+
+absl::Status GradReducer::Done(int entry, Stream& compute) {
+  CHECK(!impl_->done[entry]);
+  impl_->done[entry] = 1;
+  impl_->strategy->Done(entry, impl_->micro, compute);
+  return impl_->o.group->stream().status();
+}
+
+absl::Status GradReducer::Finish(Stream& compute) {
+  CHECK(impl_->entries.empty() || impl_->micro.last);
+  CHECK(std::all_of(impl_->done.begin(), impl_->done.end(), [](char d) { return d; }));
+  TracedWait(compute, impl_->o.group->stream().Record(), impl_->o.tracer, "wait for reductions");
+  return impl_->o.group->stream().status();
+}
+
+TensorView GradReducer::Reduced(int entry) const { return impl_->strategy->Reduced(entry); }
+
+Range GradReducer::ReducedRows(int entry) const {
+  const EntryGeometry& e = impl_->entries[entry];
+  const Range own = e.owned[impl_->o.group->rank()];
+  return {e.entry.rows.begin + own.begin, e.entry.rows.begin + own.end};
+}
+
+}  // namespace blockstep

@@ -1,0 +1,62 @@
+// accumulate: local. One dW buffer per entry takes the sum of all micro-steps; the last one's Done
+// reduces it in place, so the owner's rows are the result.
+#include "core/base/status.h"
+#include "dist/grad_strategy.h"
+
+namespace blockstep {
+namespace {
+
+class LocalSum : public GradStrategy {
+ public:
+  explicit LocalSum(const GradReducerOptions& options) : o_(options) {}
+
+  absl::Status Carve(const std::vector<EntryGeometry>& entries, Arena& arena) override {
+    entries_ = &entries;
+    dw_.clear();
+    for (const EntryGeometry& e : entries) {
+      ASSIGN_OR_RETURN(void* data, arena.Allocate(e.memory_class(), "dW " + e.name, e.bytes()));
+      dw_.push_back(e.ViewAt(data));
+    }
+    written_.assign(entries.size(), 0);
+    return absl::OkStatus();
+  }
+
+  GradTarget Target(int entry, const MicroStep& micro) override {
+    if (micro.first) written_[entry] = 0;
+    return {dw_[entry], written_[entry] ? Accumulate::kAdd : Accumulate::kAssign};
+  }
+
+  void Done(int entry, const MicroStep& micro, Stream& compute) override {
+    if (micro.first) written_[entry] = 0;
+    written_[entry] |= micro.wrote;
+    if (!micro.last) return;
+    if (!written_[entry]) o_.backend->kernels->fill(compute, {.dst = dw_[entry], .value = 0.0f});
+    if (o_.group->size() == 1) return;
+    const EntryGeometry& e = (*entries_)[entry];
+    float* dw = static_cast<float*>(dw_[entry].data);
+    ReduceSegment segment{.in = dw, .out = dw + e.owned[o_.group->rank()].begin * e.cols};
+    for (const Range& rows : e.owned) segment.offsets.push_back(rows.begin * e.cols);
+    segment.offsets.push_back(e.rows() * e.cols);
+    o_.group->stream().Wait(compute.Record());
+    o_.group->ReduceScatter({std::move(segment)}, "reduce " + e.name);
+  }
+
+  TensorView Reduced(int entry) const override {
+    const Range rows = (*entries_)[entry].owned[o_.group->rank()];
+    return dw_[entry].Rows(rows.begin, rows.end);
+  }
+
+ private:
+  const GradReducerOptions o_;
+  const std::vector<EntryGeometry>* entries_ = nullptr;
+  std::vector<TensorView> dw_;
+  std::vector<char> written_;  // in this step
+};
+
+}  // namespace
+
+std::unique_ptr<GradStrategy> NewLocalSum(const GradReducerOptions& options) {
+  return std::make_unique<LocalSum>(options);
+}
+
+}  // namespace blockstep

@@ -1,0 +1,31 @@
+// The weights a rank always holds: its own rows of sharded tensors, and pinned tensors whole. One
+// rank alone holds everything whole, so nothing is ever gathered.
+//   bytes of a sharded tensor: ShardRows * cols * 4, MemoryClass::kWeights
+//   bytes of a pinned one:     PaddedRows * cols * 4, MemoryClass::kPinned
+#pragma once
+
+#include <vector>
+
+#include "core/device/arena.h"
+#include "core/tensor/sharding.h"
+
+namespace blockstep {
+
+class ResidentWeights {
+ public:
+  // `pinned` is per unit; `rank` of `ranks` is this one.
+  static absl::StatusOr<ResidentWeights> Create(const TensorTable& table,
+                                                const std::vector<char>& pinned, int ranks,
+                                                int rank, Arena& arena);
+
+  bool resident(int unit) const { return resident_[unit]; }
+  TensorView Owned(int tensor) const { return owned_[tensor]; }
+  // Of a tensor whose unit is resident.
+  TensorView Whole(int tensor) const { return whole_[tensor]; }
+
+ private:
+  std::vector<char> resident_;
+  std::vector<TensorView> owned_, whole_;
+};
+
+}  // namespace blockstep
