@@ -19,18 +19,19 @@ template <typename A, typename B>
 
 }  // namespace blockstep::internal
 
-#define CHECK(condition)                                                    \
-  do {                                                                      \
-    if (!(condition)) [[unlikely]]                                          \
-      ::blockstep::internal::CheckFailed(__FILE__, __LINE__, #condition);   \
+#define CHECK(condition)                                                  \
+  do {                                                                    \
+    if (!(condition)) [[unlikely]]                                        \
+      ::blockstep::internal::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)
 
-#define BLOCKSTEP_CHECK_OP(op, a, b)                                                              \
-  do {                                                                                            \
-    const auto& check_a = (a);                                                                    \
-    const auto& check_b = (b);                                                                    \
-    if (!(check_a op check_b)) [[unlikely]]                                                       \
-      ::blockstep::internal::CheckOpFailed(__FILE__, __LINE__, #a " " #op " " #b, check_a, check_b); \
+#define BLOCKSTEP_CHECK_OP(op, a, b)                                                       \
+  do {                                                                                     \
+    const auto& check_a = (a);                                                             \
+    const auto& check_b = (b);                                                             \
+    if (!(check_a op check_b)) [[unlikely]]                                                \
+      ::blockstep::internal::CheckOpFailed(__FILE__, __LINE__, #a " " #op " " #b, check_a, \
+                                           check_b);                                       \
   } while (false)
 
 #define CHECK_EQ(a, b) BLOCKSTEP_CHECK_OP(==, a, b)
@@ -40,13 +41,13 @@ template <typename A, typename B>
 #define CHECK_GE(a, b) BLOCKSTEP_CHECK_OP(>=, a, b)
 #define CHECK_GT(a, b) BLOCKSTEP_CHECK_OP(>, a, b)
 // For a Status that only a bug of ours can make non-OK.
-#define CHECK_OK(expr)                                                                         \
-  do {                                                                                         \
-    const auto& check_status = (expr);                                                         \
-    if (!check_status.ok()) [[unlikely]]                                                       \
-      ::blockstep::internal::CheckFailed(__FILE__, __LINE__,                                   \
-                                         std::string(#expr ": ") +                             \
-                                             std::string(::blockstep::internal::MessageOf(check_status))); \
+#define CHECK_OK(expr)                                                                            \
+  do {                                                                                            \
+    const auto& check_status = (expr);                                                            \
+    if (!check_status.ok()) [[unlikely]]                                                          \
+      ::blockstep::internal::CheckFailed(                                                         \
+          __FILE__, __LINE__,                                                                     \
+          std::string(#expr ": ") + std::string(::blockstep::internal::MessageOf(check_status))); \
   } while (false)
 
 namespace blockstep::internal {

@@ -24,7 +24,14 @@ constexpr PhiloxBlock Philox4x32(uint64_t key, PhiloxBlock counter) {
 }
 
 // What a draw is for; part of the counter, so that two uses of one seed never meet.
-enum class RandomUse : uint32_t { kInit = 1, kShuffle = 2, kProbe = 3, kBlockOrder = 4, kRounding = 5, kTest = 99 };
+enum class RandomUse : uint32_t {
+  kInit = 1,
+  kShuffle = 2,
+  kProbe = 3,
+  kBlockOrder = 4,
+  kRounding = 5,
+  kTest = 99
+};
 
 // Four words for draw `index` of `use`; `epoch` is a step, an epoch or a tensor index.
 constexpr PhiloxBlock Draw(uint64_t seed, RandomUse use, uint32_t epoch, uint64_t index) {

@@ -35,8 +35,8 @@ absl::StatusOr<void*> Arena::Allocate(MemoryClass cls, std::string name, int64_t
   const int64_t rounded = RoundUp(std::max<int64_t>(bytes, 1), 256);
   if (top_ + rounded > capacity_) {
     return ResourceExhausted("memory plan: ", MemoryClassName(cls), " '", name, "' wants ", rounded,
-                             " bytes, ", capacity_ - top_, " of ", capacity_, " are left; carved:\n",
-                             Table());
+                             " bytes, ", capacity_ - top_, " of ", capacity_,
+                             " are left; carved:\n", Table());
   }
   blocks_.push_back({cls, std::move(name), top_, rounded});
   void* data = static_cast<char*>(base_) + top_;

@@ -15,19 +15,19 @@
 namespace blockstep {
 
 enum class MemoryClass {
-  kWeights,      // owned rows of sharded units
-  kPinned,       // whole units kept resident (the owner's rows lie inside)
-  kGather,       // buffers units are gathered into
-  kGradients,    // dW of train entries: local sums and the owner's reduced rows
-  kSlotProbe,    // slot_exact's stack of dW buffers; dW of probes
-  kState,        // optimizer state
+  kWeights,    // owned rows of sharded units
+  kPinned,     // whole units kept resident (the owner's rows lie inside)
+  kGather,     // buffers units are gathered into
+  kGradients,  // dW of train entries: local sums and the owner's reduced rows
+  kSlotProbe,  // slot_exact's stack of dW buffers; dW of probes
+  kState,      // optimizer state
   kActivations,
   kWorkspace,
   kPackedWeights,
-  kStaging,      // checkpoint copies
-  kTransport,    // slabs collectives send from and receive into
-  kCarryBits,    // low bits of masters that left the active set
-  kData,         // tokens, losses
+  kStaging,    // checkpoint copies
+  kTransport,  // slabs collectives send from and receive into
+  kCarryBits,  // low bits of masters that left the active set
+  kData,       // tokens, losses
   kCount,
 };
 std::string_view MemoryClassName(MemoryClass c);

@@ -27,7 +27,8 @@ struct DeviceFunctions {
   bool host_accessible = true;
   // Memory behind `reserve` exists; false on null: nothing may be read or written.
   bool real_memory = true;
-  // (optional) Fills a range whose contents are dead, so that a late reader shows. Null: does nothing.
+  // (optional) Fills a range whose contents are dead, so that a late reader shows. Null: does
+  // nothing.
   void (*poison)(Stream& stream, void* data, int64_t bytes) = nullptr;
 };
 

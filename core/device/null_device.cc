@@ -13,8 +13,8 @@ namespace {
 absl::StatusOr<void*> ReserveAddresses(int64_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) {
-    return ResourceExhausted("address space: mmap of ", bytes, " bytes failed: ",
-                             std::strerror(errno));
+    return ResourceExhausted("address space: mmap of ", bytes,
+                             " bytes failed: ", std::strerror(errno));
   }
   return data;
 }

@@ -36,8 +36,8 @@ absl::Status Validate(const ActiveSet& set, const TensorTable& table) {
       return InvalidArgument("active set: ", t.name, " rows [", e.rows.begin, ", ", e.rows.end,
                              "), wanted bounds that are multiples of ", kRowTile);
     }
-    if (last != nullptr && (last->tensor > e.tensor ||
-                            (last->tensor == e.tensor && last->rows.end > e.rows.begin))) {
+    if (last != nullptr &&
+        (last->tensor > e.tensor || (last->tensor == e.tensor && last->rows.end > e.rows.begin))) {
       return InvalidArgument("active set: ", t.name, " rows [", e.rows.begin, ", ", e.rows.end,
                              ") overlap or precede the entry before");
     }

@@ -18,10 +18,10 @@ enum class Role : uint8_t {
 };
 
 struct ActiveEntry {
-  int tensor = 0;   // index into TensorTable::tensors
-  Range rows;       // begins on kRowTile; ends on kRowTile or at the last row
+  int tensor = 0;  // index into TensorTable::tensors
+  Range rows;      // begins on kRowTile; ends on kRowTile or at the last row
   Role role = Role::kTrain;
-  int rule = 0;     // index into the run's update rules
+  int rule = 0;  // index into the run's update rules
   float lr_scale = 1.0f;
   friend bool operator==(const ActiveEntry&, const ActiveEntry&) = default;
 };

@@ -49,7 +49,7 @@ struct StepReport {
   int64_t step = 0;
   double loss_sum = 0;  // over all tokens of the step, all ranks
   int64_t tokens = 0;
-  int64_t nonfinite = 0;  // > 0: the step wrote nothing
+  int64_t nonfinite = 0;          // > 0: the step wrote nothing
   std::vector<TensorNorm> norms;  // of every entry, train and probe
 };
 

@@ -10,7 +10,7 @@
 namespace blockstep {
 
 struct GradTarget {
-  TensorView dw;  // (entry.rows, cols) fp32
+  TensorView dw;                                // (entry.rows, cols) fp32
   Accumulate accumulate = Accumulate::kAssign;  // how the first write of this micro-step combines
 };
 

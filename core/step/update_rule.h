@@ -27,12 +27,12 @@ struct StateSpec {
 };
 
 struct UpdateArgs {
-  TensorView param;  // (rows, cols): the owner's active rows, in place
-  TensorView grad;   // (rows, cols) fp32: reduced sum
-  std::vector<TensorView> states;  // by StateSpec
-  int64_t step = 1;   // updates of this entry so far, this one included
-  float lr = 0;       // schedule * lr_scale, read at update time
-  bool decay = true;  // TensorInfo::decay
+  TensorView param;                   // (rows, cols): the owner's active rows, in place
+  TensorView grad;                    // (rows, cols) fp32: reduced sum
+  std::vector<TensorView> states;     // by StateSpec
+  int64_t step = 1;                   // updates of this entry so far, this one included
+  float lr = 0;                       // schedule * lr_scale, read at update time
+  bool decay = true;                  // TensorInfo::decay
   const float* grad_scale = nullptr;  // device scalar
 };
 

@@ -1,6 +1,6 @@
 // The parameters of a model as every floor sees them: tensors with Hugging Face names, grouped into
-// units (what is gathered and released together). Indices are positions in these vectors and are the
-// same on every rank.
+// units (what is gathered and released together). Indices are positions in these vectors and are
+// the same on every rank.
 #pragma once
 
 #include <cstdint>

@@ -12,10 +12,16 @@ namespace blockstep {
 enum class DType : uint8_t { kF32, kBF16, kF64, kI32, kI64, kU8 };
 constexpr int64_t DTypeSize(DType t) {
   switch (t) {
-    case DType::kF32: case DType::kI32: return 4;
-    case DType::kBF16: return 2;
-    case DType::kF64: case DType::kI64: return 8;
-    case DType::kU8: return 1;
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kBF16:
+      return 2;
+    case DType::kF64:
+    case DType::kI64:
+      return 8;
+    case DType::kU8:
+      return 1;
   }
   return 0;
 }

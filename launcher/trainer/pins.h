@@ -1,5 +1,5 @@
-// Which units a rank keeps whole, when memory allows some: from the top down, since the units above the
-// cut are read twice a step (forward and backward) and those below once.
+// Which units a rank keeps whole, when memory allows some: from the top down, since the units above
+// the cut are read twice a step (forward and backward) and those below once.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "launcher/trainer/entry_states.h"
+#include "launcher/trainer/engine/entry_states.h"
 
 #include "core/base/status.h"
 #include "core/tensor/sharding.h"

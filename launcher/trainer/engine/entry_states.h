@@ -14,8 +14,8 @@ namespace blockstep {
 
 struct EntryState {
   ActiveEntry entry;
-  Range rows;                       // of the tensor: entry.rows this rank owns
-  int64_t step = 0;                 // updates so far
+  Range rows;        // of the tensor: entry.rows this rank owns
+  int64_t step = 0;  // updates so far
   std::vector<StateSpec> specs;
   std::vector<TensorView> tensors;  // by spec; kLikeTensor: (rows, cols)
 };

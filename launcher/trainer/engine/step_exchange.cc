@@ -1,0 +1,77 @@
+#include "launcher/trainer/engine/step_exchange.h"
+
+#include <cstring>
+
+#include "core/base/status.h"
+
+namespace blockstep {
+namespace {
+
+// "rank 0: 1f3a, rank 1: 77b0" for the hashes of ranks that differ from rank 0's.
+std::string Differences(const std::vector<uint64_t>& hashes) {
+  std::string text = Cat("rank 0: ", std::hex, hashes[0]);
+  for (size_t r = 1; r < hashes.size(); ++r) {
+    if (hashes[r] != hashes[0]) text += Cat(", rank ", std::dec, r, ": ", std::hex, hashes[r]);
+  }
+  return text;
+}
+
+bool AllEqual(const std::vector<uint64_t>& values) {
+  for (uint64_t v : values) {
+    if (v != values[0]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<ExchangeResult> ExchangeStep(Communicator& group, const RankWord& mine,
+                                            const std::vector<ExactSum>& norms) {
+  const size_t norm_bytes = norms.size() * sizeof(ExactSum);
+  const size_t stride = sizeof(RankWord) + norm_bytes;
+  std::vector<char> send(stride), all(stride * group.size());
+  std::memcpy(send.data(), &mine, sizeof(RankWord));
+  if (norm_bytes > 0) std::memcpy(send.data() + sizeof(RankWord), norms.data(), norm_bytes);
+  RETURN_IF_ERROR(group.HostAllGather(send.data(), static_cast<int64_t>(stride), all.data(),
+                                      Cat("exchange of step ", mine.step)));
+  ExchangeResult result;
+  result.norms.resize(norms.size());
+  std::vector<uint64_t> hashes;
+  bool all_hold = true;
+  for (int r = 0; r < group.size(); ++r) {
+    RankWord word;
+    std::memcpy(&word, all.data() + r * stride, sizeof word);
+    if (word.step != mine.step) {
+      return FailedPrecondition("step exchange: rank ", r, " is at step ", word.step, ", rank ",
+                                group.rank(), " at step ", mine.step);
+    }
+    result.loss.Add(word.loss);
+    result.tokens += word.tokens;
+    result.stop |= word.stop != 0;
+    all_hold &= word.next_hash != 0;
+    hashes.push_back(word.next_hash);
+    for (size_t i = 0; i < norms.size(); ++i) {
+      ExactSum norm;
+      std::memcpy(&norm, all.data() + r * stride + sizeof word + i * sizeof norm, sizeof norm);
+      result.norms[i].Add(norm);
+    }
+  }
+  if (all_hold && !AllEqual(hashes)) {
+    return FailedPrecondition("ranks hold different directives for step ", mine.step + 1, ": ",
+                              Differences(hashes));
+  }
+  result.next_agreed = all_hold;
+  return result;
+}
+
+absl::Status AgreeOnDirective(Communicator& group, int64_t step, const Directive& directive) {
+  const uint64_t mine = directive.Hash();
+  std::vector<uint64_t> hashes(group.size());
+  RETURN_IF_ERROR(
+      group.HostAllGather(&mine, sizeof mine, hashes.data(), Cat("directive of step ", step)));
+  if (AllEqual(hashes)) return absl::OkStatus();
+  return FailedPrecondition("ranks hold different directives for step ", step, ": ",
+                            Differences(hashes));
+}
+
+}  // namespace blockstep

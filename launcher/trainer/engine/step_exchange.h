@@ -1,0 +1,44 @@
+// The one small exchange of a step: every rank gathers what every rank says, and all combine it
+// alike. Bytes sent per rank: (N-1) * (sizeof(RankWord) + entries * sizeof(ExactSum)).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/exact_sum.h"
+#include "core/step/directive.h"
+#include "dist/communicator.h"
+
+namespace blockstep {
+
+// What one rank contributes besides the norms. Plain data: it travels as bytes between equal
+// builds.
+struct RankWord {
+  int64_t step = 0;
+  ExactSum loss;           // sum over this rank's slots
+  int64_t tokens = 0;      // counted targets
+  uint64_t next_hash = 0;  // directive for step + 1; 0: not held yet
+  int64_t next_through = -1;
+  int64_t stop = 0;  // 1: stop at the end of this step
+};
+
+struct ExchangeResult {
+  ExactSum loss;
+  int64_t tokens = 0;
+  std::vector<ExactSum> norms;  // per entry, of all owners
+  bool next_agreed = false;     // every rank holds the same directive for step + 1
+  bool stop = false;            // some rank asked
+};
+
+// Host-blocking. FAILED_PRECONDITION names the ranks that are at another step or hold another
+// directive.
+absl::StatusOr<ExchangeResult> ExchangeStep(Communicator& group, const RankWord& mine,
+                                            const std::vector<ExactSum>& norms);
+
+// Ranks compare the directive they are about to follow; needed when the last step's exchange could
+// not (the first step, and after a sweep).
+absl::Status AgreeOnDirective(Communicator& group, int64_t step, const Directive& directive);
+
+}  // namespace blockstep

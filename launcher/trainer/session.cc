@@ -1,0 +1,181 @@
+#include "launcher/trainer/session.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "core/base/status.h"
+#include "core/data/safetensors.h"
+#include "launcher/trainer/checkpoint/weights_io.h"
+#include "launcher/trainer/checkpoint/weights_sha256.h"
+#include "launcher/trainer/pins.h"
+#include "model/init.h"
+#include "optim/rules/rules.h"
+#include "optim/schedule.h"
+
+namespace blockstep {
+namespace {
+
+std::vector<char> ChoosePins(const TrainConfig& config, const TensorTable& table, int64_t shards) {
+  switch (config.placement.mode) {
+    case PlacementMode::kSharded:
+      return std::vector<char>(table.units.size(), 0);
+    case PlacementMode::kPinned:
+      return std::vector<char>(table.units.size(), 1);
+    case PlacementMode::kBudget:
+      return PinsWithin(table, shards, DTypeSize(DType::kF32), config.placement.pin_budget_bytes);
+  }
+  return {};
+}
+
+// Positions of a BatchReader as the engine asks for them.
+ReadSlots ReadFrom(const BatchReader* reader) {
+  return [reader](int64_t position, int64_t count, const SlotBuffers& out) -> absl::Status {
+    return reader
+        ->Read({position, position + count},
+               {.inputs = out.inputs, .targets = out.targets, .first_key = out.first_key})
+        .status();
+  };
+}
+
+DocumentMask MaskOf(const TrainConfig& config) {
+  return config.data.document_mask ? DocumentMask::kOn : DocumentMask::kOff;
+}
+
+}  // namespace
+
+absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config) {
+  const ModelSource& model = config.model;
+  if (!model.path.empty()) return LoadLlamaConfig(model.path);
+  if (!model.preset.empty()) return LlamaPreset(model.preset, model.vocab);
+  std::ifstream file(model.config);
+  if (!file) return NotFound("model.config: ", model.config, " cannot be read");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return ParseLlamaConfig(text.str(), model.config);
+}
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Create(const TrainConfig& config,
+                                                         const LlamaConfig& model, SessionEnv env) {
+  ASSIGN_OR_RETURN(Arena arena, Arena::Reserve(*env.backend, env.arena_bytes));
+  std::unique_ptr<Session> session(new Session(config, env, std::move(arena)));
+  RETURN_IF_ERROR(session->Build(model));
+  return session;
+}
+
+absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(const std::string& path,
+                                                               int64_t vocab, SlotOrderKind order,
+                                                               int32_t eos) {
+  ASSIGN_OR_RETURN(TokenFile file, TokenFile::Open({.path = path, .vocab_size = vocab}));
+  ASSIGN_OR_RETURN(BatchReader reader,
+                   BatchReader::Create(std::move(file), {.slot_tokens = config_.data.tokens,
+                                                         .order = order,
+                                                         .seed = config_.train.seed,
+                                                         .eos = eos}));
+  return std::make_unique<BatchReader>(std::move(reader));
+}
+
+absl::Status Session::Build(const LlamaConfig& model) {
+  compute_ = env_.backend->device.new_compute_stream("compute", env_.pool, env_.group->rank());
+  ASSIGN_OR_RETURN(model_, Llama::Create(model, {.backend = env_.backend,
+                                                 .recompute = config_.train.recompute,
+                                                 .loss_chunk = config_.train.loss_chunk,
+                                                 .tracer = env_.tracer}));
+  if (config_.data.tokens > model.max_positions) {
+    return InvalidArgument("data.tokens: ", config_.data.tokens, ", the model has ",
+                           model.max_positions, " positions");
+  }
+  ASSIGN_OR_RETURN(rule_, MakeRule(config_.optimizer.rule, config_.optimizer.hyper));
+  if (!config_.data.train.empty()) {
+    ASSIGN_OR_RETURN(train_, OpenData(config_.data.train, model.vocab, config_.data.order,
+                                      static_cast<int32_t>(model.eos)));
+  }
+  if (!config_.data.val.empty()) {
+    ASSIGN_OR_RETURN(val_, OpenData(config_.data.val, model.vocab, SlotOrderKind::kFile,
+                                    static_cast<int32_t>(model.eos)));
+    const int64_t have = val_->order().slots();
+    eval_slots_ = config_.eval.slots > 0 ? std::min(config_.eval.slots, have) : have;
+  }
+  ASSIGN_OR_RETURN(
+      units_, UnitStore::Create({.table = &model_->table(),
+                                 .backend = env_.backend,
+                                 .group = env_.group,
+                                 .pinned = ChoosePins(config_, model_->table(), env_.group->size()),
+                                 .max_tokens = config_.batch.micro_slots * config_.data.tokens,
+                                 .tracer = env_.tracer},
+                                arena_));
+  return model_->Reserve({.slots = config_.batch.micro_slots, .tokens = config_.data.tokens},
+                         *compute_, arena_);
+}
+
+absl::Status Session::InitWeights() {
+  if (!env_.backend->device.real_memory) return absl::OkStatus();
+  if (!config_.model.path.empty()) {
+    RETURN_IF_ERROR(LoadHuggingFaceWeights(config_.model.path, owned_weights(), env_.group));
+    return PublishWeights();
+  }
+  const TensorTable& table = model_->table();
+  for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
+    const Range rows = units_->OwnedRange(t);
+    if (rows.empty()) continue;
+    InitRows(table, t, rows,
+             {.seed = config_.model.init_seed, .range = model_->config().init_range},
+             units_->Owned(t).f32());
+  }
+  return PublishWeights();
+}
+
+absl::Status Session::PublishWeights() {
+  RETURN_IF_ERROR(units_->PublishAll(*compute_));
+  RETURN_IF_ERROR(compute_->Synchronize());
+  return env_.group->stream().Synchronize();
+}
+
+absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
+    DirectiveSource* source, std::function<bool()> stop_requested) {
+  ScheduleConfig schedule = config_.optimizer.schedule;
+  const int64_t steps = config_.train.steps;
+  return StepEngine::Create({
+      .backend = env_.backend,
+      .group = env_.group,
+      .model = model_.get(),
+      .units = units_.get(),
+      .compute = compute_.get(),
+      .arena = &arena_,
+      .tracer = env_.tracer,
+      .slots = config_.batch.slots,
+      .micro_slots = config_.batch.micro_slots,
+      .tokens = config_.data.tokens,
+      .seed = config_.train.seed,
+      .numerics = config_.train.numerics,
+      .accumulation = config_.train.accumulation,
+      .document_mask = MaskOf(config_),
+      .clip_norm = config_.train.clip_norm,
+      .rules = {rule_.get()},
+      .learning_rate = [schedule,
+                        steps](int64_t step) { return LearningRate(schedule, step, steps); },
+      .read_slots = ReadFrom(train_.get()),
+      .source = source,
+      .stop_requested = std::move(stop_requested),
+  });
+}
+
+absl::StatusOr<std::unique_ptr<Evaluator>> Session::MakeEvaluator() {
+  if (val_ == nullptr) return nullptr;
+  ASSIGN_OR_RETURN(Evaluator evaluator,
+                   Evaluator::Create(*env_.backend, config_.batch.micro_slots, config_.data.tokens,
+                                     MaskOf(config_), ReadFrom(val_.get()), arena_));
+  return std::make_unique<Evaluator>(std::move(evaluator));
+}
+
+OwnedWeights Session::owned_weights() {
+  return {.table = &model_->table(),
+          .owned = [this](int tensor) { return units_->Owned(tensor); },
+          .owned_range = [this](int tensor) { return units_->OwnedRange(tensor); }};
+}
+
+absl::StatusOr<std::string> Session::WeightsHash() {
+  RETURN_IF_ERROR(compute_->Synchronize());
+  return WeightsSha256(owned_weights(), env_.group);
+}
+
+}  // namespace blockstep

@@ -1,0 +1,163 @@
+#include "launcher/trainer/trainer.h"
+
+#include "core/base/status.h"
+#include "core/base/trace.h"
+#include "launcher/trainer/checkpoint/retention.h"
+
+namespace blockstep {
+namespace {
+
+double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - since_ns) * 1e-9; }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(TrainerOptions options) {
+  std::unique_ptr<Trainer> trainer(new Trainer(std::move(options)));
+  ASSIGN_OR_RETURN(trainer->evaluator_, trainer->o_.session->MakeEvaluator());
+  ASSIGN_OR_RETURN(trainer->engine_,
+                   trainer->o_.session->MakeEngine(trainer->o_.source, trainer->o_.stop_requested));
+  return trainer;
+}
+
+absl::Status Trainer::Start() {
+  if (o_.run != nullptr && !o_.run->resume_from.empty()) return Restore();
+  return o_.session->InitWeights();
+}
+
+absl::StatusOr<TrainOutcome> Trainer::Run() {
+  const TrainConfig& config = o_.session->config();
+  TrainOutcome outcome;
+  if (state_.step == 0) RETURN_IF_ERROR(Evaluate(0));
+  while (state_.step < config.train.steps) {
+    const int64_t began = Tracer::Now();
+    absl::StatusOr<StepResult> result = engine_->Run(state_.step);
+    if (!result.ok() && absl::IsUnavailable(result.status())) {
+      outcome.end = TrainEnd::kOrphaned;
+      outcome.why = std::string(Std(result.status().message()));
+      break;
+    }
+    RETURN_IF_ERROR(result.status());
+    ++state_.step;
+    state_.tokens += result->report.tokens;
+    state_.phase = result->phase;
+    if (o_.events.on_step) RETURN_IF_ERROR(o_.events.on_step(*result, Seconds(began)));
+    if (TooManyBadSteps(*result)) {
+      outcome.end = TrainEnd::kNonFinite;
+      outcome.why =
+          Cat(state_.bad_steps, " steps in a row had non-finite losses or gradients; the last",
+              " step with finite ones was ", state_.step - 1 - state_.bad_steps);
+      break;
+    }
+    const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+    if (due(config.eval.every_steps) && state_.step < config.train.steps) {
+      RETURN_IF_ERROR(Evaluate(state_.step));
+    }
+    if (due(config.checkpoint.every_steps)) RETURN_IF_ERROR(Save());
+    if (result->stop) {
+      outcome.end = TrainEnd::kStopped;
+      break;
+    }
+  }
+  if (outcome.end == TrainEnd::kFinished) RETURN_IF_ERROR(Evaluate(state_.step));
+  RETURN_IF_ERROR(Save());
+  outcome.step = state_.step;
+  outcome.last_eval = last_eval_;
+  return outcome;
+}
+
+bool Trainer::TooManyBadSteps(const StepResult& result) {
+  state_.bad_steps = result.report.nonfinite > 0 ? state_.bad_steps + 1 : 0;
+  return state_.bad_steps > o_.session->config().train.max_bad_steps;
+}
+
+absl::Status Trainer::Evaluate(int64_t step) {
+  if (evaluator_ == nullptr) return absl::OkStatus();
+  Session& s = *o_.session;
+  ASSIGN_OR_RETURN(last_eval_,
+                   evaluator_->Run(s.eval_slots(), s.model(), s.units(), s.group(), s.compute()));
+  if (last_eval_->Loss() < state_.best_eval_loss) {
+    state_.best_eval_loss = last_eval_->Loss();
+    state_.best_eval_step = step;
+  }
+  return o_.events.on_eval ? o_.events.on_eval(step, *last_eval_) : absl::OkStatus();
+}
+
+std::vector<StateSlice> Trainer::StateSlices() {
+  std::vector<StateSlice> slices;
+  for (const EntryState& state : engine_->states().entries()) {
+    for (size_t i = 0; i < state.specs.size(); ++i) {
+      slices.push_back({.tensor = state.entry.tensor,
+                        .rows = state.entry.rows,
+                        .name = state.specs[i].name,
+                        .layout = state.specs[i].layout,
+                        .view = state.tensors[i],
+                        .row0 = state.rows.begin});
+    }
+  }
+  return slices;
+}
+
+absl::Status Trainer::Save() {
+  if (o_.run == nullptr || saved_step_ == state_.step) return absl::OkStatus();
+  const int64_t began = Tracer::Now();
+  Session& s = *o_.session;
+  RETURN_IF_ERROR(s.compute().Synchronize());
+  const TrainConfig& config = s.config();
+  state_.run_id = o_.run->run_id;
+  state_.parent_run_id = o_.run->parent_run_id;
+  if (s.train_data() != nullptr) {
+    const int64_t position = state_.step * config.batch.slots;
+    state_.epoch = position / s.train_data()->order().slots();
+    state_.slot = position % s.train_data()->order().slots();
+  }
+  state_.counters.clear();
+  for (const EntryState& entry : engine_->states().entries()) {
+    state_.counters.push_back({entry.entry.tensor, entry.entry.rows, entry.step});
+  }
+  if (o_.policy_state) RETURN_IF_ERROR(o_.policy_state(state_.step, state_));
+  ASSIGN_OR_RETURN(const CheckpointInfo info,
+                   SaveCheckpoint(o_.run->path,
+                                  {.weights = s.owned_weights(),
+                                   .states = StateSlices(),
+                                   .trainer = state_,
+                                   .config_json = LlamaConfigJson(s.model().config()),
+                                   .tokenizer_files = config.model.tokenizer_files},
+                                  &s.group()));
+  saved_step_ = state_.step;
+  if (s.group().rank() == 0 && config.checkpoint.keep > 0) {
+    RETURN_IF_ERROR(
+        ApplyRetention(o_.run->path, {.keep_last = static_cast<int>(config.checkpoint.keep)})
+            .status());
+  }
+  return o_.events.on_save ? o_.events.on_save(info, Seconds(began)) : absl::OkStatus();
+}
+
+// The coordinator continues from the checkpoint's policy state, so the directive of the step to run
+// is known; states are filled only if that step stays in the phase that was saved.
+absl::Status Trainer::Restore() {
+  Session& s = *o_.session;
+  ASSIGN_OR_RETURN(std::unique_ptr<CheckpointReader> reader,
+                   CheckpointReader::Open(o_.run->resume_from, &s.group()));
+  RETURN_IF_ERROR(reader->LoadWeights(s.owned_weights()));
+  RETURN_IF_ERROR(s.PublishWeights());
+  state_ = reader->trainer();
+  saved_step_ = state_.step;
+  if (state_.step >= s.config().train.steps) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
+  if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
+  RETURN_IF_ERROR(s.compute().Synchronize());
+  RETURN_IF_ERROR(reader->LoadStates(StateSlices()));
+  for (EntryState& entry : engine_->states().entries()) {
+    for (const EntryCounter& counter : state_.counters) {
+      if (counter.tensor == entry.entry.tensor && counter.rows == entry.entry.rows) {
+        entry.step = counter.updates;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace blockstep

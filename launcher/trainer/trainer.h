@@ -1,0 +1,77 @@
+// The loop over steps on one rank: evaluation and checkpoint cadence, bad steps, stopping. What a
+// step does is StepEngine's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "launcher/trainer/checkpoint/checkpoint.h"
+#include "launcher/trainer/checkpoint/run_folder.h"
+#include "launcher/trainer/session.h"
+
+namespace blockstep {
+
+// What the loop shows of itself, on every rank; the launcher decides who prints.
+struct TrainEvents {
+  std::function<absl::Status(const StepResult& step, double seconds)> on_step;
+  std::function<absl::Status(int64_t step, const EvalResult& eval)> on_eval;
+  std::function<absl::Status(const CheckpointInfo& saved, double seconds)> on_save;
+};
+
+enum class TrainEnd : uint8_t {
+  kFinished,   // every step is done
+  kStopped,    // asked to stop: saved
+  kNonFinite,  // max_bad_steps in a row: saved
+  kOrphaned,   // no coordinator within its grace: saved
+};
+
+struct TrainOutcome {
+  TrainEnd end = TrainEnd::kFinished;
+  int64_t step = 0;  // the next step to run
+  std::string why;   // for kNonFinite and kOrphaned
+  std::optional<EvalResult> last_eval;
+};
+
+struct TrainerOptions {
+  Session* session = nullptr;
+  DirectiveSource* source = nullptr;
+  // Coordinator's policy state and open directives, asked for by rank 0 at a save.
+  std::function<absl::Status(int64_t step, TrainerState& state)> policy_state;
+  std::function<bool()> stop_requested;
+  // A save was asked for without stopping; the step exchange does not carry it, so it must be the
+  // same on every rank: the coordinator names the step.
+  const RunFolder* run = nullptr;  // null: nothing is saved (verify, benchmarks)
+  TrainEvents events;
+};
+
+class Trainer {
+ public:
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(TrainerOptions options);
+
+  // From the run folder's checkpoint if it names one, else from fresh weights.
+  absl::Status Start();
+  absl::StatusOr<TrainOutcome> Run();
+
+  // What `resume_from` held; default-constructed for a fresh run.
+  const TrainerState& state() const { return state_; }
+  StepEngine& engine() { return *engine_; }
+
+ private:
+  explicit Trainer(TrainerOptions options) : o_(std::move(options)) {}
+  absl::Status Restore();
+  absl::Status Save();
+  absl::Status Evaluate(int64_t step);
+  std::vector<StateSlice> StateSlices();
+  // Counts bad steps; true: too many in a row.
+  bool TooManyBadSteps(const StepResult& result);
+
+  TrainerOptions o_;
+  std::unique_ptr<StepEngine> engine_;
+  std::unique_ptr<Evaluator> evaluator_;
+  TrainerState state_;
+  int64_t saved_step_ = -1;
+  std::optional<EvalResult> last_eval_;
+};
+
+}  // namespace blockstep

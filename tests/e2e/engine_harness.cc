@@ -1,0 +1,186 @@
+#include "tests/e2e/engine_harness.h"
+
+#include <cstring>
+#include <thread>
+
+#include "core/base/philox.h"
+#include "core/base/sha256.h"
+#include "core/ops/backends.h"
+#include "dist/local/local_communicator.h"
+#include "model/init.h"
+#include "optim/rules/rules.h"
+#include "tests/e2e/policy_source.h"
+
+namespace blockstep::testing {
+namespace {
+
+constexpr int64_t kArenaBytes = int64_t{1} << 30;  // address space; touched as needed
+
+// Tokens a small model can learn: a walk with a few repeated patterns, the same for a position
+// whatever the number of ranks.
+absl::Status ReadTokens(int64_t position, int64_t count, int64_t tokens, int64_t vocab,
+                        const SlotBuffers& out) {
+  for (int64_t s = 0; s < count; ++s) {
+    const uint64_t word = DrawU64(7, RandomUse::kTest, 1, position + s);
+    for (int64_t t = 0; t < tokens; ++t) {
+      const auto token = [&](int64_t i) {
+        return static_cast<int32_t>((word % 13 + i * (1 + word % 5)) %
+                                    static_cast<uint64_t>(vocab));
+      };
+      out.inputs[s * tokens + t] = token(t);
+      out.targets[s * tokens + t] = token(t + 1);
+    }
+  }
+  return absl::OkStatus();
+}
+
+class RankRun {
+ public:
+  RankRun(const RunSpec& spec, int rank, Communicator* group, SharedPolicy* policy)
+      : spec_(spec), rank_(rank), group_(group), source_(policy), pool_(spec.threads) {}
+
+  void Run(RunOutcome& outcome) {
+    const auto backend = FindBackend(spec_.backend);
+    CHECK_OK(backend);
+    auto arena = Arena::Reserve(**backend, kArenaBytes);
+    CHECK_OK(arena);
+    auto compute = (*backend)->device.new_compute_stream("compute", &pool_, rank_);
+    Tracer* tracer = spec_.tracers.empty() ? nullptr : spec_.tracers[rank_];
+    const LlamaConfig config = TinyLlama(spec_.tied);
+    auto model = Llama::Create(
+        config,
+        {.backend = *backend, .recompute = spec_.recompute, .loss_chunk = 16, .tracer = tracer});
+    CHECK_OK(model);
+    const TensorTable& table = (*model)->table();
+    std::vector<char> pinned = spec_.pinned;
+    pinned.resize(table.units.size(), 0);
+    auto units = UnitStore::Create({.table = &table,
+                                    .backend = *backend,
+                                    .group = group_,
+                                    .pinned = pinned,
+                                    .max_tokens = spec_.micro_slots * spec_.tokens,
+                                    .tracer = tracer},
+                                   *arena);
+    CHECK_OK(units);
+    CHECK_OK(
+        (*model)->Reserve({.slots = spec_.micro_slots, .tokens = spec_.tokens}, *compute, *arena));
+    for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
+      const Range rows = (*units)->OwnedRange(t);
+      if (!rows.empty()) InitRows(table, t, rows, {.seed = 1}, (*units)->Owned(t).f32());
+    }
+    CHECK_OK((*units)->PublishAll(*compute));
+    CHECK_OK(compute->Synchronize());
+    CHECK_OK(group_->stream().Synchronize());
+
+    auto rule = MakeRule("adamw", {.beta2 = 0.95, .weight_decay = 0.1});
+    CHECK_OK(rule);
+    const int64_t steps = spec_.steps, tokens = spec_.tokens, vocab = config.vocab;
+    const ScheduleConfig schedule{.peak = spec_.lr, .warmup_steps = 3};
+    auto engine = StepEngine::Create(
+        {.backend = *backend,
+         .group = group_,
+         .model = model->get(),
+         .units = units->get(),
+         .compute = compute.get(),
+         .arena = &*arena,
+         .tracer = tracer,
+         .slots = spec_.slots,
+         .micro_slots = spec_.micro_slots,
+         .tokens = tokens,
+         .seed = 5,
+         .numerics = spec_.numerics,
+         .accumulation = spec_.accumulation,
+         .clip_norm = spec_.clip_norm,
+         .rules = {rule->get()},
+         .learning_rate = [=](int64_t step) { return LearningRate(schedule, step, steps); },
+         .read_slots =
+             [=](int64_t position, int64_t count, const SlotBuffers& out) {
+               return ReadTokens(position, count, tokens, vocab, out);
+             },
+         .source = &source_});
+    CHECK_OK(engine);
+    const CommBytes before = group_->bytes_sent();
+    for (int64_t step = 0; step < steps; ++step) {
+      auto result = (*engine)->Run(step);
+      CHECK_OK(result);
+      if (spec_.after_step) spec_.after_step(rank_, **engine, *group_, *arena, *result);
+      if (rank_ == 0) Note(*result, outcome);
+    }
+    CHECK_OK(compute->Synchronize());
+    CHECK_OK(group_->stream().Synchronize());
+    const CommBytes after = group_->bytes_sent();
+    outcome.bytes[rank_] = {.all_gather = after.all_gather - before.all_gather,
+                            .reduce_scatter = after.reduce_scatter - before.reduce_scatter,
+                            .exchange = after.exchange - before.exchange,
+                            .broadcast = after.broadcast - before.broadcast,
+                            .calls = after.calls - before.calls};
+    for (size_t t = 0; t < table.tensors.size(); ++t) {
+      const Range rows = (*units)->OwnedRange(static_cast<int>(t));
+      const int64_t cols = table.tensors[t].cols;
+      if (rows.empty()) continue;
+      std::memcpy(outcome.weights[t].data() + rows.begin * cols,
+                  (*units)->Owned(static_cast<int>(t)).data, rows.size() * cols * sizeof(float));
+    }
+  }
+
+ private:
+  static void Note(const StepResult& result, RunOutcome& outcome) {
+    std::string block = Cat(result.phase, ":");
+    for (const TensorNorm& norm : result.report.norms) {
+      if (norm.role == Role::kTrain) block += Cat(" ", norm.tensor, "/", norm.elements);
+    }
+    outcome.blocks.push_back(std::move(block));
+    outcome.losses.push_back(result.report.loss_sum / static_cast<double>(result.report.tokens));
+  }
+
+  const RunSpec& spec_;
+  int rank_;
+  Communicator* group_;
+  PolicySource source_;
+  ThreadPool pool_;
+};
+
+}  // namespace
+
+LlamaConfig TinyLlama(bool tied) {
+  return {.vocab = 96,
+          .hidden = 32,
+          .intermediate = 80,
+          .layers = 2,
+          .heads = 4,
+          .kv_heads = 2,
+          .head_dim = 8,
+          .max_positions = 64,
+          .tied = tied};
+}
+
+RunOutcome RunTraining(const RunSpec& spec) {
+  const TensorTable table = LlamaTensors(TinyLlama(spec.tied));
+  PolicyConfig policy_config = spec.policy;
+  policy_config.total_steps = spec.steps;
+  auto policy = MakePolicy(policy_config, table);
+  CHECK_OK(policy);
+  SharedPolicy shared(std::move(*policy));
+  RunOutcome outcome;
+  outcome.bytes.resize(spec.ranks);
+  for (const TensorInfo& t : table.tensors) outcome.weights.emplace_back(t.size());
+  auto groups =
+      LocalGroup::Create(spec.ranks, {.max_delay_us = spec.comm_delay_us,
+                                      .delay_seed = 3,
+                                      .call_sleep = std::chrono::microseconds(spec.call_sleep_us),
+                                      .tracers = spec.tracers});
+  std::vector<std::thread> threads;
+  for (int r = 0; r < spec.ranks; ++r) {
+    threads.emplace_back([&, r] { RankRun(spec, r, groups[r].get(), &shared).Run(outcome); });
+  }
+  for (std::thread& t : threads) t.join();
+  Sha256 sha;
+  for (size_t t = 0; t < table.tensors.size(); ++t) {
+    sha.Update(table.tensors[t].name);
+    sha.Update(outcome.weights[t].data(), outcome.weights[t].size() * sizeof(float));
+  }
+  outcome.weights_hash = sha.Hex();
+  return outcome;
+}
+
+}  // namespace blockstep::testing

@@ -1,0 +1,52 @@
+// A whole run in one process: N ranks as threads over the local communicator, a policy in process,
+// and the real step engine. Tests compare what it returns for different N, placements and backends.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "launcher/trainer/engine/step_engine.h"
+#include "model/llama_config.h"
+#include "optim/policy/policy.h"
+#include "optim/schedule.h"
+
+namespace blockstep::testing {
+
+struct RunSpec {
+  int ranks = 1;
+  std::vector<char> pinned;  // per unit; empty: none
+  PolicyConfig policy;
+  int64_t steps = 10;
+  int64_t slots = 6, micro_slots = 1, tokens = 32;
+  Numerics numerics = Numerics::kSlotExact;
+  GradAccumulation accumulation = GradAccumulation::kLocal;
+  Recompute recompute = Recompute::kNone;
+  std::string backend = "cpu";
+  int threads = 1;
+  int comm_delay_us = 0;  // random delay of each piece of communication
+  int call_sleep_us = 0;  // each collective takes at least this long
+  double lr = 1e-2;
+  double clip_norm = 1.0;
+  bool tied = false;
+  std::vector<Tracer*> tracers;  // (optional) per rank
+  // (optional) Called on each rank after each step.
+  std::function<void(int rank, StepEngine& engine, Communicator& group, Arena& arena,
+                     const StepResult& result)>
+      after_step;
+};
+
+struct RunOutcome {
+  std::string weights_hash;                 // SHA-256 over all tensors, whole rows in order
+  std::vector<std::string> blocks;          // "phase: entries" per step
+  std::vector<double> losses;               // mean per step
+  std::vector<CommBytes> bytes;             // per rank, training only
+  std::vector<std::vector<float>> weights;  // per tensor
+};
+
+// Two layers, GQA, vocabulary 96: small and odd enough to have ragged shards.
+LlamaConfig TinyLlama(bool tied);
+
+RunOutcome RunTraining(const RunSpec& spec);
+
+}  // namespace blockstep::testing

@@ -1,0 +1,84 @@
+// The strongest claim: 100 steps give one SHA-256 of the weights and one block sequence, whatever
+// the number of ranks, sharded or pinned, for every policy.
+#include <gtest/gtest.h>
+
+#include "core/base/str.h"
+#include "tests/e2e/engine_harness.h"
+
+namespace blockstep::testing {
+namespace {
+
+PolicyConfig PolicyNamed(const std::string& name) {
+  PolicyConfig config{.name = name, .seed = 11};
+  config.block_steps = 7;
+  config.sparsity = 0.6;
+  config.patience = 5;
+  config.probes_per_step = 2;
+  return config;
+}
+
+class OneHash : public ::testing::TestWithParam<std::tuple<std::string, bool>> {};
+
+TEST_P(OneHash, WeightsAndBlocksDoNotDependOnRanks) {
+  const auto& [policy, tied] = GetParam();
+  RunSpec spec{.policy = PolicyNamed(policy), .steps = 100, .slots = 6, .tied = tied};
+  const RunOutcome one = RunTraining(spec);
+  EXPECT_LT(one.losses.back(), one.losses.front());
+  if (policy != "full") {
+    EXPECT_NE(one.blocks.front(), one.blocks.back());
+  }
+  for (const int ranks : {2, 3, 4}) {
+    for (const bool pinned : {false, true}) {
+      SCOPED_TRACE(Cat(policy, ", ", ranks, " ranks, ", pinned ? "pinned" : "sharded"));
+      spec.ranks = ranks;
+      spec.pinned.assign(pinned ? 4 : 0, 1);
+      const RunOutcome many = RunTraining(spec);
+      EXPECT_EQ(many.weights_hash, one.weights_hash);
+      EXPECT_EQ(many.blocks, one.blocks);
+      EXPECT_EQ(many.losses, one.losses);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Policies, OneHash,
+                         ::testing::Combine(::testing::Values("full", "badam", "blockllm"),
+                                            ::testing::Bool()));
+
+// Threads of a rank take tiles, they do not make them.
+TEST(OneHashThreads, ThreadsDoNotShow) {
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = 20};
+  const RunOutcome one = RunTraining(spec);
+  spec.threads = 3;
+  EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
+}
+
+TEST(OneHashRecompute, RecomputeDoesNotShow) {
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = 20};
+  const RunOutcome one = RunTraining(spec);
+  spec.recompute = Recompute::kLayer;
+  EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
+}
+
+// The async backend delays every kernel and every message at random and poisons released buffers: a
+// missing wait anywhere shows as another hash (or as a race under ThreadSanitizer).
+TEST(OneHashAsync, RandomDelaysDoNotShow) {
+  for (const std::string policy : {"full", "badam", "blockllm"}) {
+    SCOPED_TRACE(policy);
+    RunSpec spec{.policy = PolicyNamed(policy), .steps = 12, .slots = 4};
+    spec.policy.block_steps = 3;
+    const RunOutcome one = RunTraining(spec);
+    spec.backend = "async";
+    spec.comm_delay_us = 200;
+    for (const int ranks : {1, 3}) {
+      for (const bool pinned : {false, true}) {
+        SCOPED_TRACE(Cat(ranks, " ranks, ", pinned ? "pinned" : "sharded"));
+        spec.ranks = ranks;
+        spec.pinned.assign(pinned ? 4 : 0, 1);
+        EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace blockstep::testing
