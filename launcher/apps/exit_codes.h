@@ -7,13 +7,13 @@ namespace blockstep {
 
 enum ExitCode : int {
   kExitOk = 0,
-  kExitFailure = 1,        // an error not listed below
-  kExitUsage = 2,          // flags or configuration
-  kExitBadInput = 3,       // a data, weight or checkpoint file
-  kExitResources = 4,      // memory, disk, ports
-  kExitPeers = 5,          // ranks disagree or one is lost
-  kExitNonFinite = 6,      // max_bad_steps reached; saved
-  kExitStopped = 75,       // asked to stop, or no coordinator: saved, run again with --resume auto
+  kExitFailure = 1,    // an error not listed below
+  kExitUsage = 2,      // flags or configuration
+  kExitBadInput = 3,   // a data, weight or checkpoint file
+  kExitResources = 4,  // memory, disk, ports
+  kExitPeers = 5,      // ranks disagree or one is lost
+  kExitNonFinite = 6,  // max_bad_steps reached; saved
+  kExitStopped = 75,   // asked to stop, or no coordinator: saved, run again with --resume auto
 };
 
 // The code an error of a command ends with.

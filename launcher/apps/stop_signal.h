@@ -1,5 +1,5 @@
-// Asks to save and stop at the end of the step: SIGUSR1 and SIGTERM. SIGINT too: the second one ends
-// the process at once. The handler only sets a flag; the step exchange tells all ranks.
+// Asks to save and stop at the end of the step: SIGUSR1 and SIGTERM. SIGINT too: the second one
+// ends the process at once. The handler only sets a flag; the step exchange tells all ranks.
 #pragma once
 
 namespace blockstep {
