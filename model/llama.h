@@ -1,5 +1,5 @@
-// Llama's forward pass, chunked loss and truncated backward over kernels of one backend. What runs, is
-// saved and is differentiated is decided by SavePlan alone (model/save_plan.h).
+// Llama's forward pass, chunked loss and truncated backward over kernels of one backend. What runs,
+// is saved and is differentiated is decided by SavePlan alone (model/save_plan.h).
 #pragma once
 
 #include <memory>
@@ -14,12 +14,12 @@
 
 namespace blockstep {
 
-// One micro-step's slots on one rank. `slots` may be 0: units are still acquired and sinks still called
-// in the same order, so that collectives match.
+// One micro-step's slots on one rank. `slots` may be 0: units are still acquired and sinks still
+// called in the same order, so that collectives match.
 struct MicroBatch {
-  int64_t slots = 0;               // B' <= BatchShape::slots
-  const int32_t* inputs = nullptr;   // (B'*T)
-  const int32_t* targets = nullptr;  // (B'*T), < 0: not counted
+  int64_t slots = 0;                   // B' <= BatchShape::slots
+  const int32_t* inputs = nullptr;     // (B'*T)
+  const int32_t* targets = nullptr;    // (B'*T), < 0: not counted
   const int32_t* first_key = nullptr;  // (B'*T) or null: one document per slot
 };
 
@@ -43,18 +43,21 @@ class Llama {
   const TensorTable& table() const;
   const LlamaConfig& config() const;
 
-  // Buffers that live for the run: RoPE tables, gather-independent workspace. Once, before BeginPhase.
+  // Buffers that live for the run: RoPE tables, gather-independent workspace. Once, before
+  // BeginPhase.
   absl::Status Reserve(BatchShape shape, Stream& compute, Arena& arena);
   // Activations for `set` after the caller's mark; all streams are fenced.
   absl::Status BeginPhase(const ActiveSet& set, Arena& arena);
   const SavePlan& plan() const;
 
-  // Forward, loss and backward of one micro-step. loss (B'*T) fp32 in device memory, =. Gradients are
-  // those of (sum of token losses) * grad_scale, handed to `sink` from the head down to the cut.
+  // Forward, loss and backward of one micro-step. loss (B'*T) fp32 in device memory, =. Gradients
+  // are those of (sum of token losses) * grad_scale, handed to `sink` from the head down to the
+  // cut.
   absl::Status ForwardBackward(const MicroBatch& batch, float grad_scale, UnitSource& units,
                                GradSink& sink, Stream& compute, float* loss);
   // Losses only; nothing is kept.
-  absl::Status ForwardLoss(const MicroBatch& batch, UnitSource& units, Stream& compute, float* loss);
+  absl::Status ForwardLoss(const MicroBatch& batch, UnitSource& units, Stream& compute,
+                           float* loss);
   // Logits of every token of the batch: (B'*T, V) fp32, for tests and generation.
   absl::Status ForwardLogits(const MicroBatch& batch, UnitSource& units, Stream& compute,
                              TensorView logits);

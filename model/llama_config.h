@@ -20,21 +20,21 @@ struct RopeScaling {
 };
 
 struct LlamaConfig {
-  int64_t vocab = 0;          // V
-  int64_t hidden = 0;         // C
-  int64_t intermediate = 0;   // I
+  int64_t vocab = 0;         // V
+  int64_t hidden = 0;        // C
+  int64_t intermediate = 0;  // I
   int64_t layers = 0;
-  int64_t heads = 0;          // H
-  int64_t kv_heads = 0;       // G
-  int64_t head_dim = 0;       // D
+  int64_t heads = 0;     // H
+  int64_t kv_heads = 0;  // G
+  int64_t head_dim = 0;  // D
   int64_t max_positions = 2048;
   double rms_eps = 1e-5;
   double rope_theta = 10000.0;
   RopeScaling rope;
   bool tied = false;
-  double init_range = 0.02;   // standard deviation of fresh matrices
+  double init_range = 0.02;  // standard deviation of fresh matrices
   int64_t bos = 1, eos = 2;
-  std::string json;           // the text it came from, written back with exported weights
+  std::string json;  // the text it came from, written back with exported weights
 
   int64_t parameters() const;
 };
@@ -44,8 +44,8 @@ struct LlamaConfig {
 // windows, other activations, other RoPE types and other model types are refused by name.
 absl::StatusOr<LlamaConfig> ParseLlamaConfig(std::string_view json, std::string_view where);
 absl::StatusOr<LlamaConfig> LoadLlamaConfig(const std::string& folder);
-// GaLore's presets: 9m 20m 35m 40m 60m 71m 100m 130m 250m 350m 1b 3b 7b (vocabulary as published unless
-// `vocab` > 0). An unknown name is an error that lists them.
+// GaLore's presets: 9m 20m 35m 40m 60m 71m 100m 130m 250m 350m 1b 3b 7b (vocabulary as published
+// unless `vocab` > 0). An unknown name is an error that lists them.
 absl::StatusOr<LlamaConfig> LlamaPreset(std::string_view name, int64_t vocab);
 // config.json in transformers' spelling.
 std::string LlamaConfigJson(const LlamaConfig& config);

@@ -1,0 +1,39 @@
+// A trace span from where the stream reaches the construction to where it reaches the destruction.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/base/str.h"
+#include "core/base/trace.h"
+#include "core/device/stream.h"
+
+namespace blockstep {
+
+class StreamSpan {
+ public:
+  StreamSpan(Tracer* tracer, Stream& stream, std::string_view what, int64_t index = -1)
+      : tracer_(tracer), stream_(stream) {
+    if (tracer_ == nullptr) return;
+    span_ = std::make_shared<TraceSpan>();
+    span_->name = index < 0 ? std::string(what) : Cat(what, " ", index);
+    span_->stream = stream.name();
+    stream_.Run([span = span_] { span->begin_ns = Tracer::Now(); });
+  }
+  StreamSpan(const StreamSpan&) = delete;
+  ~StreamSpan() {
+    if (tracer_ == nullptr) return;
+    stream_.Run([span = span_, tracer = tracer_] {
+      span->end_ns = Tracer::Now();
+      tracer->Add(*span);
+    });
+  }
+
+ private:
+  Tracer* tracer_;
+  Stream& stream_;
+  std::shared_ptr<TraceSpan> span_;
+};
+
+}  // namespace blockstep
