@@ -1,0 +1,170 @@
+#include "core/ops/matmul.h"
+
+#include <filesystem>
+
+#include "tests/core/op_harness.h"
+
+namespace blockstep {
+namespace {
+
+using reference::Mat;
+
+struct Shape {
+  int64_t m, n, k;
+};
+const Shape kShapes[] = {{1, 1, 1},    {64, 64, 64}, {65, 1, 7},     {3, 33, 1},
+                         {130, 17, 5}, {1, 96, 40},  {200, 48, 129}, {70, 2100, 9}};
+
+const Transpose kBoth[] = {Transpose::kNo, Transpose::kYes};
+
+Buffer Stored(const Mat& m, Transpose t, int64_t pad) {
+  return Buffer(t == Transpose::kYes ? reference::Transposed(m) : m, pad);
+}
+
+// (K + 4) roundings of terms that sum to |A| |B|, and of what was there.
+Mat Bound(const Mat& a, const Mat& b, const Mat& old) {
+  Mat bound = Matmul(Abs(a), Abs(b));
+  for (size_t i = 0; i < bound.v.size(); ++i) {
+    bound.v[i] = (static_cast<double>(a.cols) + 4) * kUnit * (bound.v[i] + std::fabs(old.v[i]));
+  }
+  return bound;
+}
+
+using MatmulTest = OpTest;
+
+TEST_P(MatmulTest, MatchesTheReference) {
+  for (const Shape& s : kShapes) {
+    const Mat a = RandomMat(s.m, s.k, 1), b = RandomMat(s.k, s.n, 2), old = RandomMat(s.m, s.n, 3);
+    const Mat product = Matmul(a, b), none(s.m, s.n);
+    for (Transpose ta : kBoth) {
+      for (Transpose tb : kBoth) {
+        for (float alpha : {1.0f, -0.75f}) {
+          Buffer pa = Stored(a, ta, 2), pb = Stored(b, tb, 5);
+          Buffer assigned = Buffer::Poisoned(s.m, s.n, 1), added(old, 1);
+          MatmulArgs args = {.a = pa.view(),
+                             .b = pb.view(),
+                             .d = assigned.view(),
+                             .trans_a = ta,
+                             .trans_b = tb,
+                             .alpha = alpha};
+          kernels_.matmul(stream_, args);
+          args.d = added.view();
+          args.accumulate = Accumulate::kAdd;
+          kernels_.matmul(stream_, args);
+          Sync();
+          Mat want = Map(product, [&](double x) { return alpha * x; });
+          ExpectWithin("=", assigned.mat(), want, Bound(a, b, none));
+          for (size_t i = 0; i < want.v.size(); ++i) want.v[i] += old.v[i];
+          ExpectWithin("+=", added.mat(), want, Bound(a, b, old));
+          EXPECT_TRUE(assigned.GuardsIntact() && added.GuardsIntact());
+        }
+      }
+    }
+  }
+}
+
+// Whatever rows are asked for, on however many threads, a row has the same bits.
+TEST_P(MatmulTest, RowsDoNotDependOnTheirRange) {
+  Device one;
+  for (const Shape& s : {Shape{300, 70, 96}, Shape{260, 512, 384}}) {
+    const Mat a = RandomMat(s.m, s.k, 1), b = RandomMat(s.k, s.n, 2);
+    for (Transpose ta : kBoth) {
+      for (Transpose tb : kBoth) {
+        for (Accumulate acc : {Accumulate::kAssign, Accumulate::kAdd}) {
+          Buffer pa = Stored(a, ta, 0), pb = Stored(b, tb, 0);
+          Buffer whole(RandomMat(s.m, s.n, 3));
+          const Buffer start = whole;
+          one.kernels().matmul(*one.stream, {.a = pa.view(),
+                                             .b = pb.view(),
+                                             .d = whole.view(),
+                                             .trans_a = ta,
+                                             .trans_b = tb,
+                                             .accumulate = acc});
+          for (Range r : {Range{0, 64}, Range{64, s.m}, Range{128, 256}, Range{192, s.m}}) {
+            Buffer d = start;
+            const TensorView a_rows = ta == Transpose::kYes ? pa.view().Cols(r.begin, r.end)
+                                                            : pa.view().Rows(r.begin, r.end);
+            kernels_.matmul(stream_, {.a = a_rows,
+                                      .b = pb.view(),
+                                      .d = d.view().Rows(r.begin, r.end),
+                                      .trans_a = ta,
+                                      .trans_b = tb,
+                                      .accumulate = acc,
+                                      .first_row = r.begin});
+            Sync();
+            for (int64_t i = r.begin; i < r.end; ++i) {
+              ASSERT_EQ(std::memcmp(d.view().f32(i), whole.view().f32(i), s.n * sizeof(float)), 0)
+                  << "row " << i << " of [" << r.begin << ", " << r.end << ")";
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatmulTest, PackedWeightsGiveTheProduct) {
+  for (const Shape& s :
+       {Shape{130, 48, 33}, Shape{64, 2100, 24}, Shape{5, 4096, 16}, Shape{1, 1, 1}}) {
+    for (Transpose tb : kBoth) {
+      const Mat a = RandomMat(s.m, s.k, 1), b = RandomMat(s.k, s.n, 2);
+      Buffer pa(a), pb = Stored(b, tb, 3), d = Buffer::Poisoned(s.m, s.n);
+      PackWeightArgs pack = {.b = pb.view(), .trans_b = tb, .rows_per_call = s.m};
+      std::vector<float> packed(kernels_.packed_bytes(pack) / sizeof(float) + 16);
+      pack.out = reinterpret_cast<void*>(RoundUp(reinterpret_cast<int64_t>(packed.data()), 64));
+      const PackedWeight weight = {.data = pack.out, .k = s.k, .n = s.n};
+      kernels_.pack_weight(stream_, pack);
+      kernels_.matmul(
+          stream_,
+          {.a = pa.view(), .b = pb.view(), .d = d.view(), .trans_b = tb, .packed_b = &weight});
+      Sync();
+      ExpectWithin("packed", d.mat(), Matmul(a, b), Bound(a, b, Mat(s.m, s.n)));
+    }
+  }
+}
+
+TEST_P(MatmulTest, EmptyShapes) {
+  Buffer a(3, 1), b(1, 4), d(RandomMat(3, 4, 1));
+  const Buffer before = d;
+  MatmulArgs args = {.a = a.view().Cols(0, 0),
+                     .b = b.view().Rows(0, 0),
+                     .d = d.view(),
+                     .accumulate = Accumulate::kAdd};
+  kernels_.matmul(stream_, args);
+  Sync();
+  EXPECT_TRUE(d.SameBits(before)) << "an empty sum was added";
+  args.accumulate = Accumulate::kAssign;
+  kernels_.matmul(stream_, args);
+  Sync();
+  EXPECT_EQ(MaxAbs(d.mat()), 0);
+  args.a = a.view().Rows(0, 0);
+  args.d = d.view().Rows(0, 0);
+  args.b = TensorView::Of(b.data(), DType::kF32, 1, 4);
+  kernels_.matmul(stream_, args);  // no rows
+  Sync();
+}
+
+BLOCKSTEP_OP_SUITE(MatmulTest);
+
+int ProcessThreads() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    (void)entry;
+    ++count;
+  }
+  return count;
+}
+
+// The library must not bring a team of its own: only the pool's threads exist.
+TEST(MatmulThreads, OnlyThePoolsThreads) {
+  const int before = ProcessThreads();
+  Device device("cpu", 3);
+  Buffer a(RandomMat(512, 256, 1)), b(RandomMat(256, 512, 2)), d(512, 512);
+  for (int i = 0; i < 3; ++i) {
+    device.kernels().matmul(*device.stream, {.a = a.view(), .b = b.view(), .d = d.view()});
+  }
+  EXPECT_EQ(ProcessThreads(), before + 2);
+}
+
+}  // namespace
+}  // namespace blockstep
