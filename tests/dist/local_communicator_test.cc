@@ -1,0 +1,110 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <mutex>
+
+#include "dist/null/null_communicator.h"
+#include "tests/dist/communicator_suite.h"
+#include "tests/dist/ranks.h"
+
+namespace blockstep {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using namespace std::chrono_literals;
+
+class LocalSuite : public testing::TestWithParam<std::tuple<int, size_t>> {};
+
+TEST_P(LocalSuite, Holds) {
+  const auto [ranks, which] = GetParam();
+  RunRanks(ranks, {.timeout = 20s, .max_delay_us = 30}, CommunicatorSuite()[which].body);
+}
+INSTANTIATE_TEST_SUITE_P(Local, LocalSuite,
+                         testing::Combine(testing::Range(1, 6),
+                                          testing::Range<size_t>(0, CommunicatorSuite().size())),
+                         [](const auto& info) {
+                           return CommunicatorSuite()[std::get<1>(info.param)].name + "On" +
+                                  std::to_string(std::get<0>(info.param));
+                         });
+
+// The status each rank ends with.
+std::vector<std::string> Endings(int ranks, LocalOptions options,
+                                 const std::function<void(Communicator&)>& body) {
+  std::vector<std::string> endings(ranks);
+  RunRanks(ranks, options, [&](Communicator& c) {
+    body(c);
+    endings[c.rank()] = c.stream().Synchronize().ToString();
+  });
+  return endings;
+}
+
+TEST(LocalErrors, MissingRankIsNamed) {
+  const std::vector<std::string> endings = Endings(3, {.timeout = 200ms}, [](Communicator& c) {
+    c.Barrier("start");
+    if (c.rank() == 2) {
+      std::this_thread::sleep_for(600ms);
+    } else {
+      c.Barrier("step 7");
+    }
+  });
+  for (int r : {0, 1}) {
+    EXPECT_THAT(endings[r], AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("step 7"),
+                                  HasSubstr("call 2"), HasSubstr("rank 2"), HasSubstr("start")));
+  }
+}
+
+TEST(LocalErrors, DifferentCallsNameBoth) {
+  std::vector<float> data(12);
+  const std::vector<std::string> kinds = Endings(2, {}, [&](Communicator& c) {
+    if (c.rank() == 0) {
+      c.Barrier("here");
+    } else {
+      c.Broadcast(data.data(), 4, 0, "there");
+    }
+  });
+  EXPECT_THAT(kinds, Each(AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("barrier \"here\""),
+                                HasSubstr("broadcast \"there\""))));
+  const std::vector<std::string> names =
+      Endings(2, {}, [](Communicator& c) { c.Barrier(c.rank() == 0 ? "a" : "b"); });
+  EXPECT_THAT(names, Each(AllOf(HasSubstr("\"a\""), HasSubstr("\"b\""))));
+  const std::vector<std::string> sizes = Endings(2, {}, [&](Communicator& c) {
+    c.AllGather({{data.data(), {0, 4, 8 + 4 * c.rank()}}}, "sizes");
+  });
+  EXPECT_THAT(sizes, Each(AllOf(HasSubstr("0 4 8"), HasSubstr("0 4 12"))));
+  const std::vector<std::string> pairs = Endings(2, {}, [&](Communicator& c) {
+    const int other = 1 - c.rank();
+    c.Exchange({{other, data.data(), 4}}, {{other, data.data() + 2 * c.rank(), 4 + 4 * c.rank()}},
+               "pairs");
+  });
+  EXPECT_THAT(pairs, Each(AllOf(HasSubstr("rank 0 sends to rank 1"), HasSubstr("sizes 8"))));
+}
+
+TEST(LocalErrors, NothingRunsAfterAFailureAndNobodyHangs) {
+  std::vector<std::vector<float>> data(2, std::vector<float>(2, -1.0f));
+  const std::vector<std::string> endings = Endings(2, {}, [&](Communicator& c) {
+    c.Barrier(c.rank() == 0 ? "a" : "b");
+    c.AllGather({{data[c.rank()].data(), {0, 4, 8}}}, "after");
+    c.stream().Record().Block();
+  });
+  EXPECT_THAT(endings, Each(HasSubstr("\"a\"")));
+  EXPECT_EQ(data[0][1], -1.0f);
+}
+
+TEST(Null, CountsAndRepeatsThisRank) {
+  NullCommunicator c(4, 1);
+  c.AllGather({{nullptr, {0, 10, 30, 30, 31}}}, "gather");
+  c.ReduceScatter({{nullptr, nullptr, {0, 10, 30, 30, 31}}}, "reduce");
+  EXPECT_EQ(c.bytes_sent().all_gather, 60);
+  EXPECT_EQ(c.bytes_sent().reduce_scatter, 44);
+  EXPECT_EQ(c.bytes_sent().calls, 2);
+  const int mine = 5;
+  std::vector<int> all(4);
+  ASSERT_TRUE(c.HostAllGather(&mine, sizeof mine, all.data(), "word").ok());
+  EXPECT_THAT(all, Each(5));
+}
+
+}  // namespace
+}  // namespace blockstep

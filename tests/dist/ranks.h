@@ -1,0 +1,22 @@
+// Runs one function per rank, each on a thread of its own with a communicator of a local group.
+#pragma once
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "dist/local/local_communicator.h"
+
+namespace blockstep {
+
+inline void RunRanks(int ranks, const LocalOptions& options,
+                     const std::function<void(Communicator&)>& body) {
+  auto group = LocalGroup::Create(ranks, options);
+  std::vector<std::thread> threads;
+  for (auto& communicator : group) {
+    threads.emplace_back([&body, &communicator] { body(*communicator); });
+  }
+  for (std::thread& t : threads) t.join();
+}
+
+}  // namespace blockstep

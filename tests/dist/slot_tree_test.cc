@@ -1,0 +1,69 @@
+#include "dist/slot_tree.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace blockstep {
+namespace {
+
+// A value that shows how it was added: "((0+1)+2)". The reference recursion of the definition.
+std::string Shape(int64_t begin, int64_t width, int64_t slots) {
+  if (width == 1) return std::to_string(begin);
+  const int64_t half = width / 2;
+  const std::string left = Shape(begin, half, slots);
+  if (begin + half >= slots) return left;
+  return "(" + left + "+" + Shape(begin + half, half, slots) + ")";
+}
+std::string Whole(int64_t slots) {
+  int64_t width = 1;
+  while (width < slots) width *= 2;
+  return Shape(0, width, slots);
+}
+
+TEST(SlotTree, AnyPartitionGivesTheShapeOfOneRank) {
+  for (int64_t slots = 1; slots <= 40; ++slots) {
+    for (int64_t ranks = 1; ranks <= 7; ++ranks) {
+      std::vector<SlotNode> nodes;
+      std::vector<std::string> values;
+      for (int64_t r = 0; r < ranks; ++r) {
+        const Range mine = SplitEvenly(slots, ranks, r);
+        const StackPlan plan = PlanStack(slots, mine);
+        ASSERT_EQ(plan.nodes, MaximalNodes(slots, mine)) << slots << " slots, rank " << r;
+        std::vector<std::string> stack(plan.depth);
+        for (int64_t i = 0; i < mine.size(); ++i) {
+          const StackStep& step = plan.steps[i];
+          stack.at(step.leaf) = std::to_string(mine.begin + i);
+          for (int top = step.leaf; top > step.leaf - step.merges; --top) {
+            stack.at(top - 1) = "(" + stack.at(top - 1) + "+" + stack.at(top) + ")";
+          }
+        }
+        nodes.insert(nodes.end(), plan.nodes.begin(), plan.nodes.end());
+        values.insert(values.end(), stack.begin(), stack.begin() + plan.nodes.size());
+      }
+      for (const TreeAdd& add : CompleteTree(slots, nodes)) {
+        values.at(add.to) = "(" + values.at(add.to) + "+" + values.at(add.from) + ")";
+      }
+      EXPECT_EQ(values.at(0), Whole(slots)) << slots << " slots on " << ranks << " ranks";
+    }
+  }
+}
+
+TEST(SlotTree, OneRankNeedsLogBuffers) {
+  for (int64_t slots = 1; slots <= 100; ++slots) {
+    int log = 0;
+    while ((int64_t{1} << log) < slots) ++log;
+    EXPECT_LE(PlanStack(slots, {0, slots}).depth, log + 1) << slots;
+  }
+  EXPECT_EQ(PlanStack(8, {0, 8}).depth, 4);
+}
+
+TEST(SlotTree, NodesOfARange) {
+  const std::vector<SlotNode> want = {{0, 1}, {1, 1}, {0, 4}};
+  EXPECT_EQ(MaximalNodes(8, {1, 5}), want);
+  EXPECT_TRUE(MaximalNodes(8, {3, 3}).empty());
+  EXPECT_EQ(MaximalNodes(5, {0, 5}), std::vector<SlotNode>{SlotRoot(5)});
+}
+
+}  // namespace
+}  // namespace blockstep
