@@ -9,15 +9,29 @@
 namespace blockstep {
 
 absl::StatusOr<BatchReader> BatchReader::Create(TokenFile file, BatchReaderOptions options) {
+  std::vector<TokenFile> files;
+  files.push_back(std::move(file));
+  return Create(std::move(files), options);
+}
+
+absl::StatusOr<BatchReader> BatchReader::Create(std::vector<TokenFile> files,
+                                                BatchReaderOptions options) {
   CHECK_GT(options.slot_tokens, 0);
-  const int64_t slots = SlotsInFile(file.tokens(), options.slot_tokens);
-  if (slots == 0) {
-    return InvalidArgument("token file ", file.path(), ": too short for one slot: found ",
-                           file.tokens(), " tokens, wanted at least ", options.slot_tokens + 1,
-                           " (sequence length + 1)");
+  CHECK(!files.empty());
+  std::vector<int64_t> first_slot;
+  int64_t slots = 0;
+  for (const TokenFile& file : files) {
+    const int64_t in_file = SlotsInFile(file.tokens(), options.slot_tokens);
+    if (in_file == 0) {
+      return InvalidArgument("token file ", file.path(), ": too short for one slot: found ",
+                             file.tokens(), " tokens, wanted at least ", options.slot_tokens + 1,
+                             " (sequence length + 1)");
+    }
+    first_slot.push_back(slots);
+    slots += in_file;
   }
-  const SlotOrder order(options.order, slots, options.seed);
-  return BatchReader(std::move(file), options, order);
+  return BatchReader(std::move(files), std::move(first_slot), options,
+                     SlotOrder(options.order, slots, options.seed));
 }
 
 absl::StatusOr<std::vector<SlotRecord>> BatchReader::Read(Range positions,
@@ -28,12 +42,14 @@ absl::StatusOr<std::vector<SlotRecord>> BatchReader::Read(Range positions,
   for (int64_t position = positions.begin; position < positions.end; ++position) {
     const SlotRef ref = order_.At(position);
     const int64_t row = (position - positions.begin) * tokens;
-    const int64_t first = ref.slot * tokens;
+    const size_t f =
+        std::upper_bound(first_slot_.begin(), first_slot_.end(), ref.slot) - first_slot_.begin() - 1;
+    const int64_t first = (ref.slot - first_slot_[f]) * tokens;
     int32_t* const inputs = out.inputs + row;
     int32_t* const targets = out.targets + row;
     // Targets are the slot's last T tokens, inputs its first T: one read and one extra token.
-    RETURN_IF_ERROR(file_.Read(first, absl::MakeSpan(inputs, tokens)));
-    RETURN_IF_ERROR(file_.Read(first + tokens, absl::MakeSpan(targets + tokens - 1, 1)));
+    RETURN_IF_ERROR(files_[f].Read(first, absl::MakeSpan(inputs, tokens)));
+    RETURN_IF_ERROR(files_[f].Read(first + tokens, absl::MakeSpan(targets + tokens - 1, 1)));
     std::copy(inputs + 1, inputs + tokens, targets);
     if (out.first_key != nullptr) {
       CHECK_GE(options_.eos, 0);

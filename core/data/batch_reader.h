@@ -27,7 +27,8 @@ struct BatchBuffers {
   int32_t* first_key = nullptr;
 };
 
-// What was read, for a ledger of the run's data.
+// What was read, for a ledger of the run's data. Slots of several files are numbered on: those of
+// the first file, then those of the second.
 struct SlotRecord {
   int64_t position = 0;
   SlotRef ref;
@@ -35,21 +36,27 @@ struct SlotRecord {
 
 class BatchReader {
  public:
-  // INVALID_ARGUMENT: the file is too short for one slot.
+  // INVALID_ARGUMENT: a file is too short for one slot.
+  static absl::StatusOr<BatchReader> Create(std::vector<TokenFile> files,
+                                            BatchReaderOptions options);
   static absl::StatusOr<BatchReader> Create(TokenFile file, BatchReaderOptions options);
 
   // Positions [begin, end) of the run's order into rows 0, 1, ... of `out`. An empty range is fine.
   absl::StatusOr<std::vector<SlotRecord>> Read(Range positions, const BatchBuffers& out) const;
 
-  const TokenFile& file() const { return file_; }
   const SlotOrder& order() const { return order_; }
   int64_t slot_tokens() const { return options_.slot_tokens; }
 
  private:
-  BatchReader(TokenFile file, BatchReaderOptions options, SlotOrder order)
-      : file_(std::move(file)), options_(options), order_(order) {}
+  BatchReader(std::vector<TokenFile> files, std::vector<int64_t> first_slot,
+              BatchReaderOptions options, SlotOrder order)
+      : files_(std::move(files)),
+        first_slot_(std::move(first_slot)),
+        options_(options),
+        order_(order) {}
 
-  TokenFile file_;
+  std::vector<TokenFile> files_;
+  std::vector<int64_t> first_slot_;  // per file: the number of its first slot
   BatchReaderOptions options_;
   SlotOrder order_;
 };

@@ -37,6 +37,31 @@ ReadSlots ReadFrom(const BatchReader* reader) {
   };
 }
 
+ScheduleConfig ScheduleOf(const TrainConfig& config) {
+  static constexpr ScheduleKind kKinds[] = {ScheduleKind::kConstant, ScheduleKind::kLinear,
+                                            ScheduleKind::kCosine};
+  const TrainConfig::Optimizer& opt = config.optimizer;
+  return {.kind = kKinds[static_cast<size_t>(opt.schedule.shape)],
+          .peak = opt.lr,
+          .warmup_steps = opt.schedule.warmup_steps,
+          .floor_ratio = opt.schedule.floor};
+}
+
+// One reduction a step suits small active sets; full training would hold a whole local gradient.
+GradAccumulation AccumulationOf(const TrainConfig& config) {
+  switch (config.train.accumulate) {
+    case AccumulateChoice::kLocal:
+      return GradAccumulation::kLocal;
+    case AccumulateChoice::kSharded:
+      return GradAccumulation::kSharded;
+    case AccumulateChoice::kAuto:
+      break;
+  }
+  const bool sharded =
+      config.policy.name == "full" && config.train.numerics != Numerics::kSlotExact;
+  return sharded ? GradAccumulation::kSharded : GradAccumulation::kLocal;
+}
+
 DocumentMask MaskOf(const TrainConfig& config) {
   return config.data.document_mask ? DocumentMask::kOn : DocumentMask::kOff;
 }
@@ -44,7 +69,7 @@ DocumentMask MaskOf(const TrainConfig& config) {
 }  // namespace
 
 absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config) {
-  const ModelSource& model = config.model;
+  const TrainConfig::Model& model = config.model;
   if (!model.path.empty()) return LoadLlamaConfig(model.path);
   if (!model.preset.empty()) return LlamaPreset(model.preset, model.vocab);
   std::ifstream file(model.config);
@@ -62,15 +87,19 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const TrainConfig& conf
   return session;
 }
 
-absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(const std::string& path,
-                                                               int64_t vocab, SlotOrderKind order,
-                                                               int32_t eos) {
-  ASSIGN_OR_RETURN(TokenFile file, TokenFile::Open({.path = path, .vocab_size = vocab}));
+absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(
+    const std::vector<std::string>& paths, SlotOrderKind order) {
+  const LlamaConfig& model = model_->config();
+  std::vector<TokenFile> files;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(TokenFile file, TokenFile::Open({.path = path, .vocab_size = model.vocab}));
+    files.push_back(std::move(file));
+  }
   ASSIGN_OR_RETURN(BatchReader reader,
-                   BatchReader::Create(std::move(file), {.slot_tokens = config_.data.tokens,
-                                                         .order = order,
-                                                         .seed = config_.train.seed,
-                                                         .eos = eos}));
+                   BatchReader::Create(std::move(files), {.slot_tokens = config_.data.tokens,
+                                                          .order = order,
+                                                          .seed = config_.train.seed,
+                                                          .eos = static_cast<int32_t>(model.eos)}));
   return std::make_unique<BatchReader>(std::move(reader));
 }
 
@@ -84,14 +113,16 @@ absl::Status Session::Build(const LlamaConfig& model) {
     return InvalidArgument("data.tokens: ", config_.data.tokens, ", the model has ",
                            model.max_positions, " positions");
   }
-  ASSIGN_OR_RETURN(rule_, MakeRule(config_.optimizer.rule, config_.optimizer.hyper));
+  const TrainConfig::Optimizer& opt = config_.optimizer;
+  ASSIGN_OR_RETURN(rule_, MakeRule("adamw", {.beta1 = opt.beta1,
+                                             .beta2 = opt.beta2,
+                                             .eps = opt.eps,
+                                             .weight_decay = opt.weight_decay}));
   if (!config_.data.train.empty()) {
-    ASSIGN_OR_RETURN(train_, OpenData(config_.data.train, model.vocab, config_.data.order,
-                                      static_cast<int32_t>(model.eos)));
+    ASSIGN_OR_RETURN(train_, OpenData(config_.data.train, config_.data.order));
   }
   if (!config_.data.val.empty()) {
-    ASSIGN_OR_RETURN(val_, OpenData(config_.data.val, model.vocab, SlotOrderKind::kFile,
-                                    static_cast<int32_t>(model.eos)));
+    ASSIGN_OR_RETURN(val_, OpenData(config_.data.val, SlotOrderKind::kFile));
     const int64_t have = val_->order().slots();
     eval_slots_ = config_.eval.slots > 0 ? std::min(config_.eval.slots, have) : have;
   }
@@ -132,7 +163,7 @@ absl::Status Session::PublishWeights() {
 
 absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
     DirectiveSource* source, std::function<bool()> stop_requested) {
-  ScheduleConfig schedule = config_.optimizer.schedule;
+  const ScheduleConfig schedule = ScheduleOf(config_);
   const int64_t steps = config_.train.steps;
   return StepEngine::Create({
       .backend = env_.backend,
@@ -147,7 +178,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .tokens = config_.data.tokens,
       .seed = config_.train.seed,
       .numerics = config_.train.numerics,
-      .accumulation = config_.train.accumulation,
+      .accumulation = AccumulationOf(config_),
       .document_mask = MaskOf(config_),
       .clip_norm = config_.train.clip_norm,
       .rules = {rule_.get()},

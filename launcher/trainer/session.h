@@ -52,8 +52,8 @@ class Session {
   Session(const TrainConfig& config, SessionEnv env, Arena arena)
       : config_(config), env_(env), arena_(std::move(arena)) {}
   absl::Status Build(const LlamaConfig& model);
-  absl::StatusOr<std::unique_ptr<BatchReader>> OpenData(const std::string& path, int64_t vocab,
-                                                        SlotOrderKind order, int32_t eos);
+  absl::StatusOr<std::unique_ptr<BatchReader>> OpenData(const std::vector<std::string>& paths,
+                                                        SlotOrderKind order);
 
   TrainConfig config_;
   SessionEnv env_;

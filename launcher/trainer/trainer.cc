@@ -121,7 +121,7 @@ absl::Status Trainer::Save() {
                                    .states = StateSlices(),
                                    .trainer = state_,
                                    .config_json = LlamaConfigJson(s.model().config()),
-                                   .tokenizer_files = config.model.tokenizer_files},
+                                   .tokenizer_files = o_.tokenizer_files},
                                   &s.group()));
   saved_step_ = state_.step;
   if (s.group().rank() == 0 && config.checkpoint.keep > 0) {

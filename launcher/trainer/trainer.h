@@ -39,9 +39,8 @@ struct TrainerOptions {
   // Coordinator's policy state and open directives, asked for by rank 0 at a save.
   std::function<absl::Status(int64_t step, TrainerState& state)> policy_state;
   std::function<bool()> stop_requested;
-  // A save was asked for without stopping; the step exchange does not carry it, so it must be the
-  // same on every rank: the coordinator names the step.
   const RunFolder* run = nullptr;  // null: nothing is saved (verify, benchmarks)
+  std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   TrainEvents events;
 };
 
