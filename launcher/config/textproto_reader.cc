@@ -1,0 +1,219 @@
+#include "launcher/config/textproto_reader.h"
+
+#include <set>
+
+#include "core/base/str.h"
+#include "google/protobuf/io/tokenizer.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "launcher/config/field_value.h"
+
+namespace blockstep {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::io::Tokenizer;
+
+std::string_view Separator(std::string_view path) { return path.empty() ? "" : "."; }
+
+class Reader : google::protobuf::io::ErrorCollector {
+ public:
+  Reader(std::string_view text, std::string_view file, FieldPlaces* places,
+         std::vector<ConfigError>* errors)
+      : file_(file),
+        places_(places),
+        errors_(errors),
+        input_(text.data(), static_cast<int>(text.size())),
+        tokens_(&input_, this) {
+    tokens_.set_comment_style(Tokenizer::SH_COMMENT_STYLE);
+    tokens_.set_allow_f_after_float(true);
+    tokens_.Next();
+  }
+
+  void Read(Message* message) {
+    while (true) {
+      Fields(message, "", "");
+      if (AtEnd()) return;
+      Complain("", Cat("found ", Shown(), ", wanted a field name"));
+      tokens_.Next();
+    }
+  }
+
+ private:
+  bool AtEnd() { return tokens_.current().type == Tokenizer::TYPE_END; }
+  bool Looking(std::string_view text) { return tokens_.current().text == text; }
+  bool Take(std::string_view text) {
+    if (!Looking(text)) return false;
+    tokens_.Next();
+    return true;
+  }
+  std::string Shown() { return AtEnd() ? "the end of the file" : tokens_.current().text; }
+  std::string Place() {
+    return Cat(file_, ":", tokens_.current().line + 1, ":", tokens_.current().column + 1);
+  }
+  void Complain(std::string_view path, std::string text) {
+    errors_->push_back({Place(), path.empty() ? text : Cat(path, ": ", text)});
+  }
+  void AddError(int line, google::protobuf::io::ColumnNumber column,
+                const std::string& text) override {
+    errors_->push_back({Cat(file_, ":", line + 1, ":", column + 1), text});
+  }
+
+  // Fields up to `close` (not taken). A null message: skip, its name was wrong.
+  void Fields(Message* message, const std::string& path, std::string_view close) {
+    std::set<std::string> seen;
+    while (!AtEnd() && (close.empty() || !Looking(close))) {
+      if (tokens_.current().type != Tokenizer::TYPE_IDENTIFIER) return;
+      const std::string name = tokens_.current().text;
+      const std::string full = Cat(path, Separator(path), name);
+      const FieldDescriptor* field =
+          message == nullptr ? nullptr : message->GetDescriptor()->FindFieldByName(name);
+      if (message != nullptr && field == nullptr) {
+        Complain(full, "unknown field" + NearestField(name, message->GetDescriptor()));
+      } else if (field != nullptr && !field->is_repeated() && !seen.insert(name).second) {
+        Complain(full, "found twice, wanted once");
+      }
+      if (field != nullptr) (*places_)[full] = Place();
+      tokens_.Next();
+      Field(message, field, full);
+      if (!Take(",")) Take(";");
+    }
+  }
+
+  void Field(Message* message, const FieldDescriptor* field, const std::string& path) {
+    const bool colon = Take(":");
+    if (Looking("{")) {
+      Braces(message, field, path);
+    } else if (!colon) {
+      Complain(path, Cat("found ", Shown(), ", wanted ':' or '{'"));
+    } else if (Take("[")) {
+      if (field != nullptr && !field->is_repeated())
+        Complain(path, "found a list, wanted one value");
+      while (!AtEnd() && !Take("]")) {
+        if (Looking("{")) {
+          Braces(message, field, path);
+        } else if (!Value(message, field, path)) {
+          return;
+        }
+        if (!Looking("]") && !Take(",")) {
+          Complain(path, Cat("found ", Shown(), ", wanted ',' or ']'"));
+          return;
+        }
+      }
+    } else {
+      Value(message, field, path);
+    }
+  }
+
+  void Braces(Message* message, const FieldDescriptor* field, const std::string& path) {
+    const std::string opened = Place();
+    Message* inner = nullptr;
+    if (field != nullptr && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+      Complain(path, "found '{', wanted a value");
+    } else if (field != nullptr) {
+      const auto* r = message->GetReflection();
+      inner =
+          field->is_repeated() ? r->AddMessage(message, field) : r->MutableMessage(message, field);
+    }
+    tokens_.Next();
+    while (!Take("}")) {
+      Fields(inner, path, "}");
+      if (AtEnd()) {
+        errors_->push_back({opened, Cat(path, ": this '{' is not closed")});
+        return;
+      }
+      if (Looking("}")) continue;
+      Complain(path, Cat("found ", Shown(), ", wanted a field name or '}'"));
+      tokens_.Next();
+    }
+  }
+
+  // False: nothing that could be a value stood here.
+  bool Value(Message* message, const FieldDescriptor* field, const std::string& path) {
+    const std::string place = Place();
+    std::string text;
+    ValueForm form = ValueForm::kWord;
+    const auto type = [&] { return tokens_.current().type; };
+    if (type() == Tokenizer::TYPE_STRING) {
+      form = ValueForm::kString;
+      for (; type() == Tokenizer::TYPE_STRING; tokens_.Next()) {
+        Tokenizer::ParseStringAppend(tokens_.current().text, &text);
+      }
+    } else {
+      if (Take("-")) text = "-";
+      if (type() == Tokenizer::TYPE_INTEGER || type() == Tokenizer::TYPE_FLOAT) {
+        form = ValueForm::kNumber;
+      } else if (type() != Tokenizer::TYPE_IDENTIFIER) {
+        Complain(path, Cat("found ", Shown(), ", wanted a value"));
+        return false;
+      }
+      text += tokens_.current().text;
+      tokens_.Next();
+    }
+    if (field == nullptr) return true;
+    if (auto problem = SetField(message, field, text, form)) {
+      errors_->push_back({place, Cat(path, ": ", *problem)});
+    }
+    return true;
+  }
+
+  std::string file_;
+  FieldPlaces* places_;
+  std::vector<ConfigError>* errors_;
+  google::protobuf::io::ArrayInputStream input_;
+  Tokenizer tokens_;
+};
+
+}  // namespace
+
+void ReadTextproto(std::string_view text, std::string_view file, Message* message,
+                   FieldPlaces* places, std::vector<ConfigError>* errors) {
+  Reader(text, file, places, errors).Read(message);
+}
+
+void ApplyOverride(std::string_view assignment, Message* message, FieldPlaces* places,
+                   std::vector<ConfigError>* errors) {
+  const std::string where = Cat("--set ", assignment);
+  const size_t equals = assignment.find('=');
+  if (equals == std::string_view::npos) {
+    errors->push_back({where, "found no '=', wanted field=value"});
+    return;
+  }
+  const std::string path(assignment.substr(0, equals));
+  std::string_view value = assignment.substr(equals + 1);
+  const FieldDescriptor* field = nullptr;
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('.', begin), path.size());
+    const std::string name = path.substr(begin, end - begin);
+    if (field != nullptr) {
+      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_repeated()) {
+        errors->push_back({where, Cat(path.substr(0, begin - 1), ": has no fields to set here")});
+        return;
+      }
+      message = message->GetReflection()->MutableMessage(message, field);
+    }
+    field = message->GetDescriptor()->FindFieldByName(name);
+    if (field == nullptr) {
+      errors->push_back({where, Cat(path.substr(0, end), ": unknown field",
+                                    NearestField(name, message->GetDescriptor()))});
+      return;
+    }
+    begin = end + 1;
+  }
+  (*places)[path] = where;
+  if (field->is_repeated()) message->GetReflection()->ClearField(message, field);
+  while (true) {
+    const size_t comma = field->is_repeated() ? value.find(',') : std::string_view::npos;
+    const std::string_view one = value.substr(0, comma);
+    if (!(field->is_repeated() && one.empty())) {
+      if (auto problem = SetField(message, field, one, ValueForm::kUnquoted)) {
+        errors->push_back({where, Cat(path, ": ", *problem)});
+      }
+    }
+    if (comma == std::string_view::npos) return;
+    value.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace blockstep

@@ -1,0 +1,31 @@
+// Reads protobuf text format with errors for people: every one of them at once, with file, line,
+// column, field, what was found, what is wanted and the nearest name. (TextFormat::Parser stops at
+// the first unknown field.) Subset: scalars, enums, strings, messages in braces, lists in brackets.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "google/protobuf/message.h"
+
+namespace blockstep {
+
+struct ConfigError {
+  std::string where;  // "run.txt:3:7" or "--set"
+  std::string text;   // "train.step: unknown field, did you mean train.steps?"
+};
+
+// Where each field was given, by dotted path; paths of repeated messages have no index.
+using FieldPlaces = std::map<std::string, std::string>;
+
+// Merges `text` into `message`. A field that appears twice (and is not repeated) is an error.
+void ReadTextproto(std::string_view text, std::string_view file, google::protobuf::Message* message,
+                   FieldPlaces* places, std::vector<ConfigError>* errors);
+
+// "a.b=value" over what is there; a repeated field takes a comma-separated list, which replaces it.
+void ApplyOverride(std::string_view assignment, google::protobuf::Message* message,
+                   FieldPlaces* places, std::vector<ConfigError>* errors);
+
+}  // namespace blockstep

@@ -1,0 +1,24 @@
+// TrainConfig between its text form and plain structs.
+#pragma once
+
+#include "launcher/config/train_config.h"
+#include "proto/config.pb.h"
+
+namespace blockstep {
+
+TrainConfig FromProto(const proto::TrainConfig& from);
+// With every field present, defaults too.
+proto::TrainConfig ToProto(const TrainConfig& from);
+
+// "model.preset" of every field, messages walked through; repeated messages once.
+struct FieldInfo {
+  std::string path;
+  const google::protobuf::FieldDescriptor* field;
+  proto::FieldKind kind;
+};
+std::vector<FieldInfo> AllFields(const google::protobuf::Descriptor* type);
+
+// MathsText of any message whose fields are annotated.
+std::string MathsTextOf(const google::protobuf::Message& message);
+
+}  // namespace blockstep

@@ -1,0 +1,154 @@
+#include "launcher/config/validate.h"
+
+#include "core/base/str.h"
+
+namespace blockstep {
+namespace {
+
+class Checks {
+ public:
+  Checks(const FieldPlaces& places, std::string_view file, std::vector<ConfigError>* errors)
+      : places_(places), file_(file.empty() ? "default" : file), errors_(errors) {}
+
+  bool Given(const std::string& field) const { return places_.count(field) > 0; }
+
+  template <typename T>
+  void Require(bool fine, const std::string& field, const T& found, std::string_view wanted) {
+    if (fine) return;
+    const auto place = places_.find(field);
+    errors_->push_back({place == places_.end() ? file_ : place->second,
+                        Cat(field, ": found ", found, ", wanted ", wanted)});
+  }
+  template <typename T>
+  void AtLeast(const std::string& field, T value, T least) {
+    Require(value >= least, field, value, Cat("at least ", least));
+  }
+
+ private:
+  const FieldPlaces& places_;
+  const std::string file_;
+  std::vector<ConfigError>* errors_;
+};
+
+void ModelAndData(const TrainConfig& c, Checks& checks) {
+  const int sources = !c.model.path.empty() + !c.model.config.empty() + !c.model.preset.empty();
+  checks.Require(sources <= 1, !c.model.path.empty() ? "model.path" : "model.config",
+                 Cat(sources, " sources"), "one of model.path, model.config, model.preset");
+  checks.Require(sources >= 1, "model", "no source",
+                 "one of model.path, model.config, model.preset");
+  checks.AtLeast("model.vocab", c.model.vocab, int64_t{0});
+  checks.Require(c.model.vocab == 0 || !c.model.preset.empty() || sources == 0, "model.vocab",
+                 c.model.vocab, "0: only a preset's vocabulary can be chosen");
+  checks.AtLeast("data.tokens", c.data.tokens, int64_t{1});
+  checks.AtLeast("batch.slots", c.batch.slots, int64_t{1});
+  checks.AtLeast("batch.micro_slots", c.batch.micro_slots, int64_t{1});
+  checks.Require(c.batch.micro_slots <= c.batch.slots, "batch.micro_slots", c.batch.micro_slots,
+                 Cat("at most batch.slots, ", c.batch.slots));
+}
+
+void Training(const TrainConfig& c, Checks& checks) {
+  checks.AtLeast("train.steps", c.train.steps, int64_t{1});
+  checks.AtLeast("train.loss_chunk", c.train.loss_chunk, int64_t{1});
+  checks.AtLeast("train.clip_norm", c.train.clip_norm, 0.0);
+  checks.AtLeast("train.max_bad_steps", c.train.max_bad_steps, int64_t{1});
+  checks.Require(c.train.precision == Precision::kFp32, "train.precision", "bf16",
+                 "fp32: this build has no bf16");
+  if (c.train.numerics == Numerics::kSlotExact) {
+    checks.Require(c.batch.micro_slots == 1, "batch.micro_slots", c.batch.micro_slots,
+                   "1 with train.numerics slot_exact");
+    checks.Require(c.train.accumulate == AccumulateChoice::kLocal, "train.accumulate", "sharded",
+                   "local with train.numerics slot_exact");
+  }
+  const TrainConfig::Optimizer& o = c.optimizer;
+  const auto fraction = [&](const std::string& field, double value) {
+    checks.Require(value >= 0 && value < 1, field, value, "0 or more and below 1");
+  };
+  checks.Require(o.lr > 0, "optimizer.lr", o.lr, "more than 0");
+  checks.Require(o.eps > 0, "optimizer.eps", o.eps, "more than 0");
+  fraction("optimizer.beta1", o.beta1);
+  fraction("optimizer.beta2", o.beta2);
+  checks.AtLeast("optimizer.weight_decay", o.weight_decay, 0.0);
+  checks.Require(o.schedule.warmup_steps >= 0 && o.schedule.warmup_steps <= c.train.steps,
+                 "optimizer.schedule.warmup_steps", o.schedule.warmup_steps,
+                 Cat("0 to train.steps, ", c.train.steps));
+  checks.Require(o.schedule.floor >= 0 && o.schedule.floor <= 1, "optimizer.schedule.floor",
+                 o.schedule.floor, "0 to 1: a share of lr");
+}
+
+void PolicyFields(const TrainConfig& c, Checks& checks) {
+  const PolicyConfig& p = c.policy;
+  checks.AtLeast("policy.block_steps", p.block_steps, int64_t{1});
+  checks.AtLeast("policy.embedding_split", p.embedding_split, 1);
+  checks.Require(p.sparsity >= 0 && p.sparsity < 1, "policy.sparsity", p.sparsity,
+                 "0 or more and below 1");
+  checks.AtLeast("policy.patience", p.patience, int64_t{1});
+  checks.AtLeast("policy.probes_per_step", p.probes_per_step, 0);
+  checks.AtLeast("policy.sweep_elements", p.sweep_elements, int64_t{0});
+  checks.Require((p.name == "scripted") == !c.script.empty(), "policy.phase",
+                 Cat(c.script.size(), " phases"),
+                 p.name == "scripted" ? "at least one with policy.name scripted"
+                                      : "none without policy.name scripted");
+  for (const NamedPhase& phase : c.script) {
+    checks.AtLeast("policy.phase.steps", phase.steps, int64_t{1});
+    checks.Require(!phase.entries.empty(), "policy.phase.entry", "none", "at least one");
+    for (const NamedRows& rows : phase.entries) {
+      checks.Require(!rows.tensor.empty(), "policy.phase.entry.tensor", "none", "a tensor's name");
+      checks.Require(rows.lr_scale > 0, "policy.phase.entry.lr_scale", rows.lr_scale,
+                     "more than 0");
+    }
+  }
+}
+
+void PlaceAndShow(const TrainConfig& c, Checks& checks) {
+  const bool budget = c.placement.mode == PlacementMode::kBudget;
+  checks.Require(budget || c.placement.pin_budget_bytes == 0, "placement.pin_budget_bytes",
+                 c.placement.pin_budget_bytes, "0 without placement.mode budget");
+  checks.AtLeast("placement.pin_budget_bytes", c.placement.pin_budget_bytes, int64_t{0});
+  checks.AtLeast("runtime.threads", c.runtime.threads, int64_t{0});
+  checks.AtLeast("runtime.local_ranks", c.runtime.local_ranks, int64_t{1});
+  checks.Require(c.runtime.transport == TransportKind::kLocal || c.runtime.local_ranks == 1,
+                 "runtime.local_ranks", c.runtime.local_ranks,
+                 "1 with transport mpi: mpirun -n gives the ranks");
+  checks.Require(c.runtime.comm_timeout_s > 0, "runtime.comm_timeout_s", c.runtime.comm_timeout_s,
+                 "more than 0");
+  const TrainConfig::Coordinator& k = c.coordinator;
+  checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "more than 0");
+  checks.AtLeast("coordinator.lag", k.lag, int64_t{0});
+  checks.Require(k.keepalive_s > 0, "coordinator.keepalive_s", k.keepalive_s, "more than 0");
+  const int tls = !k.tls_ca.empty() + !k.tls_cert.empty() + !k.tls_key.empty();
+  checks.Require(tls == 0 || tls == 3, "coordinator.tls_ca", Cat(tls, " of three files"),
+                 "tls_ca, tls_cert and tls_key together");
+  checks.Require(tls == 0 || !k.insecure, "coordinator.insecure", "true", "false with tls files");
+  for (const auto& [field, address] :
+       {std::pair<std::string, std::string>("coordinator.address", k.address),
+        {"coordinator.http_address", k.http_address}}) {
+    checks.Require(address.empty() || address.find(':') != std::string::npos, field, address,
+                   "host:port");
+  }
+  checks.AtLeast("checkpoint.every_steps", c.checkpoint.every_steps, int64_t{0});
+  checks.AtLeast("checkpoint.keep", c.checkpoint.keep, int64_t{0});
+  checks.AtLeast("eval.every_steps", c.eval.every_steps, int64_t{0});
+  checks.AtLeast("eval.slots", c.eval.slots, int64_t{0});
+  checks.Require(c.eval.every_steps == 0 || !c.data.val.empty(), "eval.every_steps",
+                 c.eval.every_steps, "0 without data.val");
+  checks.AtLeast("log.every_steps", c.log.every_steps, int64_t{1});
+}
+
+}  // namespace
+
+void Validate(const FieldPlaces& places, std::string_view file, TrainConfig* config,
+              std::vector<ConfigError>* errors) {
+  Checks checks(places, file, errors);
+  if (config->train.numerics == Numerics::kSlotExact) {
+    if (!checks.Given("batch.micro_slots")) config->batch.micro_slots = 1;
+    if (config->train.accumulate == AccumulateChoice::kAuto) {
+      config->train.accumulate = AccumulateChoice::kLocal;
+    }
+  }
+  ModelAndData(*config, checks);
+  Training(*config, checks);
+  PolicyFields(*config, checks);
+  PlaceAndShow(*config, checks);
+}
+
+}  // namespace blockstep
