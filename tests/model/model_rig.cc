@@ -1,0 +1,173 @@
+#include "tests/model/model_rig.h"
+
+#include <cstring>
+
+#include "core/base/philox.h"
+
+namespace blockstep::testing {
+namespace {
+
+Backend MakeBackend(const RigOptions& options) {
+  const auto found = FindBackend(options.backend);
+  CHECK_OK(found);
+  Backend backend = **found;
+  if (options.kernels != nullptr) backend.kernels = options.kernels;
+  return backend;
+}
+
+Arena MakeArena(const Backend& backend) {
+  auto arena = Arena::Reserve(backend, int64_t{256} << 20);
+  CHECK_OK(arena);
+  return std::move(arena).value();
+}
+
+template <typename T>
+T* CarveData(Arena& arena, const char* name, int64_t count) {
+  auto data = arena.Allocate(MemoryClass::kData, name, count * static_cast<int64_t>(sizeof(T)));
+  CHECK_OK(data);
+  return static_cast<T*>(*data);
+}
+
+}  // namespace
+
+ModelRig::ModelRig(const LlamaConfig& config, const RigOptions& rig_options)
+    : options(rig_options),
+      backend(MakeBackend(options)),
+      pool(options.threads),
+      arena(MakeArena(backend)),
+      compute(backend.device.new_compute_stream("compute", &pool, 1)),
+      mark_(arena.GetMark()) {
+  auto created = Llama::Create(
+      config,
+      {.backend = &backend, .recompute = options.recompute, .loss_chunk = options.loss_chunk});
+  CHECK_OK(created);
+  llama = std::move(created).value();
+  units = std::make_unique<SimpleUnits>(table(), backend, arena);
+  batch.inputs = CarveData<int32_t>(arena, "inputs", n());
+  batch.targets = CarveData<int32_t>(arena, "targets", n());
+  batch.slots = options.shape.slots;
+  loss_ = CarveData<float>(arena, "loss", n());
+  CHECK_OK(llama->Reserve(options.shape, *compute, arena));
+  CHECK_OK(compute->Synchronize());
+  mark_ = arena.GetMark();
+}
+
+void ModelRig::FillRandom(uint64_t seed) {
+  for (size_t i = 0; i < table().tensors.size(); ++i) {
+    const TensorInfo& t = table().tensors[i];
+    float* data = units->Owned(static_cast<int>(i)).f32();
+    for (int64_t e = 0; e < t.size(); ++e) {
+      const double z = NormalPair(Draw(seed, RandomUse::kTest, static_cast<uint32_t>(i), e))[0];
+      data[e] = static_cast<float>(t.vector ? 1.0 + 0.2 * z : 0.1 * z);
+    }
+  }
+}
+
+void ModelRig::LoadWeights(const std::string& folder) {
+  auto files = SafetensorsFolder::Open(folder);
+  CHECK_OK(files);
+  CHECK_OK(files->Matches(table()));
+  for (size_t i = 0; i < table().tensors.size(); ++i) {
+    const TensorInfo& t = table().tensors[i];
+    CHECK_OK(files->ReadRows(t.name, {0, t.rows}, units->Owned(static_cast<int>(i)).f32()));
+  }
+}
+
+void ModelRig::SetBatch(const std::vector<int32_t>& inputs, const std::vector<int32_t>& targets) {
+  CHECK_EQ(static_cast<int64_t>(inputs.size()), n());
+  std::memcpy(const_cast<int32_t*>(batch.inputs), inputs.data(), inputs.size() * 4);
+  std::memcpy(const_cast<int32_t*>(batch.targets), targets.data(), targets.size() * 4);
+}
+
+void ModelRig::SetDocuments(const std::vector<int32_t>& first_key) {
+  int32_t* keys = CarveData<int32_t>(arena, "first keys", n());
+  std::memcpy(keys, first_key.data(), first_key.size() * 4);
+  batch.first_key = keys;
+  mark_ = arena.GetMark();
+}
+
+void ModelRig::RandomBatch(uint64_t seed) {
+  std::vector<int32_t> inputs(n()), targets(n());
+  for (int64_t i = 0; i < n(); ++i) {
+    const PhiloxBlock words = Draw(seed, RandomUse::kTest, 1u << 20, i);
+    inputs[i] = static_cast<int32_t>(words[0] % llama->config().vocab);
+    targets[i] = words[2] % 8 == 0 ? -1 : static_cast<int32_t>(words[1] % llama->config().vocab);
+  }
+  SetBatch(inputs, targets);
+}
+
+Gradients ModelRig::Run(const ActiveSet& set, float grad_scale, int64_t slots) {
+  CHECK_OK(compute->Synchronize());
+  arena.ReleaseTo(mark_);
+  CHECK_OK(llama->BeginPhase(set, arena));
+  use = arena.use();
+  SimpleSink sink(set, table(), arena);
+  sink.Begin(Accumulate::kAssign);
+  MicroBatch micro = batch;
+  if (slots >= 0) micro.slots = slots;
+  units->log.clear();
+  CHECK_OK(llama->ForwardBackward(micro, grad_scale, *units, sink, *compute, loss_));
+  CHECK_OK(compute->Synchronize());
+  CHECK(sink.all_done());
+  CHECK(units->idle());
+  done_order = sink.done_order;
+  Gradients result;
+  result.loss = Read(loss_, n());
+  for (size_t i = 0; i < set.entries.size(); ++i) {
+    const TensorView dw = sink.dw(static_cast<int>(i));
+    result.dw.push_back(Read(dw.f32(), dw.size()));
+  }
+  return result;
+}
+
+std::vector<float> ModelRig::Loss() {
+  CHECK_OK(llama->ForwardLoss(batch, *units, *compute, loss_));
+  CHECK_OK(compute->Synchronize());
+  CHECK(units->idle());
+  return Read(loss_, n());
+}
+
+std::vector<float> ModelRig::Logits() {
+  CHECK_OK(compute->Synchronize());
+  arena.ReleaseTo(mark_);
+  const TensorView logits = Carve(arena, MemoryClass::kData, "logits", n(), llama->config().vocab);
+  CHECK_OK(llama->ForwardLogits(batch, *units, *compute, logits));
+  CHECK_OK(compute->Synchronize());
+  return Read(logits.f32(), logits.size());
+}
+
+std::vector<float> ModelRig::Read(const float* data, int64_t count) {
+  if (!backend.device.real_memory) return {};
+  return {data, data + count};
+}
+
+ActiveSet Everything(const TensorTable& table) {
+  ActiveSet set;
+  for (size_t i = 0; i < table.tensors.size(); ++i) {
+    set.entries.push_back(WholeTensor(table, static_cast<int>(i)));
+  }
+  return set;
+}
+
+ActiveSet Only(const TensorTable& table, int tensor) {
+  return {.entries = {WholeTensor(table, tensor)}};
+}
+
+LlamaConfig TinyConfig(int64_t layers) {
+  return {.vocab = 200,
+          .hidden = 72,
+          .intermediate = 140,
+          .layers = layers,
+          .heads = 6,
+          .kv_heads = 3,
+          .head_dim = 24,
+          .max_positions = 64};
+}
+
+LlamaConfig TinyTiedConfig() {
+  LlamaConfig config = TinyConfig(2);
+  config.tied = true;
+  return config;
+}
+
+}  // namespace blockstep::testing
