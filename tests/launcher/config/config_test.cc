@@ -1,0 +1,243 @@
+#include <set>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "launcher/config/step_proto.h"
+#include "launcher/config/textproto_reader.h"
+#include "launcher/config/train_config.h"
+#include "launcher/config/train_config_proto.h"
+
+namespace blockstep {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr char kSmall[] = "model { preset: \"9m\" }\n";
+
+TrainConfig Parse(std::string_view text, const std::vector<std::string>& overrides = {}) {
+  auto config = ParseTrainConfig(text, "run.txt", overrides);
+  EXPECT_TRUE(config.ok()) << config.status().ToString();
+  return config.ok() ? *config : TrainConfig();
+}
+
+std::string ErrorOf(std::string_view text, const std::vector<std::string>& overrides = {}) {
+  return std::string(ParseTrainConfig(text, "run.txt", overrides).status().message());
+}
+
+TEST(TrainConfig, PlainDefaultsAreTheProtoDefaults) {
+  EXPECT_EQ(PrintTrainConfig(TrainConfig()), PrintTrainConfig(FromProto(proto::TrainConfig())));
+}
+
+TEST(TrainConfig, EveryFieldIsAnnotated) {
+  for (const FieldInfo& field : AllFields(proto::TrainConfig::descriptor())) {
+    EXPECT_NE(field.kind, proto::UNANNOTATED) << field.path;
+  }
+}
+
+// A value that differs from the default, as --set takes it; only for parsing without checks.
+std::string OtherValue(const FieldDescriptor* field) {
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING:
+      return "other:1";
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return field->default_value_bool() ? "false" : "true";
+    case FieldDescriptor::CPPTYPE_INT64:
+      return std::to_string(field->default_value_int64() + 1);
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return std::to_string(field->default_value_uint64() + 1);
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return std::to_string(field->default_value_double() + 0.25);
+    default: {
+      const int next = field->default_value_enum()->index() + 1;
+      return field->enum_type()->value(next % field->enum_type()->value_count())->name();
+    }
+  }
+}
+
+TEST(TrainConfig, EachFieldReachesThePlainStructAndOnlyMathsReachTheHash) {
+  const std::string hash = ConfigHash(TrainConfig());
+  const std::string print = PrintTrainConfig(TrainConfig());
+  std::set<std::string> one_valued = {"optimizer.rule"};
+  for (const FieldInfo& field : AllFields(proto::TrainConfig::descriptor())) {
+    if (field.path.find("policy.phase.") == 0 || one_valued.count(field.path) > 0) continue;
+    proto::TrainConfig wire;
+    FieldPlaces places;
+    std::vector<ConfigError> errors;
+    ApplyOverride(field.path + "=" + OtherValue(field.field), &wire, &places, &errors);
+    ASSERT_TRUE(errors.empty()) << field.path << ": " << errors[0].text;
+    const TrainConfig config = FromProto(wire);
+    EXPECT_NE(PrintTrainConfig(config), print) << field.path << " was lost on the way";
+    EXPECT_EQ(ConfigHash(config) != hash, field.kind == proto::MATHS) << field.path;
+  }
+}
+
+TEST(TrainConfig, ScriptIsPartOfTheMaths) {
+  const std::string script = R"(policy { name: scripted phase { steps: 2
+      entry { tensor: "a" row_end: 64 } entry { tensor: "b" } } phase { entry { tensor: "a" } } })";
+  const TrainConfig config = Parse(kSmall + script);
+  ASSERT_EQ(config.script.size(), 2u);
+  EXPECT_EQ(config.script[0].steps, 2);
+  EXPECT_EQ(config.script[0].entries[0].rows, (Range{0, 64}));
+  TrainConfig other = config;
+  other.script[1].entries[0].tensor = "b";
+  EXPECT_NE(ConfigHash(config), ConfigHash(other));
+
+  TensorTable table{
+      .tensors = {{.name = "a", .rows = 128, .cols = 4}, {.name = "b", .rows = 64, .cols = 4}}};
+  const auto policy = ResolvePolicy(config, table);
+  ASSERT_TRUE(policy.ok()) << policy.status().ToString();
+  EXPECT_EQ(policy->script[0].set.entries[1].rows, (Range{0, 64}));
+  EXPECT_EQ(policy->script[1].set.entries[0].rows, (Range{0, 128}));
+  EXPECT_EQ(policy->total_steps, 1000);
+  table.tensors.pop_back();
+  EXPECT_THAT(std::string(ResolvePolicy(config, table).status().message()), HasSubstr("tensor b"));
+}
+
+TEST(TrainConfig, PrintsWhatItReads) {
+  const TrainConfig config = Parse(R"(
+      # A comment.
+      model { preset: "9m", vocab: 4096 }
+      data { train: ["a.bin", "b" ".bin"]; val: "v.bin" order: file }
+      train: { seed: 18446744073709551615 recompute: layer }
+      optimizer { lr: 3e-4 schedule { shape: linear floor: 0 } })");
+  EXPECT_EQ(config.model.vocab, 4096);
+  EXPECT_THAT(config.data.train, testing::ElementsAre("a.bin", "b.bin"));
+  EXPECT_EQ(config.data.order, SlotOrderKind::kFile);
+  EXPECT_EQ(config.train.seed, UINT64_MAX);
+  EXPECT_EQ(config.optimizer.lr, 3e-4);
+  EXPECT_EQ(config.optimizer.schedule.shape, ScheduleShape::kLinear);
+  const std::string printed = PrintTrainConfig(config);
+  EXPECT_THAT(printed, HasSubstr("every_steps: 1"));  // a default, spelled out
+  EXPECT_EQ(PrintTrainConfig(Parse(printed)), printed);
+  EXPECT_EQ(ConfigHash(Parse(printed)), ConfigHash(config));
+}
+
+TEST(TrainConfig, AllErrorsAtOnceWithPlaceAndNearestName) {
+  const std::string error = ErrorOf(R"(model { preset: "9m" }
+train {
+  step: 5
+  seed: -1
+  numerics: slotexact
+}
+data { order: "file" tokens: 0 train: 7 }
+optimiser { lr: 1 }
+batch { slots: 2 slots: 3 }
+)");
+  EXPECT_THAT(error, HasSubstr("run.txt:3:3: train.step: unknown field, did you mean steps?"));
+  EXPECT_THAT(error, HasSubstr("run.txt:4:9: train.seed: found -1, wanted a whole number"));
+  EXPECT_THAT(error, HasSubstr("run.txt:5:13: train.numerics: found slotexact, wanted fast, "
+                               "slot_exact, did you mean slot_exact?"));
+  EXPECT_THAT(error, HasSubstr("run.txt:7:15: data.order: found \"file\", wanted shuffled, file"));
+  EXPECT_THAT(error, HasSubstr("run.txt:7:22: data.tokens: found 0, wanted at least 1"));
+  EXPECT_THAT(error, HasSubstr("data.train: found 7, wanted a string in quotes"));
+  EXPECT_THAT(error, HasSubstr("run.txt:8:1: optimiser: unknown field, did you mean optimizer?"));
+  EXPECT_THAT(error, HasSubstr("run.txt:9:18: batch.slots: found twice, wanted once"));
+  EXPECT_THAT(error, HasSubstr("8 errors"));
+}
+
+TEST(TrainConfig, BrokenSyntaxIsAnErrorNotAHang) {
+  for (const char* text : {"train {", "train { steps: }", "}", "train steps: 1", "data { train: [",
+                           "data { train: [\"a\" \"b\", ", "train: 5", "train { steps { } }",
+                           "\x01\x02 {{{{", "model { preset: \"9m }", "batch { slots: [1, 2] }"}) {
+    EXPECT_FALSE(ParseTrainConfig(text, "run.txt").ok()) << text;
+  }
+  EXPECT_THAT(ErrorOf("train {\n steps: 3"),
+              HasSubstr("run.txt:1:7: train: this '{' is not closed"));
+}
+
+TEST(TrainConfig, SetOverridesTheFile) {
+  const TrainConfig config =
+      Parse(std::string(kSmall) + "train { steps: 5 } data { train: \"x\" }",
+            {"train.steps=7", "data.train=a.bin,b.bin", "policy.name=badam"});
+  EXPECT_EQ(config.train.steps, 7);
+  EXPECT_THAT(config.data.train, testing::ElementsAre("a.bin", "b.bin"));
+  EXPECT_EQ(config.policy.name, "badam");
+  const std::string error = ErrorOf(
+      kSmall, {"train.steps", "train.stesp=1", "train=1", "train.steps.x=1", "batch.slots=0"});
+  EXPECT_THAT(error, HasSubstr("--set train.steps: found no '='"));
+  EXPECT_THAT(error,
+              HasSubstr("--set train.stesp=1: train.stesp: unknown field, did you mean steps?"));
+  EXPECT_THAT(error, HasSubstr("--set train=1: train: found 1, wanted fields in braces"));
+  EXPECT_THAT(error, HasSubstr("--set train.steps.x=1: train.steps: has no fields"));
+  EXPECT_THAT(error, HasSubstr("--set batch.slots=0: batch.slots: found 0, wanted at least 1"));
+}
+
+TEST(TrainConfig, WorksWithoutAFile) {
+  const auto config = LoadTrainConfig("", {"model.preset=9m", "train.steps=3"});
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  EXPECT_EQ(config->train.steps, 3);
+  EXPECT_EQ(LoadTrainConfig("/nonexistent/run.txt").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(LoadTrainConfig("/tmp").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(TrainConfig, SlotExactFillsAndRefuses) {
+  const TrainConfig config = Parse(kSmall, {"train.numerics=slot_exact"});
+  EXPECT_EQ(config.batch.micro_slots, 1);
+  EXPECT_EQ(config.train.accumulate, AccumulateChoice::kLocal);
+  const std::string error = ErrorOf(
+      kSmall, {"train.numerics=slot_exact", "batch.micro_slots=2", "train.accumulate=sharded"});
+  EXPECT_THAT(error, HasSubstr("batch.micro_slots: found 2, wanted 1 with train.numerics"));
+  EXPECT_THAT(error, HasSubstr("train.accumulate: found sharded, wanted local"));
+}
+
+TEST(TrainConfig, Contradictions) {
+  const struct {
+    std::vector<std::string> set;
+    const char* message;
+  } cases[] = {
+      {{"train.precision=bf16"}, "train.precision: found bf16, wanted fp32"},
+      {{"runtime.backend=opencl"}, "runtime.backend: found opencl, wanted cpu, null, async, cuda"},
+      {{"train.steps=0"}, "train.steps: found 0, wanted at least 1"},
+      {{"optimizer.lr=0"}, "optimizer.lr: found 0, wanted more than 0"},
+      {{"optimizer.lr=nan"}, "optimizer.lr: found nan, wanted a finite number"},
+      {{"optimizer.beta2=1"}, "optimizer.beta2: found 1"},
+      {{"batch.micro_slots=9"}, "batch.micro_slots: found 9, wanted at most batch.slots, 8"},
+      {{"model.path=folder"}, "found 2 sources, wanted one of"},
+      {{"model.preset="}, "model: found no source"},
+      {{"policy.name=scripted"}, "policy.phase: found 0 phases"},
+      {{"coordinator.tls_ca=ca.pem"}, "coordinator.tls_ca: found 1 of three files"},
+      {{"coordinator.address=host"}, "coordinator.address: found host, wanted host:port"},
+      {{"runtime.local_ranks=2"}, "runtime.local_ranks: found 2, wanted 1 with transport mpi"},
+      {{"placement.pin_budget_bytes=5"}, "placement.pin_budget_bytes: found 5, wanted 0"},
+      {{"eval.every_steps=5"}, "eval.every_steps: found 5, wanted 0 without data.val"},
+      {{"optimizer.schedule.warmup_steps=1001"}, "wanted 0 to train.steps, 1000"},
+  };
+  for (const auto& c : cases) EXPECT_THAT(ErrorOf(kSmall, c.set), HasSubstr(c.message));
+}
+
+TEST(StepProto, RoundTripAndRefusal) {
+  Directive directive{.kind = DirectiveKind::kSweep, .from = 3, .through = 9, .phase = 2};
+  directive.sets = {
+      {{{.tensor = 1, .rows = {64, 128}, .role = Role::kFused, .rule = 1, .lr_scale = 0.1f}}}, {}};
+  directive.probe_candidates = {4, 5};
+  directive.probes_per_step = 1;
+  directive.label = "layer 3";
+  const auto back = FromProto(ToProto(directive));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->Hash(), directive.Hash());
+  EXPECT_EQ(back->label, directive.label);
+
+  proto::Directive wrong = ToProto(directive);
+  wrong.mutable_sets(0)->mutable_entries(0)->set_role(7);
+  EXPECT_THAT(std::string(FromProto(wrong).status().message()), HasSubstr("role: found 7"));
+  wrong = ToProto(directive);
+  wrong.set_through(2);
+  EXPECT_FALSE(FromProto(wrong).ok());
+
+  const StepReport report{
+      .step = 4,
+      .loss_sum = 0.1,
+      .tokens = 7,
+      .nonfinite = 1,
+      .norms = {{.tensor = 2, .role = Role::kProbe, .squared_norm = 1e-300, .elements = 5}}};
+  const auto same = FromProto(ToProto(report));
+  ASSERT_TRUE(same.ok());
+  EXPECT_EQ(same->loss_sum, 0.1);
+  EXPECT_EQ(same->norms[0].squared_norm, 1e-300);
+  EXPECT_EQ(same->norms[0].role, Role::kProbe);
+}
+
+}  // namespace
+}  // namespace blockstep
