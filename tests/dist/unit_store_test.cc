@@ -53,6 +53,8 @@ int VersionOf(const ActiveSet& set, int tensor, int64_t row, int updates) {
   return 0;
 }
 
+enum class Rows { kFetched, kSkipped };
+
 // One rank: its store, its streams and the checks.
 class Rank {
  public:
@@ -89,9 +91,10 @@ class Rank {
     Ok(store_->PublishAll(*compute_));
   }
 
-  // Forward up and backward down, as a model does.
-  void Pass() {
-    EmbeddingRows();
+  // Forward up and backward down, as a model does. Fetching rows joins all streams, so a pass
+  // without it is what shows a missing wait between an update and the first unit.
+  void Pass(Rows rows = Rows::kFetched) {
+    if (rows == Rows::kFetched) EmbeddingRows();
     const int last = static_cast<int>(table_.units.size()) - 1;
     for (int u = 1; u <= last; ++u) {
       Ok(store_->Acquire(u, *compute_));
