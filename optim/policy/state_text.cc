@@ -58,13 +58,13 @@ absl::StatusOr<StateReader> StateReader::Parse(std::string_view text, std::strin
     return DataLoss("policy state: begins with \"", text.substr(0, 24), "\", wanted \"", kHeader,
                     "\"");
   }
+  if (!text.ends_with(std::string("\n") + std::string(kEnd))) {
+    return DataLoss("policy state: no line \"end\", it was cut short");
+  }
   const std::string_view found = text.substr(kHeader.size(), text.find('\n') - kHeader.size());
   if (found != policy) {
     return InvalidArgument("policy state: of policy \"", found, "\", this run has \"", policy,
                            "\"");
-  }
-  if (!text.ends_with(std::string("\n") + std::string(kEnd))) {
-    return DataLoss("policy state: no line \"end\", it was cut short");
   }
   StateReader reader;
   std::istringstream lines(std::string(text.substr(0, text.size() - kEnd.size())));

@@ -1,0 +1,207 @@
+// What holds for every policy: coverage, valid sets, determinism, exact continuation, refusals.
+#include "optim/policy/policy.h"
+
+#include <gtest/gtest.h>
+
+#include "optim/policy/describe.h"
+#include "tests/optim/play.h"
+#include "tests/optim/tiny_table.h"
+
+namespace blockstep {
+namespace {
+
+std::vector<PolicyConfig> AllConfigs() {
+  std::vector<PolicyConfig> configs;
+  for (int lag = 0; lag <= 2; ++lag) {
+    PolicyConfig base{.seed = 5, .total_steps = 97, .lag = lag};
+    base.patience = 3;
+    for (const std::string& name : KnownPolicies()) {
+      base.name = name;
+      configs.push_back(base);
+    }
+    configs.back().script = {{{{{.tensor = 0, .rows = {64, 128}}}}, 40},
+                             {{{{.tensor = 3, .rows = {0, 64}}}}, 60}};
+    base.name = "badam";
+    base.block_steps = 1;
+    base.embedding_split = 2;
+    configs.push_back(base);
+    base.embedding_split = 1;
+    base.name = "blockllm";
+    base.mode = BlockLlmMode::kPaper;
+    configs.push_back(base);
+    base.mode = BlockLlmMode::kRepaired;
+    base.embedding = EmbeddingPolicy::kAlways;
+    base.probes_per_step = 4;
+    base.groups = 2;
+    configs.push_back(base);
+  }
+  return configs;
+}
+
+TEST(EveryPolicy, CoversEveryStepOnceWithValidSets) {
+  const TensorTable table = TinyTable();
+  for (const PolicyConfig& config : AllConfigs()) {
+    auto policy = MakePolicy(config, table);
+    ASSERT_TRUE(policy.ok()) << policy.status();
+    // A patience rule knows step t + lag while t runs (its report brings the next), the others
+    // more.
+    const Played played = Play(**policy, config, table, config.lag);
+    int64_t next = 0, phase = 0;
+    for (const Directive& d : played.directives) {
+      EXPECT_EQ(d.from, next) << config.name << " lag " << config.lag;
+      EXPECT_GE(d.through, d.from);
+      EXPECT_GE(d.phase, phase);
+      next = d.through + 1;
+      phase = d.phase;
+      if (d.kind == DirectiveKind::kTrain) {
+        ASSERT_EQ(static_cast<int>(d.sets.size()), config.groups);
+      }
+      for (const ActiveSet& set : d.sets) {
+        EXPECT_FALSE(set.empty());
+        EXPECT_TRUE(Validate(set, table).ok()) << Validate(set, table);
+      }
+      if (d.kind == DirectiveKind::kSweep) continue;
+      const ActiveSet probed = ActiveSetFor(d, 0, d.from, config.seed, table);
+      EXPECT_TRUE(Validate(probed, table).ok()) << Validate(probed, table);
+    }
+    EXPECT_EQ(next, config.total_steps) << config.name;
+  }
+}
+
+TEST(EveryPolicy, ContinuesFromASavedStateAtEveryStep) {
+  const TensorTable table = TinyTable();
+  for (const PolicyConfig& config : AllConfigs()) {
+    auto policy = MakePolicy(config, table);
+    ASSERT_TRUE(policy.ok()) << policy.status();
+    const Played played = Play(**policy, config, table);
+    for (int64_t t = 0; t + 1 < config.total_steps; ++t) {
+      auto fresh = MakePolicy(config, table);
+      ASSERT_TRUE(fresh.ok());
+      const absl::Status loaded = (*fresh)->LoadState(played.states[t]);
+      ASSERT_TRUE(loaded.ok()) << loaded;
+      EXPECT_EQ((*fresh)->SaveState(), played.states[t]);
+      // To the end from early steps, one step from the others: both find a lost field.
+      const int64_t end = t % 16 == 0 ? config.total_steps : t + 2;
+      size_t at = played.issued[t];
+      for (int64_t s = t + 1; s < end; ++s) {
+        for (const Directive& d : (*fresh)->OnReport(played.reports[s])) {
+          ASSERT_LT(at, played.directives.size());
+          EXPECT_EQ(d.Hash(), played.directives[at].Hash()) << config.name << " step " << s;
+          EXPECT_EQ(d.label, played.directives[at++].label);
+        }
+        ASSERT_EQ((*fresh)->SaveState(), played.states[s]) << config.name << " step " << s;
+      }
+    }
+  }
+}
+
+TEST(EveryPolicy, RefusesForeignAndBrokenStates) {
+  const TensorTable table = TinyTable();
+  const std::vector<PolicyConfig> configs = AllConfigs();
+  for (const PolicyConfig& config : configs) {
+    auto policy = MakePolicy(config, table);
+    ASSERT_TRUE(policy.ok());
+    const std::string state = Play(**policy, config, table).states[20];
+    for (const PolicyConfig& other : configs) {
+      if (other.name == config.name) continue;
+      auto foreign = MakePolicy(other, table);
+      ASSERT_TRUE(foreign.ok());
+      EXPECT_EQ((*foreign)->LoadState(state).code(), absl::StatusCode::kInvalidArgument);
+    }
+    for (const std::string& broken :
+         {std::string(), std::string("garbage"), state.substr(0, state.size() / 2),
+          state.substr(0, state.size() - 1), state + "x"}) {
+      EXPECT_EQ((*policy)->LoadState(broken).code(), absl::StatusCode::kDataLoss) << broken;
+    }
+    // Each line taken out, or with a word in place of its last number.
+    for (size_t at = state.find('\n') + 1; at < state.size() - 4; at = state.find('\n', at) + 1) {
+      const size_t end = state.find('\n', at);
+      EXPECT_FALSE((*policy)->LoadState(state.substr(0, at) + state.substr(end + 1)).ok());
+      const size_t space = state.rfind(' ', end);
+      if (space < at || space == std::string::npos) continue;
+      EXPECT_FALSE((*policy)->LoadState(state.substr(0, space) + " x" + state.substr(end)).ok());
+    }
+  }
+}
+
+void ExpectFindings(const PolicyConfig& config, const std::vector<std::string>& findings) {
+  const auto policy = MakePolicy(config, TinyTable());
+  ASSERT_FALSE(policy.ok()) << config.name;
+  for (const std::string& finding : findings) {
+    EXPECT_NE(policy.status().message().find(finding), absl::string_view::npos)
+        << "wanted \"" << finding << "\" in: " << policy.status();
+  }
+}
+
+TEST(MakePolicy, ReportsEveryContradictionAtOnce) {
+  const PolicyConfig bad{.groups = 0, .lag = -1};
+  PolicyConfig config = bad;
+  ExpectFindings(config, {"total_steps: 0", "groups: 0", "lag: -1"});
+  config.name = "blockllm";
+  config.sparsity = 1;
+  config.patience = 0;
+  config.probes_per_step = -1;
+  config.embedding_split = 2;
+  config.sweep_elements = 100;
+  config.mask = BlockLlmMask::kShare;
+  ExpectFindings(config,
+                 {"total_steps", "sparsity: 1,", "patience: 0", "probes_per_step: -1",
+                  "embedding_split: 2", "sweep_elements: 100, wanted 0 or >= 16384", "mask"});
+  config = bad;
+  config.name = "badam";
+  config.block_steps = 0;
+  config.embedding_split = 5;  // 256 rows are 4 tiles
+  ExpectFindings(config, {"block_steps: 0", "embedding_split: 5, wanted <= 4", "lm_head.weight"});
+  config.embedding_split = 2;
+  config.embedding = EmbeddingPolicy::kAlways;
+  ExpectFindings(config, {"only `embedding: as_blocks`"});
+  config = {.name = "full", .total_steps = 3};
+  config.embedding = EmbeddingPolicy::kFrozen;
+  ExpectFindings(config, {"full trains every tensor"});
+}
+
+TEST(MakePolicy, NamesPoliciesAndScripts) {
+  PolicyConfig config{.name = "blokllm", .total_steps = 10};
+  ExpectFindings(config, {"full, badam, blockllm, scripted", "did you mean blockllm?"});
+  config.name = "scripted";
+  config.script = {{{{{.tensor = 0, .rows = {0, 64}}}}, 4},
+                   {{{{.tensor = 99, .rows = {0, 64}}}}, 5}};
+  ExpectFindings(config,
+                 {"has 9 steps, total_steps wants 10", "phase 1: active set: tensor index 99"});
+}
+
+TEST(Describe, CountsAgainstHandFigures) {
+  const TensorTable table = TinyTable({.layers = 3});
+  constexpr double kLayer = 4 * 64 * 64 + 3 * 64 * 128, kHead = 256 * 64, kP = 3 * kLayer + kHead;
+  const FlopsPerToken top = Flops(table, {{WholeTensor(table, 25)}});  // a matrix of layer 2
+  EXPECT_EQ(top.forward, 2 * kP);
+  EXPECT_EQ(top.dx, 2 * (kLayer + kHead));
+  EXPECT_EQ(top.dw, 2.0 * static_cast<double>(table.tensors[25].size()));
+  const FlopsPerToken embedding = Flops(table, {{WholeTensor(table, 0)}});
+  EXPECT_EQ(embedding.dx, 2 * kP);
+  EXPECT_EQ(embedding.dw, 0);  // a scatter-add
+  EXPECT_EQ(Flops(table, {}).total(), 2 * kP);
+  const TensorTable tied = TinyTable({.layers = 3, .tied = true});
+  const FlopsPerToken both = Flops(tied, {{WholeTensor(tied, 0)}});
+  EXPECT_EQ(both.dw, 2 * kHead);
+  EXPECT_EQ(both.total(), 4 * kP + 2 * kHead);
+}
+
+TEST(Describe, GainsOfTheDesign) {
+  // GaLore's 60m and 7b: by count 1.65x and 1.93x for one layer at a time.
+  const TensorTable small = TinyTable({.vocab = 32000, .hidden = 512, .inner = 1376, .layers = 8});
+  const TensorTable large =
+      TinyTable({.vocab = 32000, .hidden = 4096, .inner = 11008, .layers = 32});
+  PolicyConfig config{.name = "badam", .total_steps = 1000};
+  config.embedding = config.final_norm = EmbeddingPolicy::kFrozen;
+  EXPECT_NEAR(Cost(config, small).gain, 1.65, 0.01);
+  EXPECT_NEAR(Cost(config, large).gain, 1.93, 0.01);
+  config = {.name = "blockllm", .total_steps = 1000};
+  EXPECT_NEAR(Cost(config, large).gain, 1.2, 0.01);
+  config.name = "full";
+  EXPECT_EQ(Cost(config, small).gain, 1);
+  EXPECT_NE(Describe(config, small).find("full: 1.00x"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace blockstep
