@@ -1,0 +1,12 @@
+// One subcommand of `blockstep`: reads its own flags, returns an exit code.
+#pragma once
+
+namespace blockstep {
+
+using CommandFn = int (*)(int argc, char** argv);
+
+int TrainCommand(int argc, char** argv);
+int EvalCommand(int argc, char** argv);
+int ExportCommand(int argc, char** argv);
+
+}  // namespace blockstep

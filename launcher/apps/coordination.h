@@ -1,0 +1,36 @@
+// How a rank reaches the coordinator: embedded in rank 0 when the configuration names none, else at its
+// address. The same client, service and wire either way.
+#pragma once
+
+#include <memory>
+
+#include "launcher/config/train_config.h"
+#include "launcher/trainer/checkpoint/run_folder.h"
+#include "launcher/trainer/checkpoint/trainer_state.h"
+
+namespace blockstep {
+
+// What the coordinator must know of a run before its first directive.
+struct CoordinationStart {
+  const TrainConfig* config = nullptr;
+  const TensorTable* table = nullptr;
+  const RunFolder* run = nullptr;
+  const TrainerState* resumed = nullptr;  // null: a fresh run
+};
+
+class Coordination {
+ public:
+  virtual ~Coordination() = default;
+  // Collective over the group; returns this rank's source of directives, valid while this object is.
+  virtual absl::StatusOr<DirectiveSource*> Connect(const CoordinationStart& start,
+                                                   Communicator& group) = 0;
+  // Rank 0, between steps: the policy's state once every report below `step` has been taken, and the
+  // directives that go beyond it.
+  virtual absl::Status PolicyState(int64_t step, TrainerState& state) = 0;
+  // Someone asked the run to stop through the coordinator.
+  virtual bool StopOrdered() = 0;
+  // Says goodbye, so that nobody waits for this rank.
+  virtual void Leave(const std::string& why) = 0;
+};
+
+}  // namespace blockstep

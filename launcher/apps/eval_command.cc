@@ -1,0 +1,103 @@
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include "core/base/status.h"
+#include "core/data/unigram.h"
+#include "core/ops/backends.h"
+#include "dist/local/local_communicator.h"
+#include "launcher/apps/command.h"
+#include "launcher/apps/exit_codes.h"
+#include "launcher/apps/rank_run.h"
+#include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/trainer/threads.h"
+
+namespace blockstep {
+namespace {
+
+struct EvalFlags {
+  std::string weights;
+  std::vector<std::string> data;
+  int64_t tokens = 256, micro_slots = 8, slots = 0;
+  int threads = 0;
+  bool json = false;
+};
+
+// A run folder stands for its last checkpoint.
+absl::StatusOr<std::string> WeightsFolder(const std::string& path) {
+  if (!std::filesystem::exists(path)) return NotFound("weights: ", path, " does not exist");
+  if (!std::filesystem::exists(path + "/checkpoints")) return path;
+  ASSIGN_OR_RETURN(const CheckpointName latest, LatestCheckpoint(path));
+  return latest.folder;
+}
+
+absl::Status Evaluate(const EvalFlags& flags) {
+  TrainConfig config;
+  ASSIGN_OR_RETURN(config.model.path, WeightsFolder(flags.weights));
+  config.data.val = flags.data;
+  config.data.tokens = flags.tokens;
+  config.batch.micro_slots = flags.micro_slots;
+  config.eval.slots = flags.slots;
+  ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
+  auto groups = LocalGroup::Create(1);
+  ThreadPool pool(flags.threads > 0 ? flags.threads : ThreadsPerRank(1));
+  ASSIGN_OR_RETURN(const auto session,
+                   Session::Create(config, model, {.backend = &CpuBackend(),
+                                                   .group = groups[0].get(),
+                                                   .pool = &pool,
+                                                   .arena_bytes = ArenaAddressSpace()}));
+  RETURN_IF_ERROR(session->InitWeights());
+  ASSIGN_OR_RETURN(const auto evaluator, session->MakeEvaluator());
+  ASSIGN_OR_RETURN(const EvalResult result,
+                   evaluator->Run(session->eval_slots(), session->model(), session->units(),
+                                  session->group(), session->compute()));
+  std::vector<int64_t> counts(model.vocab);
+  for (const std::string& path : flags.data) {
+    ASSIGN_OR_RETURN(const TokenFile file, TokenFile::Open({.path = path, .vocab_size = model.vocab}));
+    ASSIGN_OR_RETURN(const std::vector<int64_t> more, CountTokens(file));
+    for (size_t i = 0; i < more.size(); ++i) counts[i] += more[i];
+  }
+  const double unigram = std::exp(UnigramCrossEntropy(counts));
+  std::printf(flags.json ? "{\"loss\": %.6f, \"perplexity\": %.4f, \"tokens\": %ld, "
+                           "\"unigram_perplexity\": %.4f}\n"
+                         : "loss %.6f  perplexity %.4f  tokens %ld  unigram perplexity %.4f\n",
+              result.Loss(), result.Perplexity(), static_cast<long>(result.tokens), unigram);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int EvalCommand(int argc, char** argv) {
+  EvalFlags flags;
+  CLI::App app{"Mean loss and perplexity of weights over token files, beside the perplexity of a "
+               "model that only knows how often each of their tokens occurs."};
+  app.name("blockstep eval");
+  app.add_option("weights", flags.weights, "Hugging Face folder, checkpoint or run folder")
+      ->required();
+  app.add_option("data", flags.data, "token files")->required();
+  app.add_option("--tokens", flags.tokens, "tokens of a sequence")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--micro-slots", flags.micro_slots, "sequences at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--slots", flags.slots, "only the first so many sequences; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", flags.threads, "0: as affinity and quota allow")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--json", flags.json, "one JSON object");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kExitOk : kExitUsage;
+  }
+  const absl::Status status = Evaluate(flags);
+  if (status.ok()) return kExitOk;
+  std::fprintf(stderr, "blockstep eval: %s\n", std::string(Std(status.message())).c_str());
+  return ExitCodeOf(status);
+}
+
+}  // namespace blockstep

@@ -1,0 +1,41 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "core/base/status.h"
+#include "launcher/apps/command.h"
+#include "launcher/apps/exit_codes.h"
+#include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/trainer/checkpoint/weights_io.h"
+
+namespace blockstep {
+namespace {
+
+absl::Status Export(std::string from, const std::string& to) {
+  if (std::filesystem::exists(from + "/checkpoints")) {
+    ASSIGN_OR_RETURN(const CheckpointName latest, LatestCheckpoint(from));
+    from = latest.folder;
+  }
+  return ExportWeights(from, to);
+}
+
+}  // namespace
+
+int ExportCommand(int argc, char** argv) {
+  std::string from, to;
+  CLI::App app{"Copies the weights of a checkpoint into a Hugging Face folder, hashes verified."};
+  app.name("blockstep export");
+  app.add_option("checkpoint", from, "checkpoint or run folder")->required();
+  app.add_option("folder", to, "new folder")->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kExitOk : kExitUsage;
+  }
+  const absl::Status status = Export(from, to);
+  if (status.ok()) return kExitOk;
+  std::fprintf(stderr, "blockstep export: %s\n", std::string(Std(status.message())).c_str());
+  return ExitCodeOf(status);
+}
+
+}  // namespace blockstep

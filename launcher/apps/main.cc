@@ -1,0 +1,58 @@
+// blockstep: one program, a subcommand for each thing people do with it.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "core/base/nearest.h"
+#include "launcher/apps/command.h"
+#include "launcher/apps/exit_codes.h"
+#include "launcher/apps/tokenize/tokenize.h"
+
+namespace blockstep {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* help;
+  CommandFn run;
+};
+
+constexpr Command kCommands[] = {
+    {"train", "train or continue a run; alone, or under mpirun or srun", TrainCommand},
+    {"eval", "loss and perplexity of weights on a token file", EvalCommand},
+    {"export", "weights of a checkpoint as a Hugging Face folder", ExportCommand},
+    {"tokenize", "text or jsonl into a token file", RunTokenize},
+};
+
+void PrintHelp(std::FILE* out) {
+  std::fprintf(out,
+               "blockstep trains Llama-class models block by block across many ranks.\n\n"
+               "usage: blockstep COMMAND [flags]      blockstep COMMAND --help\n\n");
+  for (const Command& c : kCommands) std::fprintf(out, "  %-12s %s\n", c.name, c.help);
+  std::fprintf(out, "\nmpirun -n 4 blockstep train --config run.txt --run runs/first\n");
+}
+
+int Main(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name.empty() || name == "--help" || name == "-h" || name == "help") {
+    PrintHelp(name.empty() ? stderr : stdout);
+    return name.empty() ? kExitUsage : kExitOk;
+  }
+  if (name == "--version") {
+    std::printf("blockstep %s\n", BLOCKSTEP_VERSION);
+    return kExitOk;
+  }
+  std::vector<std::string> names;
+  for (const Command& c : kCommands) {
+    if (name == c.name) return c.run(argc - 1, argv + 1);
+    names.push_back(c.name);
+  }
+  std::fprintf(stderr, "blockstep: no command '%s'; wanted one of %s\n", name.c_str(),
+               KnownNames(name, names).c_str());
+  return kExitUsage;
+}
+
+}  // namespace
+}  // namespace blockstep
+
+int main(int argc, char** argv) { return blockstep::Main(argc, argv); }

@@ -1,0 +1,114 @@
+#include "launcher/apps/rank_run.h"
+
+#include <filesystem>
+
+#include "core/base/status.h"
+#include "core/ops/backends.h"
+#include "launcher/apps/console.h"
+#include "launcher/apps/stop_signal.h"
+#include "optim/policy/describe.h"
+
+namespace blockstep {
+namespace {
+
+absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
+  static constexpr std::string_view kNames[] = {"cpu", "null", "async", "cuda"};
+  return FindBackend(kNames[static_cast<size_t>(config.runtime.backend)]);
+}
+
+// Tokenizer files travel with checkpoints, so that a checkpoint is a whole Hugging Face folder.
+std::vector<std::string> TokenizerFiles(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return {};
+  if (!fs::is_directory(path)) return {path};
+  std::vector<std::string> files;
+  for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+                           "special_tokens_map.json", "generation_config.json"}) {
+    if (fs::exists(fs::path(path) / name)) files.push_back(fs::path(path) / name);
+  }
+  return files;
+}
+
+}  // namespace
+
+int64_t ArenaAddressSpace() { return int64_t{1} << 40; }
+
+absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const TrainFlags& flags,
+                                            const RankEnv& env) {
+  Communicator& group = *env.group;
+  ASSIGN_OR_RETURN(const Backend* backend, BackendOf(config));
+  ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
+  const TensorTable table = LlamaTensors(model);
+  ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
+  ASSIGN_OR_RETURN(const RunFolder run,
+                   OpenRunFolder({.path = flags.run,
+                                  .resume = flags.resume,
+                                  .config_text = PrintTrainConfig(config),
+                                  .maths_text = MathsText(config),
+                                  .config_hash = ConfigHash(config),
+                                  .allow_maths_change = flags.allow_maths_change,
+                                  .new_id = RandomHex128},
+                                 &group));
+  TrainerState resumed;
+  if (!run.resume_from.empty()) {
+    ASSIGN_OR_RETURN(const auto reader, CheckpointReader::Open(run.resume_from, &group));
+    resumed = reader->trainer();
+  }
+  ASSIGN_OR_RETURN(
+      DirectiveSource * source,
+      env.coordination->Connect({.config = &config,
+                                 .table = &table,
+                                 .run = &run,
+                                 .resumed = run.resume_from.empty() ? nullptr : &resumed},
+                                group));
+
+  std::unique_ptr<Console> console;
+  TrainEvents events;
+  if (group.rank() == 0) {
+    ASSIGN_OR_RETURN(console, Console::Open(config, run, run.resume_step, group.size()));
+    console->Note(Cat("model ", table.parameters(), " parameters in ", table.tensors.size(),
+                      " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
+                      " per rank"));
+    console->Note(Describe(policy, table));
+    if (!run.maths_change.empty()) console->Note("changed since the parent run:\n" + run.maths_change);
+    events = console->Events();
+  }
+
+  ThreadPool pool(env.threads);
+  Tracer tracer;
+  const bool trace = !config.runtime.trace.empty();
+  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
+                   Session::Create(config, model, {.backend = backend,
+                                                   .group = &group,
+                                                   .pool = &pool,
+                                                   .tracer = trace ? &tracer : nullptr,
+                                                   .arena_bytes = ArenaAddressSpace()}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Trainer> trainer,
+      Trainer::Create({.session = session.get(),
+                       .source = source,
+                       .policy_state =
+                           [&](int64_t step, TrainerState& state) {
+                             state.config_hash = ConfigHash(config);
+                             state.config_text = PrintTrainConfig(config);
+                             if (group.rank() != 0) return absl::OkStatus();
+                             return env.coordination->PolicyState(step, state);
+                           },
+                       .stop_requested =
+                           [&] { return StopSignalSeen() || env.coordination->StopOrdered(); },
+                       .run = &run,
+                       .tokenizer_files = TokenizerFiles(
+                           flags.tokenizer.empty() ? config.model.path : flags.tokenizer),
+                       .events = std::move(events)}));
+  RETURN_IF_ERROR(trainer->Start());
+  ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());
+  ASSIGN_OR_RETURN(std::string hash, session->WeightsHash());
+  if (trace) {
+    RETURN_IF_ERROR(tracer.WriteJson(Cat(config.runtime.trace, ".rank", group.rank(), ".json"),
+                                     group.rank()));
+  }
+  if (console != nullptr) console->Note(Cat("weights sha256 ", hash));
+  return RankOutcome{.outcome = std::move(outcome), .weights_hash = std::move(hash)};
+}
+
+}  // namespace blockstep
