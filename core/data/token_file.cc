@@ -59,15 +59,15 @@ absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
   struct stat info = {};
   if (::fstat(file.fd_, &info) != 0) return Failed(options.path, "cannot stat");
   if (!S_ISREG(info.st_mode)) {
-    return InvalidArgument("token file ", options.path, ": not a regular file");
+    return DataLoss("token file ", options.path, ": not a regular file");
   }
   if (ResolveLayout(options) == TokenLayout::kLlmc) {
     RETURN_IF_ERROR(file.ReadHeader(info.st_size));
     return file;
   }
   if (info.st_size % 2 != 0) {
-    return InvalidArgument("token file ", options.path, ": found ", info.st_size,
-                           " bytes, wanted an even number (raw uint16 ids)");
+    return DataLoss("token file ", options.path, ": found ", info.st_size,
+                    " bytes, wanted an even number (raw uint16 ids)");
   }
   file.token_bytes_ = 2;
   file.tokens_ = info.st_size / 2;
@@ -77,7 +77,8 @@ absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
 absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   if (file_bytes < kHeaderBytes) {
     return DataLoss("token file ", path_, ": found ", file_bytes, " bytes, wanted a header of ",
-                    kHeaderBytes, "; ids without a header are read with layout raw_uint16");
+                    kHeaderBytes,
+                    "; ids without a header are read from a name in .raw or .u16 (a link will do)");
   }
   std::array<int32_t, 3> header = {};
   if (ReadFully(fd_, header.data(), sizeof(header), 0) != sizeof(header)) {
@@ -85,24 +86,25 @@ absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   }
   const auto [magic, version, count] = header;
   if (magic != kTokenMagicUint16 && magic != kTokenMagicUint32) {
-    return InvalidArgument("token file ", path_, ": found magic ", magic, ", wanted ",
-                           kTokenMagicUint16, " (uint16) or ", kTokenMagicUint32,
-                           " (uint32); ids without a header are read with layout raw_uint16");
+    return DataLoss(
+        "token file ", path_, ": found magic ", magic, ", wanted ", kTokenMagicUint16,
+        " (uint16) or ", kTokenMagicUint32,
+        " (uint32); ids without a header are read from a name in .raw or .u16 (a link will do)");
   }
   const bool wide = magic == kTokenMagicUint32;
   const int32_t wanted = wide ? kTokenVersionUint32 : kTokenVersionUint16;
   if (version != wanted) {
-    return InvalidArgument("token file ", path_, ": found version ", version, ", wanted ", wanted,
-                           " for magic ", magic);
+    return DataLoss("token file ", path_, ": found version ", version, ", wanted ", wanted,
+                    " for magic ", magic);
   }
   token_bytes_ = wide ? 4 : 2;
   tokens_ = count;
   offset_ = kHeaderBytes;
   const int64_t wanted_bytes = kHeaderBytes + tokens_ * token_bytes_;
   if (count < 0 || wanted_bytes < file_bytes) {
-    return InvalidArgument("token file ", path_, ": found ", file_bytes - kHeaderBytes,
-                           " bytes after the header, wanted ", token_bytes_, " x the header's ",
-                           count, " tokens");
+    return DataLoss("token file ", path_, ": found ", file_bytes - kHeaderBytes,
+                    " bytes after the header, wanted ", token_bytes_, " x the header's ", count,
+                    " tokens");
   }
   if (wanted_bytes > file_bytes) {
     return DataLoss("token file ", path_, ": cut short: found ",
@@ -145,8 +147,8 @@ absl::Status TokenFile::Read(int64_t first, absl::Span<int32_t> ids) const {
     uint32_t id = 0;
     std::memcpy(&id, raw + i * token_bytes_, token_bytes_);
     if (id >= static_cast<uint64_t>(vocab_size_)) {
-      return InvalidArgument("token file ", path_, ": found id ", id, " at token ", first + i,
-                             ", wanted ids below the vocabulary size ", vocab_size_);
+      return DataLoss("token file ", path_, ": found id ", id, " at token ", first + i,
+                      ", wanted ids below the vocabulary size ", vocab_size_);
     }
     ids[i] = static_cast<int32_t>(id);
   }

@@ -33,7 +33,7 @@ struct TokenFileOptions {
 
 class TokenFile {
  public:
-  // NOT_FOUND: no such file; INVALID_ARGUMENT: not this layout; DATA_LOSS: cut short.
+  // NOT_FOUND: no such file; DATA_LOSS: not this layout, or cut short.
   static absl::StatusOr<TokenFile> Open(const TokenFileOptions& options);
   ~TokenFile();
   TokenFile(TokenFile&& other) noexcept;
@@ -45,7 +45,7 @@ class TokenFile {
   int64_t vocab_size() const { return vocab_size_; }
 
   // ids = tokens [first, first + ids.size()), a range inside the file. Any number of threads.
-  // DATA_LOSS: the file shrank since Open; INVALID_ARGUMENT: an id outside the vocabulary.
+  // DATA_LOSS: the file shrank since Open, or an id outside the vocabulary.
   absl::Status Read(int64_t first, absl::Span<int32_t> ids) const;
 
  private:

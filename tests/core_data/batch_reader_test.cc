@@ -84,6 +84,22 @@ TEST(BatchReader, NullBoundsAndEmptyRange) {
   EXPECT_TRUE(record->empty());
 }
 
+// Two files of 2 and 1 slots are slots 0, 1 and 2; no slot crosses from one file into the next.
+TEST(BatchReader, SeveralFilesAreOneOrder) {
+  std::vector<TokenFile> files;
+  for (const auto& [name, ids] : {std::pair("a.raw", Ids(Counting(10), 2)),
+                                  std::pair("b.raw", Ids({50, 51, 52, 53, 54, 55}, 2))}) {
+    files.push_back(*TokenFile::Open({.path = WriteBytes(name, ids), .vocab_size = 60}));
+  }
+  const auto reader = BatchReader::Create(
+      std::move(files), {.slot_tokens = kTokens, .order = SlotOrderKind::kFile, .eos = 59});
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  Batch batch(3);
+  ASSERT_TRUE(reader->Read({0, 3}, batch.buffers()).ok());
+  EXPECT_THAT(batch.inputs, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 50, 51, 52, 53));
+  EXPECT_THAT(batch.targets, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 51, 52, 53, 54));
+}
+
 // Ranks read contiguous parts of a step; together they read what one rank reads, in its order, for
 // every number of ranks and also where the parts are ragged.
 TEST(BatchReader, EverySplitOverRanksReadsTheSame) {

@@ -80,7 +80,7 @@ TEST(TokenFile, RefusesMissing) {
 }
 
 TEST(TokenFile, RefusesFolder) {
-  EXPECT_EQ(Open(::testing::TempDir()).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Open(::testing::TempDir()).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(TokenFile, RefusesShortHeader) {
@@ -88,14 +88,14 @@ TEST(TokenFile, RefusesShortHeader) {
 }
 
 TEST(TokenFile, RefusesBadMagic) {
-  ExpectRefused(LlmcHeader(20240521, 1, 1) + Ids({1}, 2), absl::StatusCode::kInvalidArgument,
-                {"20240521", "20240520", "20240801", "raw_uint16"});
+  ExpectRefused(LlmcHeader(20240521, 1, 1) + Ids({1}, 2), absl::StatusCode::kDataLoss,
+                {"20240521", "20240520", "20240801", ".u16"});
 }
 
 TEST(TokenFile, RefusesBadVersion) {
-  ExpectRefused(LlmcHeader(20240520, 7, 1) + Ids({1}, 2), absl::StatusCode::kInvalidArgument,
+  ExpectRefused(LlmcHeader(20240520, 7, 1) + Ids({1}, 2), absl::StatusCode::kDataLoss,
                 {"version 7", "wanted 1"});
-  ExpectRefused(LlmcHeader(20240801, 1, 1) + Ids({1}, 4), absl::StatusCode::kInvalidArgument,
+  ExpectRefused(LlmcHeader(20240801, 1, 1) + Ids({1}, 4), absl::StatusCode::kDataLoss,
                 {"version 1", "wanted 7"});
 }
 
@@ -105,13 +105,13 @@ TEST(TokenFile, RefusesTruncated) {
 }
 
 TEST(TokenFile, RefusesBytesBeyondTheCount) {
-  ExpectRefused(LlmcHeader(20240520, 1, 2) + Ids({1, 2, 3}, 2), absl::StatusCode::kInvalidArgument,
+  ExpectRefused(LlmcHeader(20240520, 1, 2) + Ids({1, 2, 3}, 2), absl::StatusCode::kDataLoss,
                 {"6 bytes", "2 x the header's 2"});
-  ExpectRefused(LlmcHeader(20240520, 1, -1), absl::StatusCode::kInvalidArgument, {"-1"});
+  ExpectRefused(LlmcHeader(20240520, 1, -1), absl::StatusCode::kDataLoss, {"-1"});
 }
 
 TEST(TokenFile, RefusesOddRaw) {
-  ExpectRefused("abc", absl::StatusCode::kInvalidArgument, {"3 bytes", "even"},
+  ExpectRefused("abc", absl::StatusCode::kDataLoss, {"3 bytes", "even"},
                 TokenLayout::kRawUint16);
 }
 
@@ -121,7 +121,7 @@ TEST(TokenFile, NamesIdOutsideVocabulary) {
   ASSERT_TRUE(file.ok());
   std::vector<int32_t> ids(3);
   const absl::Status status = file->Read(1, absl::MakeSpan(ids));
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   for (const char* part : {path.c_str(), "id 100", "token 2", "size 100"}) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(part));
   }
@@ -132,7 +132,7 @@ TEST(TokenFile, RefusesHugeUint32) {
   const auto file = Open(WriteBytes("a.bin", LlmcHeader(20240801, 7, 1) + Ids({0xffffffffu}, 4)));
   ASSERT_TRUE(file.ok());
   std::vector<int32_t> ids(1);
-  EXPECT_EQ(file->Read(0, absl::MakeSpan(ids)).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(file->Read(0, absl::MakeSpan(ids)).code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(TokenFile, FileThatShrinksIsAnErrorNotACrash) {
