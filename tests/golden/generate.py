@@ -6,7 +6,8 @@
 Needs torch, transformers and safetensors from PyPI (newest; VERSIONS.txt says which were used). Not run
 in CI. Each case is a folder:
     config.json, model.safetensors   the model as save_pretrained writes it
-    reference.safetensors            inputs, targets (ten batches, I32), logits and loss of the first batch,
+    reference.safetensors            inputs, targets (ten batches, I32), rope.cos and rope.sin of
+                                     every position, logits and loss of the first batch,
                                      grad.<tensor> of the mean loss, losses of ten AdamW steps,
                                      final.<tensor> after them
 The ten steps: torch.optim.AdamW, lr 1e-3, betas (0.9, 0.95), eps 1e-8, weight decay 0.1 on matrices and 0
@@ -32,7 +33,7 @@ CASES = {
         num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
         tie_word_embeddings=False,
         rope_parameters=dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
-                             high_freq_factor=4.0, original_max_position_embeddings=32)),
+                             high_freq_factor=4.0, original_max_position_embeddings=64)),
     # One matrix at both ends; linear position interpolation.
     "tied_linear": dict(
         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
@@ -74,6 +75,11 @@ def generate(name, extra, seed):
     inputs, targets = tokens[:, :, :-1].contiguous(), tokens[:, :, 1:].contiguous()
     targets[:, 0, -1] = -100
     out = {"inputs": inputs, "targets": targets}
+
+    positions = torch.arange(COMMON["max_position_embeddings"])[None]
+    cos, sin = model.model.rotary_emb(torch.zeros(1), positions)
+    half = cos.shape[-1] // 2  # the other half repeats it
+    out["rope.cos"], out["rope.sin"] = cos[0, :, :half].clone(), sin[0, :, :half].clone()
 
     logits, loss = mean_loss(model, inputs[0], targets[0])
     loss.backward()

@@ -99,6 +99,7 @@ void ModelRig::RandomBatch(uint64_t seed) {
 Gradients ModelRig::Run(const ActiveSet& set, float grad_scale, int64_t slots) {
   CHECK_OK(compute->Synchronize());
   arena.ReleaseTo(mark_);
+  PoisonFreeMemory();
   CHECK_OK(llama->BeginPhase(set, arena));
   use = arena.use();
   SimpleSink sink(set, table(), arena);
@@ -118,6 +119,16 @@ Gradients ModelRig::Run(const ActiveSet& set, float grad_scale, int64_t slots) {
     result.dw.push_back(Read(dw.f32(), dw.size()));
   }
   return result;
+}
+
+// Whatever a phase carves starts as NaN, so that reading what nobody wrote shows.
+void ModelRig::PoisonFreeMemory() {
+  if (!backend.device.real_memory) return;
+  constexpr int64_t kBytes = int64_t{8} << 20;
+  auto data = arena.Allocate(MemoryClass::kData, "poison", kBytes);
+  CHECK_OK(data);
+  std::memset(*data, 0xff, kBytes);
+  arena.ReleaseTo(mark_);
 }
 
 std::vector<float> ModelRig::Loss() {

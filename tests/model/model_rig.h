@@ -59,6 +59,7 @@ class ModelRig {
   MicroBatch batch;
 
  private:
+  void PoisonFreeMemory();
   std::vector<float> Read(const float* data, int64_t count);
   float* loss_ = nullptr;
   Arena::Mark mark_;
