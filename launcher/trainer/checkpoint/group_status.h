@@ -1,0 +1,24 @@
+// Small host-blocking agreements of a group of ranks around a save or a load.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "dist/communicator.h"
+
+namespace blockstep {
+
+// Collective: OK if every rank passes OK; else the same error on every rank, that of the lowest
+// failing rank, which it names (long messages are cut to about 1000 bytes on the other ranks).
+absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what);
+
+// Collective: rank `root`'s text on every rank.
+absl::StatusOr<std::string> BroadcastText(Communicator* group, const std::string& text, int root,
+                                          const std::string& what);
+
+// Collective: every rank's text, on rank 0; empty elsewhere.
+absl::StatusOr<std::vector<std::string>> GatherText(Communicator* group, const std::string& mine,
+                                                    const std::string& what);
+
+}  // namespace blockstep

@@ -1,0 +1,93 @@
+#include "launcher/trainer/checkpoint/retention.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "core/base/status.h"
+#include "launcher/trainer/checkpoint/manifest.h"
+
+namespace blockstep {
+namespace {
+
+constexpr std::string_view kPrefix = "step-";
+
+// The step in "step-00000100"; -1: another name.
+int64_t StepOf(std::string_view name) {
+  if (!name.starts_with(kPrefix)) return -1;
+  name.remove_prefix(kPrefix.size());
+  if (name.size() < 8 || name.size() > 18) return -1;
+  if (name.find_first_not_of("0123456789") != std::string_view::npos) return -1;
+  return std::stoll(std::string(name));
+}
+
+std::vector<CheckpointName> Folders(const std::string& run_folder) {
+  std::vector<CheckpointName> found;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(run_folder + "/checkpoints", error), end;
+       !error && it != end; it.increment(error)) {
+    const int64_t step = StepOf(it->path().filename().string());
+    if (step >= 0) found.push_back({it->path().string(), step});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const CheckpointName& a, const CheckpointName& b) { return a.step < b.step; });
+  return found;
+}
+
+}  // namespace
+
+std::string CheckpointFolder(const std::string& run_folder, int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "step-%08lld", static_cast<long long>(step));
+  return run_folder + "/checkpoints/" + name;
+}
+
+std::vector<CheckpointName> ListCheckpoints(const std::string& run_folder) {
+  std::vector<CheckpointName> announced;
+  for (CheckpointName& name : Folders(run_folder)) {
+    if (ReadManifest(name.folder).ok()) announced.push_back(std::move(name));
+  }
+  return announced;
+}
+
+absl::StatusOr<CheckpointName> LatestCheckpoint(const std::string& run_folder) {
+  std::vector<CheckpointName> folders = Folders(run_folder);
+  std::string skipped;
+  for (auto it = folders.rbegin(); it != folders.rend(); ++it) {
+    const absl::Status status = ReadManifest(it->folder).status();
+    if (status.ok()) return *it;
+    if (absl::IsFailedPrecondition(status))
+      return status;  // a newer build's: do not go back silently
+    skipped += Cat("; ", status.message());
+  }
+  return NotFound("run ", run_folder, ": no checkpoint with a whole manifest under checkpoints/",
+                  skipped);
+}
+
+std::vector<int64_t> StepsToRemove(const std::vector<int64_t>& steps, const RetentionRule& rule) {
+  const size_t last = static_cast<size_t>(std::max(rule.keep_last, 1));
+  std::vector<int64_t> remove;
+  for (size_t i = 0; i + last < steps.size(); ++i) {
+    if (rule.keep_every > 0 && steps[i] % rule.keep_every == 0) continue;
+    remove.push_back(steps[i]);
+  }
+  return remove;
+}
+
+absl::StatusOr<std::vector<std::string>> ApplyRetention(const std::string& run_folder,
+                                                        const RetentionRule& rule, FileHook hook) {
+  const FileOps files(std::move(hook));
+  std::vector<int64_t> steps;
+  for (const CheckpointName& name : ListCheckpoints(run_folder)) steps.push_back(name.step);
+  std::vector<std::string> removed;
+  for (const int64_t step : StepsToRemove(steps, rule)) {
+    const std::string folder = CheckpointFolder(run_folder, step);
+    RETURN_IF_ERROR(files.RemoveAll(folder + "/" + kManifestName));
+    RETURN_IF_ERROR(files.FsyncFolder(folder));
+    RETURN_IF_ERROR(files.RemoveAll(folder));
+    removed.push_back(folder);
+  }
+  return removed;
+}
+
+}  // namespace blockstep

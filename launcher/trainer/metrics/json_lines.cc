@@ -1,0 +1,75 @@
+#include "launcher/trainer/metrics/json_lines.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/base/status.h"
+
+namespace blockstep {
+namespace {
+
+// Bytes of `path` up to the first line that is torn, no metrics, or of `next_step` or later.
+int64_t KeptBytes(const std::string& path, int64_t next_step) {
+  std::ifstream in(path, std::ios::binary);
+  int64_t kept = 0;
+  for (std::string line; std::getline(in, line) && !in.eof();) {
+    const auto j = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!j.is_object() || !j.contains("step") || !j["step"].is_number_integer() ||
+        j["step"].get<int64_t>() >= next_step) {
+      break;
+    }
+    kept += static_cast<int64_t>(line.size()) + 1;
+  }
+  return kept;
+}
+
+}  // namespace
+
+std::string MetricsJson(const StepMetrics& metrics) {
+  nlohmann::ordered_json j;
+  j["step"] = metrics.step;
+  for (const auto& [name, value] : metrics.values) {
+    if (std::isfinite(value) && value == std::floor(value) && std::abs(value) < 0x1p53) {
+      j[name] = static_cast<int64_t>(value);  // counts look like counts
+    } else if (std::isfinite(value)) {
+      j[name] = value;
+    } else {
+      j[name] = nullptr;
+    }
+  }
+  if (!metrics.block.empty()) j["block"] = metrics.block;
+  return j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+absl::StatusOr<JsonLinesWriter> JsonLinesWriter::Open(const std::string& path, int64_t next_step) {
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd < 0) return Unavailable("cannot open metrics file ", path, ": ", std::strerror(errno));
+  JsonLinesWriter writer(fd, path);
+  if (ftruncate(fd, KeptBytes(path, next_step)) != 0) {
+    return Unavailable("cannot cut metrics file ", path, " to step ", next_step, ": ",
+                       std::strerror(errno));
+  }
+  return writer;
+}
+
+JsonLinesWriter::JsonLinesWriter(JsonLinesWriter&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+JsonLinesWriter::~JsonLinesWriter() {
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::Status JsonLinesWriter::Write(const StepMetrics& metrics) {
+  const std::string line = MetricsJson(metrics) + "\n";
+  const ssize_t n = write(fd_, line.data(), line.size());
+  if (n == static_cast<ssize_t>(line.size())) return absl::OkStatus();
+  return Unavailable("cannot write ", line.size(), " bytes to metrics file ", path_, " at step ",
+                     metrics.step, ": ", n < 0 ? std::strerror(errno) : "written in part");
+}
+
+}  // namespace blockstep

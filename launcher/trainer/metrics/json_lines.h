@@ -1,0 +1,32 @@
+// metrics.jsonl: one JSON object per step. Opened at a step, it drops what a run that died had
+// written beyond its checkpoint, so that each step is there once.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "launcher/trainer/metrics/step_metrics.h"
+
+namespace blockstep {
+
+class JsonLinesWriter {
+ public:
+  // Keeps whole lines whose "step" is below `next_step`, cuts the file there, appends from then on.
+  // A torn last line goes too. A missing file is created.
+  static absl::StatusOr<JsonLinesWriter> Open(const std::string& path, int64_t next_step);
+  JsonLinesWriter(JsonLinesWriter&& other) noexcept;
+  ~JsonLinesWriter();
+
+  // One line, in one write. Non-finite values become null, as JSON has none.
+  absl::Status Write(const StepMetrics& metrics);
+
+ private:
+  JsonLinesWriter(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  int fd_;
+  std::string path_;
+};
+
+// {"step":7,"loss":2.5,"block":"layer 3"}
+std::string MetricsJson(const StepMetrics& metrics);
+
+}  // namespace blockstep
