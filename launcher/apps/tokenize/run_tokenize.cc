@@ -1,6 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
-#include <map>
 
 #include "core/base/status.h"
 #include "launcher/apps/exit_codes.h"
@@ -31,11 +30,13 @@ void AddFlags(CLI::App& app, TokenizeOptions& options) {
   app.add_option("files", options.files,
                  "Text: *.jsonl holds one JSON object a line, any other file is plain text")
       ->required();
-  app.add_option("--format", options.layout,
-                 "llmc: llm.c's header; raw: uint16 ids alone (nanoGPT)")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, TokenLayout>{
-          {"llmc", TokenLayout::kLlmc}, {"raw", TokenLayout::kRawUint16}}))
-      ->default_str("llmc");
+  app.add_option_function<std::string>(
+         "--format",
+         [&options](const std::string& name) {
+           options.layout = name == "raw" ? TokenLayout::kRawUint16 : TokenLayout::kLlmc;
+         },
+         "llmc: llm.c's header, the default; raw: uint16 ids alone (nanoGPT)")
+      ->check(CLI::IsMember({"llmc", "raw"}));
   app.add_option("--field", options.field, "Field of a JSON object that holds the text")
       ->capture_default_str();
   app.add_option("--txt-split", options.separator,
