@@ -1,61 +1,13 @@
 #include "launcher/trainer/checkpoint/trainer_state.h"
 
 #include "core/base/status.h"
+#include "launcher/config/step_proto.h"
 #include "proto/checkpoint.pb.h"
 
 namespace blockstep {
 namespace {
 
 constexpr int kTrainerStateVersion = 1;
-
-void SetDirective(const Directive& from, proto::Directive* to) {
-  to->set_kind(static_cast<int>(from.kind));
-  to->set_from(from.from);
-  to->set_through(from.through);
-  to->set_phase(from.phase);
-  for (const ActiveSet& set : from.sets) {
-    proto::ActiveSet* out = to->add_sets();
-    for (const ActiveEntry& entry : set.entries) {
-      proto::ActiveEntry* e = out->add_entries();
-      e->set_tensor(entry.tensor);
-      e->set_row_begin(entry.rows.begin);
-      e->set_row_end(entry.rows.end);
-      e->set_role(static_cast<int>(entry.role));
-      e->set_rule(entry.rule);
-      e->set_lr_scale(entry.lr_scale);
-    }
-  }
-  for (const int tensor : from.probe_candidates) to->add_probe_candidates(tensor);
-  to->set_probes_per_step(from.probes_per_step);
-  to->set_label(from.label);
-}
-
-absl::StatusOr<Directive> GetDirective(const proto::Directive& from, std::string_view where) {
-  if (from.kind() < 0 || from.kind() > 1) {
-    return DataLoss(where, ": directive of kind ", from.kind(), ", wanted 0 or 1");
-  }
-  Directive to{.kind = static_cast<DirectiveKind>(from.kind()),
-               .from = from.from(),
-               .through = from.through(),
-               .phase = from.phase(),
-               .probes_per_step = from.probes_per_step(),
-               .label = from.label()};
-  for (const proto::ActiveSet& set : from.sets()) {
-    ActiveSet& out = to.sets.emplace_back();
-    for (const proto::ActiveEntry& e : set.entries()) {
-      if (e.role() < 0 || e.role() > 2) {
-        return DataLoss(where, ": entry of role ", e.role(), ", wanted 0 to 2");
-      }
-      out.entries.push_back({e.tensor(),
-                             {e.row_begin(), e.row_end()},
-                             static_cast<Role>(e.role()),
-                             e.rule(),
-                             e.lr_scale()});
-    }
-  }
-  to.probe_candidates.assign(from.probe_candidates().begin(), from.probe_candidates().end());
-  return to;
-}
 
 }  // namespace
 
@@ -73,7 +25,7 @@ std::string SerializeTrainerState(const TrainerState& state) {
   out.set_config_text(state.config_text);
   out.set_policy_state(state.policy_state);
   for (const Directive& directive : state.directives) {
-    SetDirective(directive, out.add_directives());
+    *out.add_directives() = ToProto(directive);
   }
   for (const EntryCounter& counter : state.counters) {
     proto::EntryCounter* c = out.add_counters();
@@ -111,8 +63,9 @@ absl::StatusOr<TrainerState> ParseTrainerState(std::string_view bytes, std::stri
                      .best_eval_step = in.best_eval_step(),
                      .best_eval_loss = in.best_eval_loss()};
   for (const proto::Directive& directive : in.directives()) {
-    ASSIGN_OR_RETURN(Directive one, GetDirective(directive, where));
-    state.directives.push_back(std::move(one));
+    absl::StatusOr<Directive> one = FromProto(directive);
+    if (!one.ok()) return Annotate(one.status(), where);
+    state.directives.push_back(*std::move(one));
   }
   for (const proto::EntryCounter& c : in.counters()) {
     state.counters.push_back({c.tensor(), {c.row_begin(), c.row_end()}, c.updates()});
