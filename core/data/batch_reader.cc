@@ -42,8 +42,8 @@ absl::StatusOr<std::vector<SlotRecord>> BatchReader::Read(Range positions,
   for (int64_t position = positions.begin; position < positions.end; ++position) {
     const SlotRef ref = order_.At(position);
     const int64_t row = (position - positions.begin) * tokens;
-    const size_t f =
-        std::upper_bound(first_slot_.begin(), first_slot_.end(), ref.slot) - first_slot_.begin() - 1;
+    const size_t f = std::upper_bound(first_slot_.begin(), first_slot_.end(), ref.slot) -
+                     first_slot_.begin() - 1;
     const int64_t first = (ref.slot - first_slot_[f]) * tokens;
     int32_t* const inputs = out.inputs + row;
     int32_t* const targets = out.targets + row;

@@ -111,8 +111,7 @@ TEST(TokenFile, RefusesBytesBeyondTheCount) {
 }
 
 TEST(TokenFile, RefusesOddRaw) {
-  ExpectRefused("abc", absl::StatusCode::kDataLoss, {"3 bytes", "even"},
-                TokenLayout::kRawUint16);
+  ExpectRefused("abc", absl::StatusCode::kDataLoss, {"3 bytes", "even"}, TokenLayout::kRawUint16);
 }
 
 TEST(TokenFile, NamesIdOutsideVocabulary) {
