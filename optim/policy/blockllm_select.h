@@ -26,7 +26,7 @@ double ScoreNorm(const TensorStatistics& s, BlockLlmScore score);
 // their elements reach n_s = (1 - sparsity) * all elements, the tensor that crosses n_s included.
 //   repaired: f = (1 + selected) / (1 + count), count = steps trained so far
 //   paper:    f = selected / count, count = selections made so far; one that was never selected
-//             (f = 0) comes before all others
+//             (f = 0) comes before all others, by norm among its like
 struct SelectionRule {
   BlockLlmMode mode = BlockLlmMode::kRepaired;
   BlockLlmScore score = BlockLlmScore::kGradNorm;

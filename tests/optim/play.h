@@ -28,7 +28,10 @@ inline StepReport InventReport(const Directive& d, int64_t step, uint64_t seed,
       report.norms.push_back({.tensor = e.tensor,
                               .role = e.role,
                               .squared_norm = TestUniform(seed, step, e.tensor),
-                              .elements = e.rows.size() * table.tensors[e.tensor].cols});
+                              .elements = e.rows.size() * table.tensors[e.tensor].cols,
+                              .adam_squared_norm = e.role == Role::kProbe
+                                                       ? -1
+                                                       : 50 * TestUniform(seed, step, ~e.tensor)});
     }
   }
   return report;
