@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "core/ops/cpu/tile_gemm.h"
 #include "tests/core/op_harness.h"
 
 namespace blockstep {
@@ -145,6 +146,35 @@ TEST_P(MatmulTest, EmptyShapes) {
 }
 
 BLOCKSTEP_OP_SUITE(MatmulTest);
+
+// No shape may end in the library's naive loops: they are a hundred times slower.
+TEST(TileGemm, NeverTheNaiveCode) {
+  for (int64_t m : {64, 37, 1}) {
+    for (int64_t n : {1, 3, 64, 512, 1376, 2100}) {
+      for (int64_t k : {1, 5, 64, 512}) {
+        for (Accumulate acc : {Accumulate::kAssign, Accumulate::kAdd}) {
+          for (int flags = 0; flags < 8; ++flags) {
+            cpu::TileShape s = {.m = m, .n = n, .k = k, .accumulate = acc};
+            s.trans_a = flags & 1 ? Transpose::kYes : Transpose::kNo;
+            s.trans_b = flags & 2 ? Transpose::kYes : Transpose::kNo;
+            const int64_t pad = flags & 4 ? 32 : 0;
+            s.lda = (flags & 1 ? m : k) + pad;
+            s.ldb = (flags & 2 ? k : n) + pad;
+            s.ldd = n + pad;
+            const std::string name = cpu::TileGemm::For(s).implementation();
+            EXPECT_EQ(name.find("ref"), std::string::npos)
+                << name << " m " << m << " n " << n << " k " << k << " flags " << flags;
+          }
+          const cpu::TileShape packed = {
+              .m = m, .n = n, .k = k, .lda = k, .ldd = n, .accumulate = acc, .packed_b = true};
+          const std::string name = cpu::TileGemm::For(packed).implementation();
+          EXPECT_EQ(name.find("ref"), std::string::npos)
+              << name << " packed m " << m << " n " << n << " k " << k;
+        }
+      }
+    }
+  }
+}
 
 int ProcessThreads() {
   int count = 0;

@@ -1,19 +1,16 @@
 #include "core/ops/matmul.h"
 
 #include <algorithm>
+#include <cstring>
+#include <vector>
 
 #include "core/ops/cpu/grid.h"
 #include "core/ops/cpu/kernels.h"
+#include "core/ops/cpu/loops/loops.h"
 #include "core/ops/cpu/tile_gemm.h"
 
 namespace blockstep::cpu {
 namespace {
-
-// Columns of D per item: wide products are cut so that the part of B that an item reads stays in a
-// core's cache while row tiles pass by. Fixed, so that no shape of a call chooses it.
-constexpr int64_t kColumnTile = 2048;
-
-const float* At(const TensorView& v, int64_t row, int64_t col) { return v.f32(row) + col; }
 
 struct Problem {
   int64_t m, n, k;
@@ -35,33 +32,49 @@ Problem CheckMatmul(const MatmulArgs& args) {
 // A matrix of one row may carry any stride; the library wants a valid one.
 int64_t Ld(const TensorView& v) { return std::max(v.ld, v.cols); }
 
+// A product that is scaled goes through memory of the thread: the library has fast code for plain
+// products and sums only.
+void RunScaled(const MatmulArgs& args, TileShape tile, const float* a, const float* b,
+               int64_t row) {
+  thread_local std::vector<float> product;
+  if (static_cast<int64_t>(product.size()) < tile.m * tile.n) product.resize(tile.m * tile.n);
+  tile.ldd = tile.n;
+  tile.accumulate = Accumulate::kAssign;
+  TileGemm::For(tile).Run(a, b, product.data());
+  for (int64_t i = 0; i < tile.m; ++i) {
+    float* from = product.data() + i * tile.n;
+    Loops().scale(from, args.alpha, tile.n);
+    if (args.accumulate == Accumulate::kAdd) {
+      Loops().add(args.d.f32(row + i), from, tile.n);
+    } else {
+      std::memcpy(args.d.f32(row + i), from, tile.n * sizeof(float));
+    }
+  }
+}
+
 void RunMatmul(const MatmulArgs& args, const Problem& p, ThreadPool& pool) {
-  TileShape shape = {.k = p.k,
-                     .lda = Ld(args.a),
-                     .ldb = args.packed_b != nullptr ? 0 : Ld(args.b),
-                     .ldd = Ld(args.d),
-                     .trans_a = args.trans_a,
-                     .trans_b = args.packed_b != nullptr ? Transpose::kNo : args.trans_b,
-                     .accumulate = args.accumulate,
-                     .alpha = args.alpha,
-                     .packed_b = args.packed_b != nullptr};
-  const int64_t row_tiles = DivCeil(p.m, kMatmulRowTile), col_tiles = DivCeil(p.n, kColumnTile);
-  const int64_t full_bytes =
-      shape.packed_b && col_tiles > 1 ? PackedTileBytes(p.k, kColumnTile) : 0;
-  // Column tiles outermost: neighbours in time share a part of B.
-  pool.ParallelFor(row_tiles * col_tiles, [&](int64_t item) {
-    const int64_t row = item % row_tiles * kMatmulRowTile, col = item / row_tiles * kColumnTile;
+  // The library's code for packed weights writes dense rows only.
+  const bool packed = args.packed_b != nullptr && Ld(args.d) == p.n;
+  const TileShape shape = {.n = p.n,
+                           .k = p.k,
+                           .lda = Ld(args.a),
+                           .ldb = packed ? 0 : Ld(args.b),
+                           .ldd = Ld(args.d),
+                           .trans_a = args.trans_a,
+                           .trans_b = packed ? Transpose::kNo : args.trans_b,
+                           .accumulate = args.accumulate,
+                           .packed_b = packed};
+  const float* b = packed ? static_cast<const float*>(args.packed_b->data) : args.b.f32();
+  pool.ParallelFor(DivCeil(p.m, kMatmulRowTile), [&](int64_t item) {
+    const int64_t row = item * kMatmulRowTile;
     TileShape tile = shape;
     tile.m = std::min(kMatmulRowTile, p.m - row);
-    tile.n = std::min(kColumnTile, p.n - col);
-    const float* a = args.trans_a == Transpose::kYes ? At(args.a, 0, row) : At(args.a, row, 0);
-    const float* b =
-        tile.packed_b
-            ? reinterpret_cast<const float*>(static_cast<const char*>(args.packed_b->data) +
-                                             col / kColumnTile * full_bytes)
-        : args.trans_b == Transpose::kYes ? At(args.b, col, 0)
-                                          : At(args.b, 0, col);
-    TileGemm::For(tile).Run(a, b, args.d.f32(row) + col);
+    const float* a = args.trans_a == Transpose::kYes ? args.a.f32() + row : args.a.f32(row);
+    if (args.alpha != 1.0f) {
+      RunScaled(args, tile, a, b, row);
+    } else {
+      TileGemm::For(tile).Run(a, b, args.d.f32(row));
+    }
   });
 }
 
@@ -85,22 +98,14 @@ void Matmul(Stream& stream, const MatmulArgs& args) {
 
 int64_t PackedBytes(const PackWeightArgs& args) {
   const bool trans = args.trans_b == Transpose::kYes;
-  const int64_t k = trans ? args.b.cols : args.b.rows, n = trans ? args.b.rows : args.b.cols;
-  const int64_t whole = n / kColumnTile, rest = n % kColumnTile;
-  return (whole > 0 ? whole * PackedTileBytes(k, kColumnTile) : 0) +
-         (rest > 0 ? PackedTileBytes(k, rest) : 0);
+  return PackedTileBytes(trans ? args.b.cols : args.b.rows, trans ? args.b.rows : args.b.cols);
 }
 
 void PackWeight(Stream& stream, const PackWeightArgs& args) {
   const bool trans = args.trans_b == Transpose::kYes;
-  const int64_t k = trans ? args.b.cols : args.b.rows, n = trans ? args.b.rows : args.b.cols;
-  stream.Run([args, trans, k, n, pool = stream.pool()] {
-    const int64_t full_bytes = n > kColumnTile ? PackedTileBytes(k, kColumnTile) : 0;
-    pool->ParallelFor(DivCeil(n, kColumnTile), [&](int64_t tile) {
-      const int64_t col = tile * kColumnTile;
-      PackTile(trans ? At(args.b, col, 0) : At(args.b, 0, col), Ld(args.b), args.trans_b, k,
-               std::min(kColumnTile, n - col), static_cast<char*>(args.out) + tile * full_bytes);
-    });
+  stream.Run([args, trans] {
+    PackTile(args.b.f32(), Ld(args.b), args.trans_b, trans ? args.b.cols : args.b.rows,
+             trans ? args.b.rows : args.b.cols, args.out);
   });
 }
 

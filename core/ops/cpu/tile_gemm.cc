@@ -10,6 +10,7 @@
 
 #include <map>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "core/base/check.h"
@@ -43,10 +44,12 @@ void TileGemm::Run(const float* a, const float* b, float* d) const {
       float sum = 0;
       for (int64_t k = 0; k < s.k; ++k) sum += a[i * a_row + k * a_k] * b[k * b_k + j * b_col];
       float& out = d[i * s.ldd + j];
-      out = s.alpha * sum + (s.accumulate == Accumulate::kAdd ? out : 0.0f);
+      out = sum + (s.accumulate == Accumulate::kAdd ? out : 0.0f);
     }
   }
 }
+
+const char* TileGemm::implementation() const { return "loops"; }
 
 int64_t PackedTileBytes(int64_t k, int64_t n) { return k * n * sizeof(float); }
 
@@ -105,19 +108,13 @@ dnnl::matmul::primitive_desc MakeMatmul(const memory::desc& a, const memory::des
 #endif
 }
 
-// alpha before the sum, so that D's old contents keep their weight of 1.
-dnnl::primitive_attr Attributes(const TileShape& s) {
-  dnnl::post_ops ops;
-  if (s.alpha != 1.0f) {
-#if DNNL_VERSION_MAJOR >= 3
-    ops.append_eltwise(dnnl::algorithm::eltwise_linear, s.alpha, 0.0f);
-#else
-    ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_linear, s.alpha, 0.0f);
-#endif
-  }
-  if (s.accumulate == Accumulate::kAdd) ops.append_sum(1.0f);
+dnnl::primitive_attr Attributes(Accumulate accumulate) {
   dnnl::primitive_attr attr;
-  attr.set_post_ops(ops);
+  if (accumulate == Accumulate::kAdd) {
+    dnnl::post_ops ops;
+    ops.append_sum(1.0f);
+    attr.set_post_ops(ops);
+  }
   return attr;
 }
 
@@ -136,6 +133,7 @@ memory::desc PackedLayout(int64_t k, int64_t n) {
 struct TileGemm::Impl {
   memory::desc a, b, d, scratchpad;
   dnnl::matmul primitive;
+  std::string implementation;
 };
 
 TileGemm::TileGemm(const TileShape& s) : impl_(std::make_unique<Impl>()) {
@@ -143,9 +141,10 @@ TileGemm::TileGemm(const TileShape& s) : impl_(std::make_unique<Impl>()) {
   impl_->a = Plain(s.m, s.k, s.lda, s.trans_a);
   impl_->b = s.packed_b ? PackedLayout(s.k, s.n) : Plain(s.k, s.n, s.ldb, s.trans_b);
   impl_->d = Plain(s.m, s.n, s.ldd, Transpose::kNo);
-  const auto pd = MakeMatmul(impl_->a, impl_->b, impl_->d, Attributes(s));
+  const auto pd = MakeMatmul(impl_->a, impl_->b, impl_->d, Attributes(s.accumulate));
   impl_->scratchpad = pd.scratchpad_desc();
   impl_->primitive = dnnl::matmul(pd);
+  impl_->implementation = pd.impl_info_str();
 }
 
 void TileGemm::Run(const float* a, const float* b, float* d) const {
@@ -160,6 +159,8 @@ void TileGemm::Run(const float* a, const float* b, float* d) const {
                       {DNNL_ARG_SCRATCHPAD,
                        wrap(impl_->scratchpad, thread.Scratchpad(impl_->scratchpad.get_size()))}});
 }
+
+const char* TileGemm::implementation() const { return impl_->implementation.c_str(); }
 
 int64_t PackedTileBytes(int64_t k, int64_t n) {
   return static_cast<int64_t>(PackedLayout(k, n).get_size());

@@ -1,4 +1,4 @@
-// One single-thread product of a tile, D (m, n) = alpha * op(A) * op(B) + (0 or 1) * D: the one
+// One single-thread product of a tile, D (m, n) = or += op(A) * op(B): the one
 // place that knows the matrix library (oneDNN 2 and 3). A TileGemm is made once per shape and
 // shared by all threads; which code computes a row depends on this shape alone.
 #pragma once
@@ -15,8 +15,7 @@ struct TileShape {
   int64_t lda = 0, ldb = 0, ldd = 0;
   Transpose trans_a = Transpose::kNo, trans_b = Transpose::kNo;
   Accumulate accumulate = Accumulate::kAssign;
-  float alpha = 1.0f;
-  bool packed_b = false;  // B is in the layout of PackTile for (n, k)
+  bool packed_b = false;  // B comes from PackTile, and ldd is n
   friend auto operator<=>(const TileShape&, const TileShape&) = default;
 };
 
@@ -27,6 +26,8 @@ class TileGemm {
   ~TileGemm();
 
   void Run(const float* a, const float* b, float* d) const;
+  // The library's name of the code that was chosen, for tests and benchmarks.
+  const char* implementation() const;
 
  private:
   struct Impl;
