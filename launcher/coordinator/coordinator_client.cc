@@ -1,0 +1,415 @@
+#include "launcher/coordinator/coordinator_client.h"
+
+#include <algorithm>
+#include <random>
+
+#include "core/base/status.h"
+#include "launcher/config/step_proto.h"
+#include "launcher/coordinator/grpc_status.h"
+
+namespace blockstep {
+namespace {
+
+constexpr double kFirstPause = 0.05, kLongestPause = 1.0;  // between tries, seconds
+constexpr double kStreamLife = 600;  // a stream is reopened now and then: no call without deadline
+constexpr int64_t kKeptSteps = 2;    // behind the step in hand
+
+template <typename Duration = std::chrono::steady_clock::duration>
+Duration Seconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
+// Errors that time may heal; ABORTED heals by joining again.
+bool MayHeal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kResourceExhausted:  // its disk is full
+    case absl::StatusCode::kAlreadyExists:      // the rank's dead process is not yet known dead
+    case absl::StatusCode::kAborted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+uint64_t RandomNonce() {
+  std::random_device source;
+  return (static_cast<uint64_t>(source()) << 32) | source();
+}
+
+}  // namespace
+
+CoordinatorClient::CoordinatorClient(CoordinatorClientOptions options)
+    : options_(std::move(options)),
+      nonce_(RandomNonce()),
+      stub_(proto::Coordinator::NewStub(MakeChannel(options_.channel))),
+      heard_(Clock::now()),
+      covered_(options_.resume_step - 1) {
+  if (options_.resume != nullptr) resume_ = *options_.resume;
+  progress_.step = options_.resume_step;
+}
+
+absl::StatusOr<std::unique_ptr<CoordinatorClient>> CoordinatorClient::Connect(
+    CoordinatorClientOptions options) {
+  std::unique_ptr<CoordinatorClient> client(new CoordinatorClient(std::move(options)));
+  RETURN_IF_ERROR(client->Retry("join", [&] { return client->Join(); }));
+  client->threads_.emplace_back([c = client.get()] { c->StreamLoop(); });
+  client->threads_.emplace_back([c = client.get()] { c->HeartbeatLoop(); });
+  if (client->options_.rank == 0) {
+    client->threads_.emplace_back([c = client.get()] { c->ReportLoop(); });
+  }
+  return client;
+}
+
+CoordinatorClient::~CoordinatorClient() {
+  {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+    for (grpc::ClientContext* call : calls_) call->TryCancel();
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+proto::Identity CoordinatorClient::Self() const {
+  proto::Identity self;
+  self.set_run_id(options_.run_id);
+  self.set_term(term_);
+  self.set_epoch(epoch_);
+  self.set_rank(options_.rank);
+  self.set_incarnation(options_.incarnation);
+  self.set_step(progress_.step);
+  return self;
+}
+
+absl::Status CoordinatorClient::Once(
+    std::string_view what, double deadline_s,
+    const std::function<grpc::Status(grpc::ClientContext*)>& call) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       Seconds<std::chrono::system_clock::duration>(deadline_s));
+  {
+    std::lock_guard lock(mutex_);
+    if (ending_) return absl::CancelledError("the client ends");
+    calls_.insert(&context);
+  }
+  const grpc::Status status = call(&context);
+  {
+    std::lock_guard lock(mutex_);
+    calls_.erase(&context);
+  }
+  if (status.ok()) Heard();
+  return FromGrpc(status, Cat("coordinator ", options_.channel.address, ": ", what));
+}
+
+void CoordinatorClient::Heard() {
+  std::lock_guard lock(mutex_);
+  heard_ = Clock::now();
+}
+
+void CoordinatorClient::Fail(const absl::Status& status) {
+  std::lock_guard lock(mutex_);
+  if (fatal_.ok() && !ending_) fatal_ = Annotate(status, Cat("rank ", options_.rank));
+  changed_.notify_all();
+}
+
+bool CoordinatorClient::Sleep(double seconds) {
+  std::unique_lock lock(mutex_);
+  return !changed_.wait_for(lock, Seconds(seconds), [&] { return ending_; });
+}
+
+absl::Status CoordinatorClient::Join() {
+  proto::JoinRequest request;
+  {
+    std::lock_guard lock(mutex_);
+    *request.mutable_identity() = Self();
+  }
+  request.mutable_build()->set_version(options_.build);
+  request.mutable_build()->set_instruction_set(options_.instruction_set);
+  for (const std::string& library : options_.libraries) {
+    request.mutable_build()->add_libraries(library);
+  }
+  request.set_config_hash(options_.config_hash);
+  request.set_world(options_.world);
+  request.set_group(options_.group);
+  request.set_slot_exact(options_.slot_exact);
+  request.set_resume_step(options_.resume_step);
+  request.set_host(options_.host);
+  request.set_nonce(nonce_);
+  if (request.identity().term() == 0) {
+    request.set_policy_state(resume_.policy_state);
+    for (const Directive& directive : resume_.directives) {
+      *request.add_directives() = ToProto(directive);
+    }
+  }
+  proto::JoinReply reply;
+  RETURN_IF_ERROR(Once("join", options_.call_s, [&](grpc::ClientContext* context) {
+    return stub_->Join(context, request, &reply);
+  }));
+  std::lock_guard lock(mutex_);
+  term_ = reply.term();
+  epoch_ = reply.epoch();
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorClient::JoinAgain(int64_t seen_term) {
+  std::lock_guard one(join_mutex_);
+  if (term() != seen_term) return absl::OkStatus();  // another thread did
+  return Join();
+}
+
+absl::Status CoordinatorClient::Retry(std::string_view what,
+                                      const std::function<absl::Status()>& call) {
+  const Clock::time_point begin = Clock::now();
+  double pause = kFirstPause;
+  while (true) {
+    const int64_t seen_term = term();
+    absl::Status status = call();
+    if (absl::IsAborted(status)) {
+      const absl::Status joined = JoinAgain(seen_term);
+      if (joined.ok() && pause == kFirstPause) {
+        pause *= 2;
+        continue;
+      }
+      if (!joined.ok()) status = joined;
+    }
+    if (status.ok() || !MayHeal(status)) return status;
+    const double patience = absl::IsAlreadyExists(status)
+                                ? std::min(options_.grace_s, options_.duplicate_s)
+                                : options_.grace_s;
+    if (Clock::now() - begin > Seconds(patience)) {
+      const absl::StatusCode code = absl::IsAlreadyExists(status) ? absl::StatusCode::kAlreadyExists
+                                                                  : absl::StatusCode::kUnavailable;
+      return absl::Status(code, Cat(what, ": gave up after ", patience, " s: ", status.message()));
+    }
+    if (!Sleep(pause)) return absl::CancelledError("the client ends");
+    pause = std::min(2 * pause, kLongestPause);
+  }
+}
+
+void CoordinatorClient::StreamLoop() {
+  while (true) {
+    const absl::Status status = Retry("directives", [&]() -> absl::Status {
+      proto::DirectivesRequest request;
+      {
+        std::lock_guard lock(mutex_);
+        *request.mutable_identity() = Self();
+        request.set_from_step(covered_ + 1);
+      }
+      const absl::Status ended = Once("directives", kStreamLife, [&](grpc::ClientContext* context) {
+        grpc::Status result;
+        ReadStream(context, request, &result);
+        return result;
+      });
+      // The grace counts from when the coordinator was last heard, not from the first broken
+      // stream.
+      std::lock_guard lock(mutex_);
+      const bool heard = Clock::now() - heard_ < Seconds(kLongestPause);
+      return heard && MayHeal(ended) && !absl::IsAborted(ended) ? absl::OkStatus() : ended;
+    });
+    if (!status.ok()) return Fail(status);
+    if (!Sleep(kFirstPause)) return;
+  }
+}
+
+void CoordinatorClient::ReadStream(grpc::ClientContext* context,
+                                   const proto::DirectivesRequest& request, grpc::Status* result) {
+  auto reader = stub_->Directives(context, request);
+  proto::DirectiveEvent event;
+  while (reader->Read(&event)) {
+    Heard();
+    Take(event);
+  }
+  *result = reader->Finish();
+}
+
+void CoordinatorClient::Take(const proto::DirectiveEvent& event) {
+  absl::StatusOr<Directive> directive = FromProto(event.directive());
+  if (!directive.ok()) return Fail(directive.status());
+  std::unique_lock lock(mutex_);
+  if (event.term() != term_ || directive->through <= covered_) return;  // held already
+  if (directive->from > covered_ + 1) {
+    const std::string text =
+        Cat("directives: found one from step ", directive->from, ", wanted ", covered_ + 1);
+    lock.unlock();
+    return Fail(absl::DataLossError(text));
+  }
+  covered_ = directive->through;
+  held_.push_back(std::move(*directive));
+  changed_.notify_all();
+}
+
+void CoordinatorClient::ReportLoop() {
+  while (true) {
+    StepReport next;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return ending_ || !reports_.empty(); });
+      if (ending_) return;
+      next = reports_.front();
+    }
+    const absl::Status status = Retry("report", [&] {
+      proto::ReportRequest request;
+      {
+        std::lock_guard lock(mutex_);
+        *request.mutable_identity() = Self();
+      }
+      *request.mutable_report() = ToProto(next);
+      proto::ReportReply reply;
+      return Once("report", options_.call_s, [&](grpc::ClientContext* context) {
+        return stub_->Report(context, request, &reply);
+      });
+    });
+    if (!status.ok()) return Fail(status);
+    std::lock_guard lock(mutex_);
+    reports_.pop_front();
+    changed_.notify_all();
+  }
+}
+
+void CoordinatorClient::HeartbeatLoop() {
+  do {
+    proto::HeartbeatRequest request;
+    {
+      std::lock_guard lock(mutex_);
+      *request.mutable_identity() = Self();
+      proto::Progress* progress = request.mutable_progress();
+      progress->set_step(progress_.step);
+      progress->set_phase(progress_.phase);
+      progress->set_op(progress_.op);
+      progress->set_sequence(progress_.sequence);
+    }
+    proto::HeartbeatReply reply;
+    const absl::Status status = Once(
+        "heartbeat", options_.call_s,
+        [&](grpc::ClientContext* context) { return stub_->Heartbeat(context, request, &reply); });
+    // The stream decides when the coordinator is lost; a heartbeat only helps it to learn of a new
+    // term, or that this worker was replaced.
+    if (status.ok()) {
+      std::lock_guard lock(mutex_);
+      orders_ = reply.orders();
+    } else if (absl::IsAborted(status)) {
+      const absl::Status joined = JoinAgain(request.identity().term());
+      if (!joined.ok() && !MayHeal(joined)) return Fail(joined);
+    } else if (!MayHeal(status)) {
+      return Fail(status);
+    }
+  } while (Sleep(options_.heartbeat_s));
+}
+
+absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
+  std::unique_lock lock(mutex_);
+  const Clock::time_point begin = Clock::now();
+  while (true) {
+    if (!fatal_.ok()) return fatal_;
+    if (covered_ >= step) break;
+    const Clock::time_point now = Clock::now();
+    if (now - heard_ > Seconds(options_.grace_s)) {
+      return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
+                         " was not heard for ", options_.grace_s, " s at step ", step);
+    }
+    if (now - begin > Seconds(options_.decision_s)) {
+      return DeadlineExceeded("rank ", options_.rank, ": coordinator ", options_.channel.address,
+                              " answers but gave no directive for step ", step, " within ",
+                              options_.decision_s, " s; the last covers step ", covered_);
+    }
+    changed_.wait_for(lock, Seconds(0.1));
+  }
+  while (!held_.empty() && held_.front().through < step - kKeptSteps) held_.pop_front();
+  for (const Directive& directive : held_) {
+    if (directive.from <= step && step <= directive.through) return directive;
+  }
+  return Internal("rank ", options_.rank, ": step ", step, " lies before the directives held");
+}
+
+const Directive* CoordinatorClient::Peek(int64_t step) {
+  std::lock_guard lock(mutex_);
+  for (const Directive& directive : held_) {
+    if (directive.from <= step && step <= directive.through) {
+      peeked_ = directive;
+      return &peeked_;
+    }
+  }
+  return nullptr;
+}
+
+absl::Status CoordinatorClient::Report(const StepReport& report) {
+  std::lock_guard lock(mutex_);
+  if (options_.rank != 0) return absl::OkStatus();
+  if (!fatal_.ok()) return fatal_;
+  reports_.push_back(report);
+  changed_.notify_all();
+  return absl::OkStatus();
+}
+
+void CoordinatorClient::SetProgress(RankProgress progress) {
+  std::lock_guard lock(mutex_);
+  progress_ = std::move(progress);
+}
+
+bool CoordinatorClient::stop_requested() const {
+  std::lock_guard lock(mutex_);
+  return orders_.stop();
+}
+
+int64_t CoordinatorClient::save_generation() const {
+  std::lock_guard lock(mutex_);
+  return orders_.save_generation();
+}
+
+int64_t CoordinatorClient::term() const {
+  std::lock_guard lock(mutex_);
+  return term_;
+}
+
+absl::StatusOr<PolicySnapshot> CoordinatorClient::Snapshot(int64_t step) {
+  PolicySnapshot snapshot;
+  // A report of step - 1 that is still on its way is answered with UNAVAILABLE, so that waiting for
+  // it and for a coordinator that is away are the same.
+  RETURN_IF_ERROR(Retry("policy snapshot", [&]() -> absl::Status {
+    proto::SnapshotRequest request;
+    {
+      std::lock_guard lock(mutex_);
+      if (!fatal_.ok()) return fatal_;
+      *request.mutable_identity() = Self();
+    }
+    request.set_step(step);
+    proto::SnapshotReply reply;
+    RETURN_IF_ERROR(Once("snapshot", options_.call_s, [&](grpc::ClientContext* context) {
+      return stub_->Snapshot(context, request, &reply);
+    }));
+    snapshot = {.policy_state = reply.policy_state()};
+    for (const proto::Directive& wire : reply.directives()) {
+      ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
+      snapshot.directives.push_back(std::move(directive));
+    }
+    return absl::OkStatus();
+  }));
+  return snapshot;
+}
+
+absl::Status CoordinatorClient::Leave(const std::string& reason) {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, Seconds(options_.grace_s),
+                      [&] { return reports_.empty() || !fatal_.ok(); });
+    if (!fatal_.ok()) return fatal_;
+    if (!reports_.empty()) {
+      return Unavailable("coordinator ", options_.channel.address, ": ", reports_.size(),
+                         " reports were not accepted within ", options_.grace_s, " s");
+    }
+  }
+  proto::LeaveRequest request;
+  {
+    std::lock_guard lock(mutex_);
+    *request.mutable_identity() = Self();
+  }
+  request.set_reason(reason);
+  proto::LeaveReply reply;
+  return Once("leave", options_.call_s,
+              [&](grpc::ClientContext* context) { return stub_->Leave(context, request, &reply); });
+}
+
+}  // namespace blockstep

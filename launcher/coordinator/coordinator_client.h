@@ -1,0 +1,126 @@
+// A rank's side of the coordinator: directives by a stream of its own, the leader's reports by a
+// queue, heartbeats with progress. Three threads; the caller's thread never waits for the network
+// except in Connect, Await, Snapshot and Leave, each bounded. A coordinator that ends and comes
+// back within the grace is joined again without anyone noticing.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/step/directive.h"
+#include "launcher/coordinator/channel.h"
+#include "launcher/coordinator/policy_snapshot.h"
+#include "proto/coordinator.grpc.pb.h"
+
+namespace blockstep {
+
+struct CoordinatorClientOptions {
+  ChannelOptions channel;
+  std::string run_id;
+  int rank = 0;
+  int world = 1;
+  int group = 0;
+  int64_t incarnation =
+      1;  // equal on all ranks of one start, greater than that of any start before
+  std::string build;
+  std::string instruction_set;
+  std::vector<std::string> libraries;
+  std::string config_hash;
+  bool slot_exact = false;
+  int64_t resume_step = 0;                 // the first step to run
+  const PolicySnapshot* resume = nullptr;  // rank 0 of a run that continues from a checkpoint
+  std::string host;                        // for people
+  double grace_s = 60;                     // longest time without the coordinator
+  double decision_s = 600;                 // longest wait for a directive of one that answers
+  double call_s = 5;                       // deadline of one call
+  double heartbeat_s = 1;
+  double duplicate_s = 20;  // until a dead process of this rank must be known dead
+};
+
+struct RankProgress {
+  int64_t step = 0;
+  proto::Phase phase = proto::STARTING;
+  std::string op;
+  int64_t sequence = 0;
+};
+
+class CoordinatorClient : public DirectiveSource {
+ public:
+  // Joins, retrying up to the grace. Rank 0 first: the others wait for it.
+  static absl::StatusOr<std::unique_ptr<CoordinatorClient>> Connect(
+      CoordinatorClientOptions options);
+  ~CoordinatorClient() override;
+
+  // UNAVAILABLE: not heard for the grace. DEADLINE_EXCEEDED: it answers but decided nothing.
+  absl::StatusOr<Directive> Await(int64_t step) override;
+  const Directive* Peek(int64_t step) override;
+  // Queued; retried until it is accepted or the grace is over, after which every call fails. Ranks
+  // other than 0 have nothing to report: the call does nothing.
+  absl::Status Report(const StepReport& report) override;
+
+  void SetProgress(RankProgress progress);
+  // Orders as the last heartbeat brought them.
+  bool stop_requested() const;
+  int64_t save_generation() const;  // a save is due when it has grown
+
+  // Rank 0, after Report of step - 1: what a checkpoint whose next step is `step` keeps.
+  absl::StatusOr<PolicySnapshot> Snapshot(int64_t step);
+  // Waits for queued reports, then says good-bye.
+  absl::Status Leave(const std::string& reason);
+
+  int64_t term() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  explicit CoordinatorClient(CoordinatorClientOptions options);
+
+  proto::Identity Self() const;  // mutex_ is held
+  absl::Status Join();
+  absl::Status JoinAgain(int64_t seen_term);
+  // Runs `call` until it succeeds, fails for good, or the grace is over since its first failure.
+  absl::Status Retry(std::string_view what, const std::function<absl::Status()>& call);
+  // One call with deadline and cancellation.
+  absl::Status Once(std::string_view what, double deadline_s,
+                    const std::function<grpc::Status(grpc::ClientContext*)>& call);
+  bool Sleep(double seconds);  // false: the client ends
+  void Heard();
+  void Fail(const absl::Status& status);
+
+  void StreamLoop();
+  void ReadStream(grpc::ClientContext* context, const proto::DirectivesRequest& request,
+                  grpc::Status* result);
+  void Take(const proto::DirectiveEvent& event);
+  void ReportLoop();
+  void HeartbeatLoop();
+
+  const CoordinatorClientOptions options_;
+  PolicySnapshot resume_;
+  const uint64_t nonce_;
+  std::unique_ptr<proto::Coordinator::Stub> stub_;
+
+  std::mutex join_mutex_;  // one join at a time; before mutex_
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ending_ = false;
+  absl::Status fatal_;
+  int64_t term_ = 0, epoch_ = 0;
+  Clock::time_point heard_;
+  std::set<grpc::ClientContext*> calls_;  // under way
+  std::deque<Directive> held_;            // consecutive
+  int64_t covered_ = -1;                  // last step that held_ covers
+  Directive peeked_;
+  std::deque<StepReport> reports_;
+  RankProgress progress_;
+  proto::Orders orders_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace blockstep

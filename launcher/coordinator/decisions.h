@@ -1,0 +1,72 @@
+// The policy as one run drives it: reports in, directives out, durable if a log is given. Not
+// thread-safe; RunState locks.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "launcher/coordinator/coordinator_log.h"
+#include "launcher/coordinator/policy_snapshot.h"
+#include "optim/policy/policy.h"
+
+namespace blockstep {
+
+using PolicyFactory = std::function<absl::StatusOr<std::unique_ptr<Policy>>()>;
+
+struct DecisionsOptions {
+  PolicyFactory make_policy;
+  std::string build;
+  std::string config_hash;
+  std::string run_id;               // empty: the first rank to join names it
+  std::string log_path;             // empty: nothing survives this process
+  int64_t reports_per_head = 1000;  // the log is shortened after so many
+};
+
+class Decisions {
+ public:
+  // FAILED_PRECONDITION: the log is of another run, configuration or build. Every start is a new
+  // term.
+  static absl::StatusOr<std::unique_ptr<Decisions>> Create(DecisionsOptions options);
+
+  // The first workers of a run at step 0; names a run that has no name yet.
+  absl::Status Begin(const std::string& run_id, int64_t incarnation);
+  // Other workers: goes to their checkpoint, or with an empty snapshot at step 0 to the start.
+  // Another term and membership.
+  absl::Status Restore(int64_t incarnation, int64_t step, const PolicySnapshot& snapshot);
+  // Durable before the policy sees it. A report of a step below next_step() changes nothing.
+  absl::Status Accept(const StepReport& report);
+  absl::Status SetOrders(const proto::Orders& orders);
+
+  // UNAVAILABLE: the report of step - 1 is on its way.
+  absl::StatusOr<PolicySnapshot> Snapshot(int64_t step) const;
+
+  const std::string& run_id() const { return head_.run_id(); }
+  int64_t term() const { return head_.term(); }
+  int64_t incarnation() const { return head_.incarnation(); }
+  int64_t epoch() const { return head_.epoch(); }
+  const proto::Orders& orders() const { return head_.orders(); }
+  int64_t next_step() const { return next_step_; }  // the report waited for
+  // Of this term, in order of issue, without those that every rank has passed; the first one is
+  // number first_sequence().
+  const std::deque<Directive>& directives() const { return directives_; }
+  int64_t first_sequence() const { return first_sequence_; }
+  std::string policy() const { return std::string(policy_->name()); }
+
+ private:
+  explicit Decisions(DecisionsOptions options) : options_(std::move(options)) {}
+  absl::Status LoadHead(const proto::LogHead& head);
+  absl::Status WriteHead();
+  void Apply(const StepReport& report);
+
+  const DecisionsOptions options_;
+  std::unique_ptr<CoordinatorLog> log_;
+  std::unique_ptr<Policy> policy_;
+  proto::LogHead head_;  // identity; its policy fields are filled by WriteHead
+  std::deque<Directive> directives_;
+  int64_t first_sequence_ = 0;
+  int64_t next_step_ = 0;
+};
+
+}  // namespace blockstep

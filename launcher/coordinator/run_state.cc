@@ -1,0 +1,324 @@
+#include "launcher/coordinator/run_state.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "core/base/check.h"
+#include "core/base/status.h"
+#include "launcher/config/step_proto.h"
+
+namespace blockstep {
+namespace {
+
+constexpr size_t kRecentReports = 32;
+
+template <typename A, typename B>
+absl::Status Refuse(const proto::JoinRequest& who, std::string_view what, const A& found,
+                    const B& wanted) {
+  return FailedPrecondition("rank ", who.identity().rank(), " on ", who.host(), ": ", what,
+                            ": found ", found, ", wanted ", wanted);
+}
+
+std::string Libraries(const proto::Build& build) {
+  std::string text = build.instruction_set();
+  for (const std::string& library : build.libraries()) text += ", " + library;
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RunState>> RunState::Create(RunStateOptions options) {
+  CHECK(options.now_ms != nullptr);
+  std::unique_ptr<RunState> made(new RunState(std::move(options)));
+  ASSIGN_OR_RETURN(made->decisions_, Decisions::Create(made->options_.decisions));
+  made->world_ = made->options_.world;
+  return made;
+}
+
+absl::Status RunState::CheckRun(const std::string& run_id) const {
+  if (run_id == decisions_->run_id()) return absl::OkStatus();
+  return FailedPrecondition("run_id: found ", run_id, ", wanted ", decisions_->run_id());
+}
+
+absl::Status RunState::CheckBuild(const proto::JoinRequest& request) const {
+  const DecisionsOptions& o = options_.decisions;
+  if (request.build().version() != o.build) {
+    return Refuse(request, "build", request.build().version(), o.build);
+  }
+  if (request.config_hash() != o.config_hash) {
+    return Refuse(request, "config_hash", request.config_hash(),
+                  o.config_hash + ": ranks and coordinator must read the same configuration");
+  }
+  const auto leader = members_.find(0);
+  if (request.slot_exact() && leader != members_.end() && request.identity().rank() != 0) {
+    const std::string found = Libraries(request.build());
+    const std::string wanted = Libraries(leader->second.joined.build());
+    if (found != wanted) {
+      return Refuse(request, "instruction set and libraries (numerics slot_exact)", found,
+                    wanted + " as on rank 0");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunState::CheckJoin(const proto::JoinRequest& request) const {
+  const proto::Identity& id = request.identity();
+  if (id.run_id().empty()) return Refuse(request, "run_id", "none", "the run's");
+  if (!decisions_->run_id().empty()) RETURN_IF_ERROR(CheckRun(id.run_id()));
+  RETURN_IF_ERROR(CheckBuild(request));
+  const int world = world_ > 0 ? world_ : request.world();
+  if (request.world() != world || world < 1) {
+    return Refuse(request, "world", request.world(), world);
+  }
+  if (id.rank() < 0 || id.rank() >= world) {
+    return Refuse(request, "rank", id.rank(), Cat("0 to ", world - 1));
+  }
+  if (id.incarnation() < decisions_->incarnation() || id.incarnation() < 1) {
+    return Refuse(request, "incarnation", id.incarnation(),
+                  Cat(decisions_->incarnation(), ": these workers were replaced by a later start"));
+  }
+  if (id.term() > decisions_->term()) {
+    return Refuse(request, "term", id.term(),
+                  Cat("at most ", decisions_->term(), ": this coordinator's log is not the run's"));
+  }
+  const auto known = members_.find(id.rank());
+  if (known != members_.end() && known->second.joined.nonce() != request.nonce() &&
+      known->second.streams > 0 && options_.now_ms() - known->second.heard_ms < options_.lease_ms) {
+    return absl::AlreadyExistsError(Cat("rank ", id.rank(), " on ", request.host(),
+                                        ": another process of this rank is alive on ",
+                                        known->second.joined.host()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunState::AdmitLeader(const proto::JoinRequest& request) {
+  const proto::Identity& id = request.identity();
+  if (id.incarnation() == decisions_->incarnation()) return absl::OkStatus();
+  if (request.resume_step() < 0) return Refuse(request, "resume_step", request.resume_step(), 0);
+  const bool first = decisions_->incarnation() == 0 && decisions_->next_step() == 0;
+  if (first && request.resume_step() == 0 && request.policy_state().empty()) {
+    return decisions_->Begin(id.run_id(), id.incarnation());
+  }
+  PolicySnapshot snapshot{.policy_state = request.policy_state()};
+  for (const proto::Directive& wire : request.directives()) {
+    ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
+    snapshot.directives.push_back(std::move(directive));
+  }
+  members_.clear();
+  recent_.clear();
+  if (decisions_->run_id().empty()) {
+    RETURN_IF_ERROR(decisions_->Begin(id.run_id(), id.incarnation()));
+  }
+  return decisions_->Restore(id.incarnation(), request.resume_step(), snapshot);
+}
+
+absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& request) {
+  proto::JoinReply reply;
+  {
+    std::lock_guard lock(mutex_);
+    RETURN_IF_ERROR(CheckJoin(request));
+    const proto::Identity& id = request.identity();
+    const bool again = id.term() > 0;  // it was a member before this coordinator's start
+    if (again && id.incarnation() != decisions_->incarnation()) {
+      return Refuse(request, "incarnation", id.incarnation(),
+                    Cat(decisions_->incarnation(), ": this coordinator does not know the workers"));
+    }
+    if (again && id.epoch() != decisions_->epoch()) {
+      return Refuse(request, "epoch", id.epoch(), decisions_->epoch());
+    }
+    if (id.rank() == 0) {
+      RETURN_IF_ERROR(AdmitLeader(request));
+    } else if (id.incarnation() != decisions_->incarnation()) {
+      return Unavailable("rank ", id.rank(), " on ", request.host(), ": incarnation ",
+                         id.incarnation(), " waits for rank 0, which has ",
+                         decisions_->incarnation());
+    }
+    world_ = request.world();
+    Member& member = members_[id.rank()];
+    const int streams = member.streams;
+    member = {.joined = request, .heard_ms = options_.now_ms(), .streams = streams};
+    reply.set_term(decisions_->term());
+    reply.set_epoch(decisions_->epoch());
+    reply.set_reports_until(decisions_->next_step());
+  }
+  Changed();
+  return reply;
+}
+
+absl::StatusOr<RunState::Member*> RunState::Find(const proto::Identity& id) {
+  RETURN_IF_ERROR(CheckRun(id.run_id()));
+  if (id.incarnation() < decisions_->incarnation()) {
+    return FailedPrecondition("rank ", id.rank(), ": incarnation: found ", id.incarnation(),
+                              ", wanted ", decisions_->incarnation(),
+                              ": replaced by a later start");
+  }
+  if (id.term() != decisions_->term() || id.epoch() != decisions_->epoch()) {
+    return Aborted("rank ", id.rank(), ": term ", id.term(), " epoch ", id.epoch(), ", wanted ",
+                   decisions_->term(), " and ", decisions_->epoch());
+  }
+  const auto member = members_.find(id.rank());
+  if (member == members_.end()) return Aborted("rank ", id.rank(), ": has not joined");
+  return &member->second;
+}
+
+absl::StatusOr<RunState::Member*> RunState::Caller(const proto::Identity& id) {
+  ASSIGN_OR_RETURN(Member * member, Find(id));
+  member->heard_ms = options_.now_ms();
+  return member;
+}
+
+absl::StatusOr<proto::ReportReply> RunState::Report(const proto::ReportRequest& request) {
+  proto::ReportReply reply;
+  {
+    std::lock_guard lock(mutex_);
+    RETURN_IF_ERROR(Caller(request.identity()).status());
+    if (request.identity().rank() != 0) {
+      return FailedPrecondition("report: found rank ", request.identity().rank(),
+                                ", wanted the leader, rank 0");
+    }
+    ASSIGN_OR_RETURN(const StepReport report, FromProto(request.report()));
+    const bool fresh = report.step == decisions_->next_step();
+    RETURN_IF_ERROR(decisions_->Accept(report));
+    if (fresh) {
+      tokens_ += report.tokens;
+      if (report.nonfinite > 0) {
+        ++bad_steps_;
+      } else if (report.tokens > 0) {
+        loss_ = report.loss_sum / static_cast<double>(report.tokens);
+      }
+      recent_.push_back({options_.now_ms(), report.tokens});
+      if (recent_.size() > kRecentReports) recent_.pop_front();
+    }
+    reply.set_term(decisions_->term());
+    reply.set_next_step(decisions_->next_step());
+  }
+  Changed();
+  return reply;
+}
+
+absl::StatusOr<proto::HeartbeatReply> RunState::Heartbeat(const proto::HeartbeatRequest& request) {
+  std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(Member * member, Caller(request.identity()));
+  member->progress = request.progress();
+  proto::HeartbeatReply reply;
+  reply.set_term(decisions_->term());
+  reply.set_epoch(decisions_->epoch());
+  *reply.mutable_orders() = decisions_->orders();
+  return reply;
+}
+
+absl::StatusOr<proto::SnapshotReply> RunState::Snapshot(const proto::SnapshotRequest& request) {
+  std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(Caller(request.identity()).status());
+  ASSIGN_OR_RETURN(const PolicySnapshot snapshot, decisions_->Snapshot(request.step()));
+  proto::SnapshotReply reply;
+  reply.set_policy_state(snapshot.policy_state);
+  for (const Directive& directive : snapshot.directives)
+    *reply.add_directives() = ToProto(directive);
+  return reply;
+}
+
+absl::Status RunState::Leave(const proto::LeaveRequest& request) {
+  std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(Member * member, Caller(request.identity()));
+  member->left = request.reason().empty() ? "done" : request.reason();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<proto::OrdersReply> RunState::Order(
+    const std::string& run_id, const std::function<void(proto::Orders*)>& change) {
+  std::lock_guard lock(mutex_);
+  if (!run_id.empty()) RETURN_IF_ERROR(CheckRun(run_id));
+  proto::Orders orders = decisions_->orders();
+  change(&orders);
+  RETURN_IF_ERROR(decisions_->SetOrders(orders));
+  proto::OrdersReply reply;
+  *reply.mutable_orders() = orders;
+  return reply;
+}
+
+absl::StatusOr<proto::OrdersReply> RunState::SaveNow(const std::string& run_id) {
+  return Order(run_id, [](proto::Orders* orders) {
+    orders->set_save_generation(orders->save_generation() + 1);
+  });
+}
+
+absl::StatusOr<proto::OrdersReply> RunState::Stop(const std::string& run_id) {
+  return Order(run_id, [](proto::Orders* orders) { orders->set_stop(true); });
+}
+
+absl::Status RunState::OpenStream(const proto::DirectivesRequest& request) {
+  std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(Member * member, Caller(request.identity()));
+  ++member->streams;
+  return absl::OkStatus();
+}
+
+void RunState::CloseStream(const proto::Identity& id) {
+  std::lock_guard lock(mutex_);
+  const auto member = members_.find(id.rank());
+  // A stream of an earlier membership ends after its member was replaced.
+  if (member == members_.end() || id.epoch() != decisions_->epoch()) return;
+  if (member->second.streams > 0) --member->second.streams;
+}
+
+absl::StatusOr<std::optional<proto::DirectiveEvent>> RunState::NextEvent(
+    const proto::Identity& identity, int64_t from_step, int64_t sequence) {
+  std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(Find(identity).status());  // sending to a rank is no sign of its life
+  const std::deque<Directive>& all = decisions_->directives();
+  const int64_t first = decisions_->first_sequence();
+  for (sequence = std::max(sequence, first); sequence - first < std::ssize(all); ++sequence) {
+    const Directive& directive = all[static_cast<size_t>(sequence - first)];
+    if (directive.through < from_step) continue;
+    proto::DirectiveEvent event;
+    event.set_term(decisions_->term());
+    event.set_epoch(decisions_->epoch());
+    event.set_sequence(sequence);
+    *event.mutable_directive() = ToProto(directive);
+    return event;
+  }
+  return std::nullopt;
+}
+
+proto::StatusReply RunState::Status() {
+  std::lock_guard lock(mutex_);
+  proto::StatusReply reply;
+  reply.set_run_id(decisions_->run_id());
+  reply.set_config_hash(options_.decisions.config_hash);
+  reply.set_term(decisions_->term());
+  reply.set_epoch(decisions_->epoch());
+  reply.set_world(world_);
+  reply.set_policy(decisions_->policy());
+  reply.set_next_step(decisions_->next_step());
+  reply.set_total_steps(options_.total_steps);
+  reply.set_loss(loss_);
+  reply.set_tokens(tokens_);
+  reply.set_bad_steps(bad_steps_);
+  reply.set_directives(decisions_->first_sequence() + std::ssize(decisions_->directives()));
+  for (const Directive& directive : decisions_->directives()) {
+    if (directive.from > decisions_->next_step()) break;
+    reply.set_label(directive.label);
+    reply.set_switches(directive.phase);
+  }
+  *reply.mutable_orders() = decisions_->orders();
+  if (recent_.size() > 1 && recent_.back().ms > recent_.front().ms) {
+    int64_t tokens = 0;
+    for (size_t i = 1; i < recent_.size(); ++i) tokens += recent_[i].tokens;
+    reply.set_tokens_per_second(1e3 * static_cast<double>(tokens) /
+                                static_cast<double>(recent_.back().ms - recent_.front().ms));
+  }
+  for (const auto& [rank, member] : members_) {
+    proto::RankStatus* status = reply.add_ranks();
+    status->set_rank(rank);
+    status->set_host(member.joined.host());
+    status->set_incarnation(member.joined.identity().incarnation());
+    *status->mutable_progress() = member.progress;
+    status->set_silent_ms(options_.now_ms() - member.heard_ms);
+    status->set_connected(member.streams > 0);
+    status->set_left(member.left);
+  }
+  return reply;
+}
+
+}  // namespace blockstep
