@@ -33,8 +33,12 @@ struct Console::Impl {
     const double loss = report.loss_sum / count;
     seconds += seconds_of_step;
     tokens += report.tokens;
-    progress.Step({.step = report.step, .loss = loss, .lr = step.learning_rate,
-                   .block = step.label, .seconds = seconds, .tokens = tokens});
+    progress.Step({.step = report.step,
+                   .loss = loss,
+                   .lr = step.learning_rate,
+                   .block = step.label,
+                   .seconds = seconds,
+                   .tokens = tokens});
     if (report.nonfinite > 0) {
       progress.Note(Cat("step ", report.step, ": ", report.nonfinite,
                         " non-finite values; nothing was updated"));

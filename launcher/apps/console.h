@@ -1,5 +1,5 @@
-// What a run shows: progress for people on stderr, metrics.jsonl and TensorBoard in the run folder. Rank
-// 0 shows, the others are silent.
+// What a run shows: progress for people on stderr, metrics.jsonl and TensorBoard in the run folder.
+// Rank 0 shows, the others are silent.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// How a rank reaches the coordinator: embedded in rank 0 when the configuration names none, else at its
-// address. The same client, service and wire either way.
+// How a rank reaches the coordinator: embedded in rank 0 when the configuration names none, else at
+// its address. The same client, service and wire either way.
 #pragma once
 
 #include <memory>
@@ -21,11 +21,12 @@ struct CoordinationStart {
 class Coordination {
  public:
   virtual ~Coordination() = default;
-  // Collective over the group; returns this rank's source of directives, valid while this object is.
+  // Collective over the group; returns this rank's source of directives, valid while this object
+  // is.
   virtual absl::StatusOr<DirectiveSource*> Connect(const CoordinationStart& start,
                                                    Communicator& group) = 0;
-  // Rank 0, between steps: the policy's state once every report below `step` has been taken, and the
-  // directives that go beyond it.
+  // Rank 0, between steps: the policy's state once every report below `step` has been taken, and
+  // the directives that go beyond it.
   virtual absl::Status PolicyState(int64_t step, TrainerState& state) = 0;
   // Someone asked the run to stop through the coordinator.
   virtual bool StopOrdered() = 0;

@@ -42,11 +42,11 @@ absl::Status Evaluate(const EvalFlags& flags) {
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
   auto groups = LocalGroup::Create(1);
   ThreadPool pool(flags.threads > 0 ? flags.threads : ThreadsPerRank(1));
-  ASSIGN_OR_RETURN(const auto session,
-                   Session::Create(config, model, {.backend = &CpuBackend(),
-                                                   .group = groups[0].get(),
-                                                   .pool = &pool,
-                                                   .arena_bytes = ArenaAddressSpace()}));
+  ASSIGN_OR_RETURN(const auto session, Session::Create(config, model,
+                                                       {.backend = &CpuBackend(),
+                                                        .group = groups[0].get(),
+                                                        .pool = &pool,
+                                                        .arena_bytes = ArenaAddressSpace()}));
   RETURN_IF_ERROR(session->InitWeights());
   ASSIGN_OR_RETURN(const auto evaluator, session->MakeEvaluator());
   ASSIGN_OR_RETURN(const EvalResult result,
@@ -54,7 +54,8 @@ absl::Status Evaluate(const EvalFlags& flags) {
                                   session->group(), session->compute()));
   std::vector<int64_t> counts(model.vocab);
   for (const std::string& path : flags.data) {
-    ASSIGN_OR_RETURN(const TokenFile file, TokenFile::Open({.path = path, .vocab_size = model.vocab}));
+    ASSIGN_OR_RETURN(const TokenFile file,
+                     TokenFile::Open({.path = path, .vocab_size = model.vocab}));
     ASSIGN_OR_RETURN(const std::vector<int64_t> more, CountTokens(file));
     for (size_t i = 0; i < more.size(); ++i) counts[i] += more[i];
   }
@@ -70,8 +71,9 @@ absl::Status Evaluate(const EvalFlags& flags) {
 
 int EvalCommand(int argc, char** argv) {
   EvalFlags flags;
-  CLI::App app{"Mean loss and perplexity of weights over token files, beside the perplexity of a "
-               "model that only knows how often each of their tokens occurs."};
+  CLI::App app{
+      "Mean loss and perplexity of weights over token files, beside the perplexity of a "
+      "model that only knows how often each of their tokens occurs."};
   app.name("blockstep eval");
   app.add_option("weights", flags.weights, "Hugging Face folder, checkpoint or run folder")
       ->required();

@@ -70,7 +70,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                       " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
                       " per rank"));
     console->Note(Describe(policy, table));
-    if (!run.maths_change.empty()) console->Note("changed since the parent run:\n" + run.maths_change);
+    if (!run.maths_change.empty())
+      console->Note("changed since the parent run:\n" + run.maths_change);
     events = console->Events();
   }
 
@@ -78,34 +79,35 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   Tracer tracer;
   const bool trace = !config.runtime.trace.empty();
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
-                   Session::Create(config, model, {.backend = backend,
-                                                   .group = &group,
-                                                   .pool = &pool,
-                                                   .tracer = trace ? &tracer : nullptr,
-                                                   .arena_bytes = ArenaAddressSpace()}));
+                   Session::Create(config, model,
+                                   {.backend = backend,
+                                    .group = &group,
+                                    .pool = &pool,
+                                    .tracer = trace ? &tracer : nullptr,
+                                    .arena_bytes = ArenaAddressSpace()}));
   ASSIGN_OR_RETURN(
       std::unique_ptr<Trainer> trainer,
-      Trainer::Create({.session = session.get(),
-                       .source = source,
-                       .policy_state =
-                           [&](int64_t step, TrainerState& state) {
-                             state.config_hash = ConfigHash(config);
-                             state.config_text = PrintTrainConfig(config);
-                             if (group.rank() != 0) return absl::OkStatus();
-                             return env.coordination->PolicyState(step, state);
-                           },
-                       .stop_requested =
-                           [&] { return StopSignalSeen() || env.coordination->StopOrdered(); },
-                       .run = &run,
-                       .tokenizer_files = TokenizerFiles(
-                           flags.tokenizer.empty() ? config.model.path : flags.tokenizer),
-                       .events = std::move(events)}));
+      Trainer::Create(
+          {.session = session.get(),
+           .source = source,
+           .policy_state =
+               [&](int64_t step, TrainerState& state) {
+                 state.config_hash = ConfigHash(config);
+                 state.config_text = PrintTrainConfig(config);
+                 if (group.rank() != 0) return absl::OkStatus();
+                 return env.coordination->PolicyState(step, state);
+               },
+           .stop_requested = [&] { return StopSignalSeen() || env.coordination->StopOrdered(); },
+           .run = &run,
+           .tokenizer_files =
+               TokenizerFiles(flags.tokenizer.empty() ? config.model.path : flags.tokenizer),
+           .events = std::move(events)}));
   RETURN_IF_ERROR(trainer->Start());
   ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());
   ASSIGN_OR_RETURN(std::string hash, session->WeightsHash());
   if (trace) {
-    RETURN_IF_ERROR(tracer.WriteJson(Cat(config.runtime.trace, ".rank", group.rank(), ".json"),
-                                     group.rank()));
+    RETURN_IF_ERROR(
+        tracer.WriteJson(Cat(config.runtime.trace, ".rank", group.rank(), ".json"), group.rank()));
   }
   if (console != nullptr) console->Note(Cat("weights sha256 ", hash));
   return RankOutcome{.outcome = std::move(outcome), .weights_hash = std::move(hash)};

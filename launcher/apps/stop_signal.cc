@@ -1,6 +1,7 @@
 #include "launcher/apps/stop_signal.h"
 
 #include <csignal>
+#include <initializer_list>
 
 namespace blockstep {
 namespace {

@@ -45,11 +45,11 @@ int TrainCommand(int argc, char** argv) {
   app.add_option("--set", sets, "a field, as section.name=value; may be repeated")
       ->take_all()
       ->allow_extra_args(false);
-  app.add_option("--run", flags.run, "folder of the run; never overwritten")
-      ->capture_default_str();
-  app.add_option("--resume", flags.resume,
-                 "auto: continue the run in --run from its last checkpoint; or a checkpoint to start "
-                 "a new run from");
+  app.add_option("--run", flags.run, "folder of the run; never overwritten")->capture_default_str();
+  app.add_option(
+      "--resume", flags.resume,
+      "auto: continue the run in --run from its last checkpoint; or a checkpoint to start "
+      "a new run from");
   app.add_flag("--resume-with-changed-maths", flags.allow_maths_change,
                "accept a configuration that changes the result; the difference is printed");
   app.add_option("--tokenizer", flags.tokenizer,
