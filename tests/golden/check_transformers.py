@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Loads a checkpoint (or an export) in transformers as it lies, and holds it against the files.
+
+  check_transformers.py FOLDER [--sha256 HEX]
+
+Needs torch, transformers and safetensors. Checked: from_pretrained finds every tensor and no other; each
+parameter has the file's bits; a forward gives finite logits; the SHA-256 over (name, dtype, shape, bytes)
+sorted by name, computed here by its definition, is printed and compared with --sha256 (what `blockstep`
+printed).
+"""
+import argparse
+import glob
+import hashlib
+import json
+import os
+import struct
+import sys
+
+import torch
+import transformers
+
+
+def file_tensors(folder):
+    """name -> (dtype, shape, bytes), by reading the format itself."""
+    tensors = {}
+    for path in sorted(glob.glob(os.path.join(folder, "*.safetensors"))):
+        data = open(path, "rb").read()
+        (size,) = struct.unpack("<Q", data[:8])
+        for name, entry in json.loads(data[8:8 + size]).items():
+            if name == "__metadata__":
+                continue
+            begin, end = (8 + size + o for o in entry["data_offsets"])
+            tensors[name] = (entry["dtype"], entry["shape"], data[begin:end])
+    return tensors
+
+
+def weights_sha256(tensors):
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        dtype, shape, data = tensors[name]
+        sha.update(f"{name}\0{dtype}\0{','.join(map(str, shape))}\0".encode() + data)
+    return sha.hexdigest()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--sha256")
+    args = parser.parse_args()
+    tensors = file_tensors(args.folder)
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        args.folder, dtype="auto", output_loading_info=True)
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info[kind]:
+            sys.exit(f"{kind}: {sorted(info[kind])}")
+    types = {"F32": torch.float32, "BF16": torch.bfloat16}
+    parameters = dict(model.named_parameters())
+    for name, (dtype, shape, data) in tensors.items():
+        wanted = torch.frombuffer(bytearray(data), dtype=types[dtype]).reshape(shape)
+        if not torch.equal(parameters[name].detach(), wanted):
+            sys.exit(f"{name}: transformers holds other values than the file")
+    logits = model(torch.arange(8)[None]).logits
+    if not torch.isfinite(logits).all():
+        sys.exit("logits are not finite")
+    found = weights_sha256(tensors)
+    print(f"transformers {transformers.__version__}: {len(tensors)} tensors equal, "
+          f"{len(parameters)} parameters, weights' SHA-256 {found}")
+    if args.sha256 and args.sha256 != found:
+        sys.exit(f"--sha256 says {args.sha256}")
+
+
+main()
