@@ -67,9 +67,12 @@ class GradRank {
       const Range local =
           Intersect({m * case_.micro_slots, (m + 1) * case_.micro_slots}, {0, span_.mine.size()});
       reducer_->BeginMicroStep(m, local.size());
+      // Tied, the embedding's dW is written at the head's end first and added to at its own.
+      const bool early = table_.tied && set_.entries[0].tensor == 0;
+      if (early) WriteOwnSlots(0, reducer_->Target(0), first_slot, local);
       for (int e = static_cast<int>(set_.entries.size()) - 1; e >= 0; --e) {
         const GradTarget target = reducer_->Target(e);
-        if (!local.empty()) Write(e, target, first_slot + span_.mine.begin, local);
+        if (e > 0 || !early) WriteOwnSlots(e, target, first_slot, local);
         Ok(reducer_->Done(e, *compute_));
       }
     }
@@ -100,7 +103,9 @@ class GradRank {
  private:
   void Ok(const absl::Status& s) { ASSERT_TRUE(s.ok()) << s; }
 
-  void Write(int e, const GradTarget& target, int64_t slot0, Range local) {
+  void WriteOwnSlots(int e, const GradTarget& target, int64_t first_slot, Range local) {
+    if (local.empty()) return;
+    const int64_t slot0 = first_slot + span_.mine.begin;
     const ActiveEntry& entry = set_.entries[e];
     const TensorView dw = target.dw;
     ASSERT_EQ(dw.rows, entry.rows.size());
