@@ -13,8 +13,8 @@ BLOCKSTEP_INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 BLOCKSTEP_INLINE int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // Rows of a head, (rows, head_dim) with stride ld, into (padded_rows, width) with zeros around.
-BLOCKSTEP_INLINE void PackRows(const float* src, int64_t ld, int64_t rows, int64_t head_dim,
-                               float factor, float* dst, int64_t padded_rows, int64_t width) {
+BLOCKSTEP_NOINLINE void PackRows(const float* src, int64_t ld, int64_t rows, int64_t head_dim,
+                                 float factor, float* dst, int64_t padded_rows, int64_t width) {
   const F16 f = Set(factor);
   for (int64_t r = 0; r < padded_rows; ++r, dst += width) {
     if (r >= rows) {
@@ -27,19 +27,41 @@ BLOCKSTEP_INLINE void PackRows(const float* src, int64_t ld, int64_t rows, int64
   }
 }
 
+// dst(c, r) = src(r, c) for 4 rows and 4 columns.
+BLOCKSTEP_INLINE void Transpose4(const float* src, int64_t ld, float* dst, int64_t dst_ld) {
+#if defined(__SSE__)
+  __m128 a = _mm_loadu_ps(src), b = _mm_loadu_ps(src + ld), c = _mm_loadu_ps(src + 2 * ld),
+         d = _mm_loadu_ps(src + 3 * ld);
+  _MM_TRANSPOSE4_PS(a, b, c, d);
+  _mm_storeu_ps(dst, a);
+  _mm_storeu_ps(dst + dst_ld, b);
+  _mm_storeu_ps(dst + 2 * dst_ld, c);
+  _mm_storeu_ps(dst + 3 * dst_ld, d);
+#else
+  for (int r = 0; r < 4; ++r) {
+    for (int c = 0; c < 4; ++c) dst[c * dst_ld + r] = src[r * ld + c];
+  }
+#endif
+}
+
 // The transpose, tile by tile of 64 rows: dst is (tiles, width, 64).
-BLOCKSTEP_INLINE void PackTransposed(const float* src, int64_t ld, int64_t rows, int64_t head_dim,
-                                     float* dst, int64_t width) {
+BLOCKSTEP_NOINLINE void PackTransposed(const float* src, int64_t ld, int64_t rows, int64_t head_dim,
+                                       float* dst, int64_t width) {
   for (int64_t tile = 0; tile < rows; tile += kTile, dst += width * kTile) {
     const int64_t count = Least(kTile, rows - tile);
     if (count < kTile || head_dim < width) __builtin_memset(dst, 0, width * kTile * sizeof(float));
-    // In blocks of 16 columns, so that the lines written stay in the first cache.
-    for (int64_t c0 = 0; c0 < head_dim; c0 += kGroup) {
-      const int64_t c1 = Least(c0 + kGroup, head_dim);
-      for (int64_t r = 0; r < count; ++r) {
-        const float* row = src + (tile + r) * ld;
-        for (int64_t c = c0; c < c1; ++c) dst[c * kTile + r] = row[c];
+    const float* from = src + tile * ld;
+    const int64_t rows4 = count / 4 * 4, cols4 = head_dim / 4 * 4;
+    // Whole rows first: the rows of a head lie a power of two apart and would push each other out
+    // of the first cache.
+    for (int64_t r = 0; r < rows4; r += 4) {
+      for (int64_t c = 0; c < cols4; c += 4) {
+        Transpose4(from + r * ld + c, ld, dst + c * kTile + r, kTile);
       }
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t c = r < rows4 ? cols4 : 0; c < head_dim; ++c)
+        dst[c * kTile + r] = from[r * ld + c];
     }
   }
 }

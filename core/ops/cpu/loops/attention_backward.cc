@@ -53,8 +53,8 @@ void LoadQueryTile(const AttentionTask& t, int64_t head, int64_t i0, int64_t row
 }
 
 // Rows [r0, r0 + 8) of the tile: p = exp(s - lse) where visible, ds = p * (dp - delta).
-BLOCKSTEP_INLINE void ScoreRows(const AttentionTask& t, int64_t i0, int64_t r0, int64_t rows,
-                                int64_t k0, int64_t columns, Buffers& b) {
+BLOCKSTEP_NOINLINE void ScoreRows(const AttentionTask& t, int64_t i0, int64_t r0, int64_t rows,
+                                  int64_t k0, int64_t columns, Buffers& b) {
   for (int64_t r = r0; r < r0 + 8; ++r) {
     float* p = b.p + r * kTile;
     float* ds = b.ds + r * kTile;

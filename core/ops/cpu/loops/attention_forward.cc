@@ -10,8 +10,8 @@ struct RowState {
 
 // Row r of S (64 scores of the tile at k0) becomes exp(S - max); the state and O's row are
 // rescaled.
-BLOCKSTEP_INLINE void SoftmaxRow(Visible keys, int64_t k0, int64_t columns, int r, RowState& state,
-                                 float* s, float* o, int64_t width) {
+BLOCKSTEP_NOINLINE void SoftmaxRow(Visible keys, int64_t k0, int64_t columns, int r,
+                                   RowState& state, float* s, float* o, int64_t width) {
   const int64_t begin = Most(keys.begin - k0, 0), end = Least(keys.end - k0, columns);
   if (begin >= end) {
     __builtin_memset(s, 0, columns * sizeof(float));

@@ -21,8 +21,8 @@ struct BlockA {
 };
 
 template <int kGroups>
-BLOCKSTEP_INLINE void GemmStrip(int64_t k, BlockA a, const float* b, int64_t ldb, float* c,
-                                int64_t ldc, bool add) {
+BLOCKSTEP_NOINLINE void GemmStrip(int64_t k, BlockA a, const float* b, int64_t ldb, float* c,
+                                  int64_t ldc, bool add) {
   F16 acc[kGemmRows][kGroups];
   for (int r = 0; r < kGemmRows; ++r) {
     for (int g = 0; g < kGroups; ++g) acc[r][g] = add ? Load(c + r * ldc + g * kGroup) : Set(0.0f);
@@ -40,8 +40,8 @@ BLOCKSTEP_INLINE void GemmStrip(int64_t k, BlockA a, const float* b, int64_t ldb
   }
 }
 
-static inline void GemmBlock(int64_t m, int64_t n, int64_t k, BlockA a, const float* b, int64_t ldb,
-                             float* c, int64_t ldc, bool add) {
+BLOCKSTEP_NOINLINE void GemmBlock(int64_t m, int64_t n, int64_t k, BlockA a, const float* b,
+                                  int64_t ldb, float* c, int64_t ldc, bool add) {
   for (int64_t row = 0; row < m; row += kGemmRows) {
     const BlockA strip = {a.data + row * a.row_stride, a.row_stride, a.k_stride};
     int64_t col = 0;

@@ -11,6 +11,8 @@
 #define BLOCKSTEP_LOOPS_ISA baseline
 #endif
 #define BLOCKSTEP_INLINE static inline __attribute__((always_inline))
+// For inner loops of their own: inlined into a large caller they lose their registers to it.
+#define BLOCKSTEP_NOINLINE static __attribute__((noinline, unused))
 
 namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA {
 
@@ -53,9 +55,20 @@ BLOCKSTEP_INLINE void StorePart(float* p, const F16& x, int64_t n) {
   Store(lanes, x);
   __builtin_memcpy(p, lanes, n * sizeof(float));
 }
+// All lanes x, sign of zero included (adding x to a zero vector would lose it, and cost an
+// addition).
+BLOCKSTEP_INLINE Vec SetVec(float x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_set1_ps(x));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vec>(_mm256_set1_ps(x));
+#else
+  return Vec{x, x, x, x};
+#endif
+}
 BLOCKSTEP_INLINE F16 Set(float x) {
   F16 r;
-  BLOCKSTEP_EACH_PART r.v[part] = Vec{} + x;
+  BLOCKSTEP_EACH_PART r.v[part] = SetVec(x);
   return r;
 }
 
@@ -111,28 +124,45 @@ BLOCKSTEP_INLINE F16 Fma(const F16& a, const F16& b, const F16& c) {
   return r;
 }
 
-// Over the 16 lanes, as a tree of halves.
-BLOCKSTEP_INLINE float SumLanes(const F16& x) {
-  float a[kGroup];
-  Store(a, x);
-  for (int w = kGroup / 2; w > 0; w /= 2) {
-    for (int i = 0; i < w; ++i) a[i] += a[i + w];
-  }
-  return a[0];
+// Over the 16 lanes, as a tree of halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1. The
+// order is the same for every vector width.
+#if defined(__AVX512F__)
+#define BLOCKSTEP_FOLD(x, op)                                                                     \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, \
+                                              2, 3, 4, 5, 6, 7));                                 \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, \
+                                              15, 8, 9, 10, 11));                                 \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8,  \
+                                              9, 14, 15, 12, 13));                                \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11,   \
+                                              10, 13, 12, 15, 14))
+#elif defined(__AVX2__)
+#define BLOCKSTEP_FOLD(x, op)                                                           \
+  x.v[0] = op(x.v[0], x.v[1]);                                                          \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 4, 5, 6, 7, 0, 1, 2, 3)); \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 2, 3, 0, 1, 6, 7, 4, 5)); \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 1, 0, 3, 2, 5, 4, 7, 6))
+#else
+#define BLOCKSTEP_FOLD(x, op)                                               \
+  x.v[0] = op(op(x.v[0], x.v[2]), op(x.v[1], x.v[3]));                      \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 2, 3, 0, 1)); \
+  x.v[0] = op(x.v[0], __builtin_shufflevector(x.v[0], x.v[0], 1, 0, 3, 2))
+#endif
+BLOCKSTEP_INLINE Vec AddVec(Vec a, Vec b) { return a + b; }
+BLOCKSTEP_INLINE Vec MaxVec(Vec a, Vec b) { return b > a ? b : a; }
+BLOCKSTEP_INLINE float SumLanes(F16 x) {
+  BLOCKSTEP_FOLD(x, AddVec);
+  return x.v[0][0];
 }
-BLOCKSTEP_INLINE float MaxLanes(const F16& x) {
-  float a[kGroup];
-  Store(a, x);
-  for (int w = kGroup / 2; w > 0; w /= 2) {
-    for (int i = 0; i < w; ++i) a[i] = a[i + w] > a[i] ? a[i + w] : a[i];
-  }
-  return a[0];
+BLOCKSTEP_INLINE float MaxLanes(F16 x) {
+  BLOCKSTEP_FOLD(x, MaxVec);
+  return x.v[0][0];
 }
 
-// e^x with an error of at most 1.1 ulp (tests/core/loops_test.cc) for x in [-87.3, 88]; 0 below, e^88
-// above, NaN for NaN.
+// e^x with an error of at most 1.1 ulp (tests/core/loops_test.cc) for x in [-87.3, 88]; 0 below,
+// e^88 above, NaN for NaN.
 BLOCKSTEP_INLINE F16 Exp(const F16& x) {
-  const Vec kLow = Vec{} - 87.3f, kHigh = Vec{} + 88.0f, kMagic = Vec{} + 0x1.8p23f;
+  const Vec kLow = SetVec(-87.3f), kHigh = SetVec(88.0f), kMagic = SetVec(0x1.8p23f);
   F16 clamped, n, scale;
   BLOCKSTEP_EACH_PART {
     Vec c = x.v[part] < kLow ? kLow : x.v[part];
