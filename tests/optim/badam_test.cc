@@ -76,6 +76,12 @@ TEST(Badam, NeverSwitches) {
             (std::vector<int>{0, 0, 0, 0}));
 }
 
+TEST(Badam, ALongLagIsCoveredByShortPhases) {
+  PolicyConfig config = LayersOnly(BlockOrder::kAscending, 1, 100);
+  config.lag = 40;  // more than the phases that are issued ahead anyway
+  EXPECT_EQ(LayerSequence(config, TinyTable()).size(), 100u);
+}
+
 TEST(Badam, IssuesFewPhasesAhead) {
   PolicyConfig config = LayersOnly(BlockOrder::kRandom, 10, 1'000'000);
   BadamPolicy policy(config, TinyTable());
