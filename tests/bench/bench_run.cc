@@ -6,6 +6,7 @@
 #include "core/base/status.h"
 #include "dist/local/local_communicator.h"
 #include "model/init.h"
+#include "model/llama_tensors.h"
 #include "optim/rules/rules.h"
 #include "tests/bench/timed_kernels.h"
 #include "tests/e2e/policy_source.h"

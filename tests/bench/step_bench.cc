@@ -8,10 +8,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 
 #include "core/base/status.h"
@@ -39,20 +37,9 @@ struct Outcome {
   double peak = 0;              // FLOP/s
   double flops = 0;             // of a step
   int64_t parameters = 0, rss_bytes = 0, planned_bytes = 0;
+  double cpu = 0;   // least CPU seconds of a step
   double loss = 0;  // of the last step, per token
 };
-
-double Wall() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double Seconds(const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * t.tv_usec; }
-
-double Cpu() {
-  rusage use;
-  getrusage(RUSAGE_SELF, &use);
-  return Seconds(use.ru_utime) + Seconds(use.ru_stime);
-}
 
 double Flops(const PartUses& parts) {
   double sum = 0;
@@ -60,9 +47,14 @@ double Flops(const PartUses& parts) {
   return sum;
 }
 
+// FLOP/s of all threads with a core each.
 double BestPeak(ThreadPool& pool, int tries) {
   double best = 0;
-  for (int i = 0; i < tries; ++i) best = std::max(best, MeasurePeak(pool));
+  for (int i = 0; i < tries; ++i) {
+    const double begin = CpuSeconds();
+    const double flops = RunPeak(pool);
+    best = std::max(best, flops / (CpuSeconds() - begin) * pool.threads());
+  }
   return best;
 }
 
@@ -121,10 +113,10 @@ absl::StatusOr<Outcome> Measure(BenchSpec spec) {
   for (int64_t step = 0; step < spec.steps; ++step) {
     StepTime time;
     RecordParts(&time.parts, run->config().vocab);
-    const double wall = Wall(), cpu = Cpu();
+    const double wall = WallSeconds(), cpu = CpuSeconds();
     ASSIGN_OR_RETURN(const StepResult result, run->Step(step));
-    time.wall = Wall() - wall;
-    time.cpu = Cpu() - cpu;
+    time.wall = WallSeconds() - wall;
+    time.cpu = CpuSeconds() - cpu;
     out.loss = result.report.loss_sum / static_cast<double>(result.report.tokens);
     if (step >= kWarmUp) out.steps.push_back(time);
     out.peak = std::max(out.peak, BestPeak(run->pool(), 5));
@@ -133,6 +125,8 @@ absl::StatusOr<Outcome> Measure(BenchSpec spec) {
   CHECK_EQ(static_cast<int64_t>(out.steps.size()), timed);
   std::sort(out.steps.begin(), out.steps.end(),
             [](const StepTime& a, const StepTime& b) { return a.wall < b.wall; });
+  out.cpu = out.steps[0].cpu;
+  for (const StepTime& s : out.steps) out.cpu = std::min(out.cpu, s.cpu);
   // badam's steps differ; the mean is what its tokens cost.
   for (const StepTime& s : out.steps) out.flops += Flops(s.parts) / static_cast<double>(timed);
   out.planned_bytes = run->memory().total_peak;
@@ -149,29 +143,35 @@ void PrintTable(const Options& o, const Outcome& r) {
               r.parameters * 1e-6, o.spec.policy.c_str(), static_cast<long long>(o.spec.slots),
               static_cast<long long>(o.spec.tokens), o.spec.threads);
   std::printf("  tok/s            best %8.0f   median %8.0f   by CPU time %8.0f\n",
-              tokens / best.wall, tokens / median.wall, tokens * o.spec.threads / best.cpu);
+              tokens / best.wall, tokens / median.wall, tokens * o.spec.threads / r.cpu);
   std::printf("  step             best %8.1f ms median %8.1f ms, %.1f GFLOP\n", best.wall * 1e3,
               median.wall * 1e3, r.flops * 1e-9);
-  std::printf("  peak             %.1f GF/s; speed of light best %.1f %%, median %.1f %%\n",
-              r.peak * 1e-9, 100 * r.flops / r.peak / best.wall,
-              100 * r.flops / r.peak / median.wall);
+  const double light = 100 * r.flops / r.peak;
+  std::printf(
+      "  peak             %.1f GF/s; speed of light best %.1f %%, median %.1f %%, by CPU time %.1f "
+      "%%\n",
+      r.peak * 1e-9, light / best.wall, light / median.wall, light / r.cpu * o.spec.threads);
   std::printf("  peak RSS         %.0f MiB, planned %.0f MiB\n", r.rss_bytes / 1048576.0,
               r.planned_bytes / 1048576.0);
   std::printf("  loss             %.4f\n", r.loss);
-  double rest = best.wall;
+  std::printf("  by part, best step     wall ms  share    CPU ms\n");
+  double wall = 0, cpu = 0;
   for (size_t i = 0; i < best.parts.size(); ++i) {
     const PartUse& p = best.parts[i];
-    rest -= p.seconds;
+    wall += p.wall;
+    cpu += p.cpu;
     if (p.calls == 0) continue;
-    std::printf("  %-18s %8.1f ms %5.1f %%  %5lld calls", PartName(static_cast<Part>(i)).data(),
-                p.seconds * 1e3, 100 * p.seconds / best.wall, static_cast<long long>(p.calls));
+    std::printf("    %-18s %9.1f %5.1f %% %9.1f  %5lld calls",
+                PartName(static_cast<Part>(i)).data(), p.wall * 1e3, 100 * p.wall / best.wall,
+                p.cpu * 1e3, static_cast<long long>(p.calls));
     if (p.flops > 0) {
-      std::printf("  %6.1f GF/s, %.1f %% of peak", p.flops / p.seconds * 1e-9,
-                  100 * p.flops / p.seconds / r.peak);
+      std::printf("  %5.1f %% of peak by CPU time",
+                  100 * p.flops / r.peak / p.cpu * o.spec.threads);
     }
     std::printf("\n");
   }
-  std::printf("  %-18s %8.1f ms %5.1f %%\n", "rest", rest * 1e3, 100 * rest / best.wall);
+  std::printf("    %-18s %9.1f %5.1f %% %9.1f\n", "rest", (best.wall - wall) * 1e3,
+              100 * (1 - wall / best.wall), (best.cpu - cpu) * 1e3);
 }
 
 void PrintJson(const Options& o, const Outcome& r) {
@@ -180,14 +180,15 @@ void PrintJson(const Options& o, const Outcome& r) {
   std::printf(
       R"({"program":"blockstep","preset":"%s","policy":"%s","best_tok_s":%.1f,"median_tok_s":%.1f,)"
       R"("cpu_tok_s":%.1f,"rss_mib":%.0f,"planned_mib":%.0f,"gflop":%.1f,"peak_gflops":%.1f,)"
-      R"("speed_of_light":%.4f,"loss":%.4f,"parts_ms":{)",
+      R"("speed_of_light":%.4f,"cpu_speed_of_light":%.4f,"loss":%.4f,"parts_ms":{)",
       o.spec.preset.c_str(), o.spec.policy.c_str(), tokens / best.wall, tokens / median.wall,
-      tokens * o.spec.threads / best.cpu, r.rss_bytes / 1048576.0, r.planned_bytes / 1048576.0,
-      r.flops * 1e-9, r.peak * 1e-9, r.flops / r.peak / median.wall, r.loss);
+      tokens * o.spec.threads / r.cpu, r.rss_bytes / 1048576.0, r.planned_bytes / 1048576.0,
+      r.flops * 1e-9, r.peak * 1e-9, r.flops / r.peak / median.wall,
+      r.flops / r.peak / r.cpu * o.spec.threads, r.loss);
   const char* separator = "";
   for (size_t i = 0; i < best.parts.size(); ++i) {
     std::printf(R"(%s"%s":%.2f)", separator, PartName(static_cast<Part>(i)).data(),
-                best.parts[i].seconds * 1e3);
+                best.parts[i].wall * 1e3);
     separator = ",";
   }
   std::printf("}}\n");

@@ -1,6 +1,7 @@
 #include "tests/bench/timed_kernels.h"
 
 #include <chrono>
+#include <ctime>
 
 #include "core/ops/backends.h"
 
@@ -9,10 +10,6 @@ namespace {
 
 thread_local PartUses* target = nullptr;
 thread_local int64_t head_side = 0;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 Part PartOf(const MatmulArgs& a) {
   const int64_t k = a.trans_a == Transpose::kYes ? a.a.rows : a.a.cols;
@@ -50,9 +47,10 @@ void Timed(Stream& stream, const Args& args) {
   const Op<Args> op = CpuBackend().kernels->*kOp;
   if (target == nullptr) return op(stream, args);
   PartUse& use = (*target)[static_cast<size_t>(PartOf(args))];
-  const double begin = Now();
+  const double wall = WallSeconds(), cpu = CpuSeconds();
   op(stream, args);
-  use.seconds += Now() - begin;
+  use.wall += WallSeconds() - wall;
+  use.cpu += CpuSeconds() - cpu;
   use.flops += static_cast<double>(FlopsOf(args));
   ++use.calls;
 }
@@ -80,6 +78,16 @@ KernelTable TimedTable() {
 }
 
 }  // namespace
+
+double WallSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double CpuSeconds() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
 
 std::string_view PartName(Part part) {
   static constexpr std::string_view kNames[] = {"gemm forward",

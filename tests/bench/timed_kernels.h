@@ -31,11 +31,14 @@ enum class Part {
 std::string_view PartName(Part part);
 
 struct PartUse {
-  double seconds = 0;
-  double flops = 0;  // of products and attention
+  double wall = 0, cpu = 0;  // seconds; cpu: of all threads of the process
+  double flops = 0;          // of products and attention
   int64_t calls = 0;
 };
 using PartUses = std::array<PartUse, static_cast<size_t>(Part::kCount)>;
+
+double WallSeconds();
+double CpuSeconds();  // of all threads of the process
 
 // The cpu backend, timed. Calls of the thread that has set RecordParts add to its target; other
 // threads' calls (communication) are passed on.
