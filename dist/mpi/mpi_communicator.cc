@@ -1,0 +1,136 @@
+#include "dist/mpi/mpi_communicator.h"
+
+#include <cstring>
+
+#include "core/base/check.h"
+#include "core/base/status.h"
+
+namespace blockstep {
+namespace {
+
+// Below every MPI's smallest upper bound for tags (32767).
+int TagOf(const CommCall& call, int kind) {
+  return static_cast<int>(call.sequence % 8191) * 4 + kind;
+}
+
+}  // namespace
+
+MpiCommunicator::MpiCommunicator(std::shared_ptr<MpiProcess> process, MPI_Comm comm, int rank,
+                                 int size)
+    : OrderedCommunicator(rank, size, process->tracer), process_(std::move(process)), comm_(comm) {}
+
+MpiCommunicator::~MpiCommunicator() {
+  stream().Run([this] {
+    // After a failure the others may never come, and messages may still be under way.
+    if (process_->finalized || !stream().status().ok()) return;
+    for (void* slab : transport_) MPI_Free_mem(slab);
+    if (comm_ != MPI_COMM_WORLD) MPI_Comm_free(&comm_);
+  });
+  stream().Record().Block();
+}
+
+absl::Status MpiCommunicator::DoAllGather(const CommCall& call,
+                                          const std::vector<GatherSegment>& segments) {
+  MpiRequests requests = NewRequests(call);
+  const int tag = TagOf(call, 0);
+  const int64_t limit = process_->max_message_bytes;
+  for (int step = 1; step < size(); ++step) {
+    const int from = (rank() - step + size()) % size();
+    for (const GatherSegment& s : segments) {
+      RETURN_IF_ERROR(requests.Receive(static_cast<char*>(s.base) + s.offsets[from],
+                                       s.offsets[from + 1] - s.offsets[from], from, tag, comm_,
+                                       limit));
+    }
+  }
+  for (int step = 1; step < size(); ++step) {
+    const int to = (rank() + step) % size();  // each step another pair: nobody is sent to by all
+    for (const GatherSegment& s : segments) {
+      RETURN_IF_ERROR(requests.Send(static_cast<const char*>(s.base) + s.offsets[rank()],
+                                    s.offsets[rank() + 1] - s.offsets[rank()], to, tag, comm_,
+                                    limit));
+    }
+  }
+  return requests.WaitAll();
+}
+
+absl::Status MpiCommunicator::DoExchange(const CommCall& call, const ExchangeLists& lists) {
+  MpiRequests requests = NewRequests(call);
+  const int tag = TagOf(call, 1);
+  const int64_t limit = process_->max_message_bytes;
+  for (const PeerRecv& r : lists.recvs) {
+    if (r.peer == rank()) continue;
+    RETURN_IF_ERROR(requests.Receive(r.data, r.bytes, r.peer, tag, comm_, limit));
+  }
+  for (const PeerSend& s : lists.sends) {
+    if (s.peer == rank()) continue;
+    RETURN_IF_ERROR(requests.Send(s.data, s.bytes, s.peer, tag, comm_, limit));
+  }
+  size_t next = 0;
+  for (const PeerRecv& r : lists.recvs) {
+    if (r.peer != rank()) continue;
+    while (next < lists.sends.size() && lists.sends[next].peer != rank()) ++next;
+    CHECK_LT(next, lists.sends.size());
+    CHECK_EQ(lists.sends[next].bytes, r.bytes);
+    if (r.bytes > 0) std::memcpy(r.data, lists.sends[next].data, r.bytes);
+    ++next;
+  }
+  return requests.WaitAll();
+}
+
+absl::Status MpiCommunicator::DoBroadcast(const CommCall& call, void* data, int64_t bytes,
+                                          int root) {
+  MpiRequests requests = NewRequests(call);
+  const int64_t limit = process_->max_message_bytes;
+  for (int64_t at = 0; at < bytes; at += limit) {
+    const int count = static_cast<int>(std::min(limit, bytes - at));
+    MPI_Request request;
+    const int code =
+        MPI_Ibcast(static_cast<char*>(data) + at, count, MPI_BYTE, root, comm_, &request);
+    RETURN_IF_ERROR(requests.Add(code, request));
+  }
+  return requests.WaitAll();
+}
+
+absl::Status MpiCommunicator::DoBarrier(const CommCall& call) {
+  MpiRequests requests = NewRequests(call);
+  MPI_Request request;
+  const int code = MPI_Ibarrier(comm_, &request);
+  RETURN_IF_ERROR(requests.Add(code, request));
+  return requests.WaitAll();
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> MpiCommunicator::Split(int color, int key) {
+  // MPI_Comm_split blocks without bound: enter it only once everybody is known to be here.
+  Barrier("split");
+  MPI_Comm part = MPI_COMM_NULL;
+  int part_rank = 0, part_size = 0;
+  stream().RunFallible([&] {
+    const CommCall call{.op = "split", .what = "split", .sequence = progress().sequence};
+    absl::Status status = MpiStatus(MPI_Comm_split(comm_, color, key, &part), call, rank());
+    if (!status.ok()) return status;
+    MPI_Comm_set_errhandler(part, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(part, &part_rank);
+    MPI_Comm_size(part, &part_size);
+    return status;
+  });
+  RETURN_IF_ERROR(stream().Synchronize());
+  return std::unique_ptr<Communicator>(
+      std::make_unique<MpiCommunicator>(process_, part, part_rank, part_size));
+}
+
+absl::StatusOr<void*> MpiCommunicator::AllocateTransport(int64_t bytes) {
+  void* slab = nullptr;
+  int code = MPI_SUCCESS;
+  stream().RunFallible([&] {
+    code = MPI_Alloc_mem(bytes, MPI_INFO_NULL, &slab);
+    return absl::OkStatus();
+  });
+  RETURN_IF_ERROR(stream().Synchronize());
+  if (code != MPI_SUCCESS) {
+    return ResourceExhausted("rank ", rank(), ": MPI_Alloc_mem of ", bytes, " bytes failed");
+  }
+  transport_.push_back(slab);
+  return slab;
+}
+
+}  // namespace blockstep

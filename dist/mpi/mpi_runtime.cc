@@ -1,0 +1,95 @@
+#include "dist/mpi/mpi_runtime.h"
+
+#include "core/base/status.h"
+#include "core/device/fifo_stream.h"
+#include "dist/mpi/mpi_communicator.h"
+
+namespace blockstep {
+
+struct MpiRuntime::Impl {
+  ThreadPool pool{1};
+  FifoStream stream{"comm", &pool};
+  std::shared_ptr<MpiProcess> process = std::make_shared<MpiProcess>();
+  std::unique_ptr<MpiCommunicator> world;
+  int rank = 0, size = 0, local_rank = 0, local_size = 1;
+
+  absl::Status Start();
+};
+
+// On the comm thread.
+absl::Status MpiRuntime::Impl::Start() {
+  // That thread is the only caller, and the one that initialised: "funneled" is all it needs.
+  int provided = 0;
+  const CommCall call{.op = "MPI_Init_thread", .what = "start"};
+  RETURN_IF_ERROR(
+      MpiStatus(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), call, 0));
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  if (provided < MPI_THREAD_FUNNELED) {
+    return FailedPrecondition("MPI offers thread level ", provided, ", wanted MPI_THREAD_FUNNELED");
+  }
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  MPI_Comm host = MPI_COMM_NULL;
+  RETURN_IF_ERROR(MpiStatus(
+      MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &host), call,
+      rank));
+  MPI_Comm_rank(host, &local_rank);
+  MPI_Comm_size(host, &local_size);
+  MPI_Comm_free(&host);
+  return absl::OkStatus();
+}
+
+MpiRuntime::MpiRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Create(MpiOptions options) {
+  auto impl = std::make_unique<Impl>();
+  impl->stream.RunFallible([i = impl.get()] { return i->Start(); });
+  RETURN_IF_ERROR(impl->stream.Synchronize());
+  *impl->process = {.stream = &impl->stream,
+                    .timeout = options.timeout,
+                    .max_message_bytes = options.max_message_bytes,
+                    .tracer = options.tracer};
+  impl->world =
+      std::make_unique<MpiCommunicator>(impl->process, MPI_COMM_WORLD, impl->rank, impl->size);
+  std::unique_ptr<MpiRuntime> runtime(new MpiRuntime(std::move(impl)));
+  const int size = runtime->world().size();
+  if (options.launcher_size > 0 && options.launcher_size != size) {
+    const int rank = runtime->world().rank();
+    // Each such process is a world of its own: leaving it waits for nobody.
+    RETURN_IF_ERROR(runtime->Finalize());
+    return FailedPrecondition("MPI: rank ", rank, " sees ", size, " ranks, but ",
+                              options.launcher_source, " says ", options.launcher_size,
+                              ": this program was built with another MPI (", LibraryVersion(),
+                              ") than the one that started it");
+  }
+  return runtime;
+}
+
+MpiRuntime::~MpiRuntime() {
+  if (!impl_->process->finalized && impl_->stream.Synchronize().ok()) (void)Finalize();
+}
+
+Communicator& MpiRuntime::world() { return *impl_->world; }
+int MpiRuntime::local_rank() const { return impl_->local_rank; }
+int MpiRuntime::local_size() const { return impl_->local_size; }
+
+std::string MpiRuntime::LibraryVersion() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  MPI_Get_library_version(text, &length);  // allowed at any time
+  const std::string version(text, length);
+  return version.substr(0, version.find(','));
+}
+
+absl::Status MpiRuntime::Finalize() {
+  impl_->world->Barrier("finalize");
+  impl_->stream.RunFallible([i = impl_.get()] {
+    if (i->process->finalized) return absl::OkStatus();
+    i->process->finalized = true;
+    const CommCall call{.op = "MPI_Finalize", .what = "finalize"};
+    return MpiStatus(MPI_Finalize(), call, i->rank);
+  });
+  return impl_->stream.Synchronize();
+}
+
+}  // namespace blockstep
