@@ -11,6 +11,9 @@ namespace blockstep {
 namespace {
 
 constexpr size_t kRecentReports = 32;
+constexpr size_t kMaxName = 256;  // of hosts, runs and operations: they are kept and shown
+
+std::string Shortened(const std::string& text) { return text.substr(0, kMaxName); }
 
 template <typename A, typename B>
 absl::Status Refuse(const proto::JoinRequest& who, std::string_view what, const A& found,
@@ -63,7 +66,10 @@ absl::Status RunState::CheckBuild(const proto::JoinRequest& request) const {
 
 absl::Status RunState::CheckJoin(const proto::JoinRequest& request) const {
   const proto::Identity& id = request.identity();
-  if (id.run_id().empty()) return Refuse(request, "run_id", "none", "the run's");
+  if (id.run_id().empty() || id.run_id().size() > kMaxName || request.host().size() > kMaxName) {
+    return InvalidArgument("join: found names of ", id.run_id().size(), " and ",
+                           request.host().size(), " bytes, wanted a run_id and at most ", kMaxName);
+  }
   if (!decisions_->run_id().empty()) RETURN_IF_ERROR(CheckRun(id.run_id()));
   RETURN_IF_ERROR(CheckBuild(request));
   const int world = world_ > 0 ? world_ : request.world();
@@ -200,6 +206,7 @@ absl::StatusOr<proto::HeartbeatReply> RunState::Heartbeat(const proto::Heartbeat
   std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(Member * member, Caller(request.identity()));
   member->progress = request.progress();
+  member->progress.set_op(Shortened(request.progress().op()));
   proto::HeartbeatReply reply;
   reply.set_term(decisions_->term());
   reply.set_epoch(decisions_->epoch());
@@ -221,7 +228,7 @@ absl::StatusOr<proto::SnapshotReply> RunState::Snapshot(const proto::SnapshotReq
 absl::Status RunState::Leave(const proto::LeaveRequest& request) {
   std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(Member * member, Caller(request.identity()));
-  member->left = request.reason().empty() ? "done" : request.reason();
+  member->left = request.reason().empty() ? "done" : Shortened(request.reason());
   return absl::OkStatus();
 }
 

@@ -1,0 +1,420 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "gmock/gmock.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "gtest/gtest.h"
+#include "proto/coordinator.grpc.pb.h"
+#include "tests/launcher/coordinator/test_run.h"
+
+namespace blockstep {
+namespace {
+
+using testing::HasSubstr;
+using Client = std::unique_ptr<CoordinatorClient>;
+
+std::unique_ptr<CoordinatorServer> Started(CoordinatorServerOptions options) {
+  auto server = CoordinatorServer::Start(std::move(options));
+  EXPECT_TRUE(server.ok()) << server.status().ToString();
+  return server.ok() ? std::move(*server) : nullptr;
+}
+
+Client Joined(CoordinatorClientOptions options) {
+  auto client = CoordinatorClient::Connect(std::move(options));
+  EXPECT_TRUE(client.ok()) << client.status().ToString();
+  return client.ok() ? std::move(*client) : nullptr;
+}
+
+absl::Status JoinError(CoordinatorClientOptions options) {
+  options.grace_s = 1;
+  return CoordinatorClient::Connect(std::move(options)).status();
+}
+
+std::string FreshPath(const std::string& name) {
+  const std::string path = testing::TempDir() + "/blockstep_" + name;
+  for (const char* end : {"", ".lock", ".next"}) std::filesystem::remove(path + end);
+  return path;
+}
+
+// Steps [from, to) of one rank; what it saw.
+std::vector<int64_t> RunRank(CoordinatorClient* client, int rank, int64_t from, int64_t to) {
+  std::vector<int64_t> phases;
+  for (int64_t step = from; step < to; ++step) {
+    const auto directive = client->Await(step);
+    EXPECT_TRUE(directive.ok()) << directive.status().ToString();
+    if (!directive.ok()) break;
+    EXPECT_EQ(directive->sets[0].entries[0].tensor, directive->phase);
+    phases.push_back(directive->phase);
+    if (rank == 0) {
+      EXPECT_TRUE(client->Report(ReportOf(step)).ok());
+    }
+  }
+  return phases;
+}
+
+std::vector<std::vector<int64_t>> RunRanks(const std::vector<Client>& clients, int64_t from,
+                                           int64_t to) {
+  std::vector<std::vector<int64_t>> seen(clients.size());
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < clients.size(); ++rank) {
+    threads.emplace_back(
+        [&, rank] { seen[rank] = RunRank(clients[rank].get(), static_cast<int>(rank), from, to); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return seen;
+}
+
+std::vector<Client> JoinAll(const std::string& address, int world) {
+  std::vector<Client> clients;
+  for (int rank = 0; rank < world; ++rank) {
+    clients.push_back(Joined(ClientOptions(address, rank, world)));
+  }
+  return clients;
+}
+
+TEST(Coordinator, EveryRankSwitchesAtTheSameStep) {
+  const auto server = Started(ServerOptions());
+  const std::vector<Client> clients = JoinAll(server->address(), 3);
+  const std::vector<int64_t> expected = ExpectedPhases(60);
+  EXPECT_EQ(expected.back(), 8);  // or the test shows nothing
+  for (const auto& seen : RunRanks(clients, 0, 60)) EXPECT_EQ(seen, expected);
+  EXPECT_TRUE(clients[0]->Leave("done").ok());
+  const proto::StatusReply status = server->state().Status();
+  EXPECT_EQ(status.next_step(), 60);
+  EXPECT_EQ(status.tokens(), 600);
+  EXPECT_EQ(status.ranks_size(), 3);
+  EXPECT_EQ(status.ranks(0).left(), "done");
+}
+
+TEST(Coordinator, RanksThatComeBeforeRankZeroWait) {
+  const auto server = Started(ServerOptions());
+  std::vector<Client> clients(2);
+  std::thread early([&] { clients[1] = Joined(ClientOptions(server->address(), 1, 2)); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_EQ(server->state().Status().ranks_size(), 0);
+  clients[0] = Joined(ClientOptions(server->address(), 0, 2));
+  early.join();
+  for (const auto& seen : RunRanks(clients, 0, 5)) EXPECT_EQ(seen, ExpectedPhases(5));
+}
+
+TEST(Coordinator, RestartFromItsLogLosesNoStep) {
+  const std::string log = FreshPath("restart.log");
+  CoordinatorServerOptions options = ServerOptions(log);
+  options.run.decisions.reports_per_head = 8;  // heads are rewritten on the way
+  auto server = Started(options);
+  options.address = server->address();
+  const std::vector<Client> clients = JoinAll(server->address(), 3);
+  std::thread restarts([&] {
+    for (int i = 0; i < 3; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+      server.reset();
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+      server = Started(options);
+    }
+  });
+  std::vector<std::vector<int64_t>> seen(3);
+  for (int64_t step = 0; step < 120; step += 10) {  // spread over the restarts
+    const auto part = RunRanks(clients, step, step + 10);
+    for (int r = 0; r < 3; ++r) seen[r].insert(seen[r].end(), part[r].begin(), part[r].end());
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  restarts.join();
+  EXPECT_TRUE(clients[0]->Leave("done").ok());
+  for (const auto& phases : seen) EXPECT_EQ(phases, ExpectedPhases(120));
+  EXPECT_EQ(server->state().Status().term(), 4);
+  EXPECT_EQ(server->state().Status().epoch(), 1);
+  EXPECT_EQ(server->state().Status().next_step(), 120);
+}
+
+TEST(Coordinator, GoneForLongerThanTheGraceIsUnavailable) {
+  auto server = Started(ServerOptions());
+  CoordinatorClientOptions options = ClientOptions(server->address(), 0, 1);
+  options.grace_s = 0.5;
+  const Client client = Joined(options);
+  EXPECT_TRUE(client->Await(1).ok());
+  server.reset();
+  const absl::Status status = client->Await(2).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status.ToString();
+}
+
+TEST(Coordinator, AnswersButDecidesNothing) {
+  const auto server = Started(ServerOptions());
+  CoordinatorClientOptions options = ClientOptions(server->address(), 0, 1);
+  options.decision_s = 0.3;
+  const Client client = Joined(options);
+  EXPECT_EQ(client->Await(2).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(client->Peek(2), nullptr);
+  ASSERT_NE(client->Peek(1), nullptr);
+  EXPECT_EQ(client->Peek(1)->from, 1);
+}
+
+TEST(Coordinator, RefusesStrangersByName) {
+  const auto server = Started(ServerOptions());
+  const Client leader = Joined(ClientOptions(server->address(), 0, 3));
+  const auto refused = [&](auto change) {
+    CoordinatorClientOptions options = ClientOptions(server->address(), 1, 3);
+    change(options);
+    const absl::Status status = JoinError(options);
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status.ToString();
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refused([](auto& o) { o.build = "build-2"; }),
+              HasSubstr("rank 1 on here: build: found build-2, wanted build-1"));
+  EXPECT_THAT(refused([](auto& o) { o.run_id = "run-2"; }),
+              HasSubstr("run_id: found run-2, wanted run-1"));
+  EXPECT_THAT(refused([](auto& o) { o.config_hash = "hash-2"; }),
+              HasSubstr("config_hash: found hash-2, wanted hash-1"));
+  EXPECT_THAT(refused([](auto& o) { o.world = 4; }), HasSubstr("world: found 4, wanted 3"));
+  EXPECT_THAT(refused([](auto& o) { o.rank = 3; }), HasSubstr("rank: found 3, wanted 0 to 2"));
+  EXPECT_THAT(refused([](auto& o) { o.incarnation = 0; }), HasSubstr("incarnation: found 0"));
+  EXPECT_THAT(refused([](auto& o) {
+                o.slot_exact = true;
+                o.instruction_set = "avx2";
+              }),
+              HasSubstr("instruction set"));
+  // The run goes on.
+  const Client second = Joined(ClientOptions(server->address(), 1, 3));
+  EXPECT_TRUE(second->Await(0).ok());
+}
+
+TEST(Coordinator, RefusesASecondProcessOfALiveRank) {
+  const auto server = Started(ServerOptions());
+  Client first = Joined(ClientOptions(server->address(), 0, 1));
+  EXPECT_TRUE(first->Await(0).ok());  // its stream stands
+  CoordinatorClientOptions second = ClientOptions(server->address(), 0, 1);
+  EXPECT_EQ(JoinError(second).code(), absl::StatusCode::kAlreadyExists);
+  first.reset();
+  EXPECT_TRUE(CoordinatorClient::Connect(second).ok());
+}
+
+std::unique_ptr<proto::Coordinator::Stub> RawStub(const CoordinatorServer& server) {
+  return proto::Coordinator::NewStub(MakeChannel({.address = server.address()}));
+}
+
+struct RawCall {
+  explicit RawCall() {
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  }
+  grpc::ClientContext context;
+};
+
+proto::Identity IdentityOf(int64_t term, int64_t incarnation = 1, int rank = 0) {
+  proto::Identity id;
+  id.set_run_id("run-1");
+  id.set_term(term);
+  id.set_epoch(1);
+  id.set_rank(rank);
+  id.set_incarnation(incarnation);
+  return id;
+}
+
+TEST(Coordinator, RefusesStaleTermAndReportsOfOthers) {
+  const std::string log = FreshPath("term.log");
+  Started(ServerOptions(log)).reset();
+  const auto server = Started(ServerOptions(log));
+  const std::vector<Client> clients = JoinAll(server->address(), 2);
+  EXPECT_EQ(clients[0]->term(), 2);
+  const auto stub = RawStub(*server);
+  const auto report = [&](const proto::Identity& id) {
+    proto::ReportRequest request;
+    *request.mutable_identity() = id;
+    request.mutable_report()->set_tokens(5);
+    proto::ReportReply reply;
+    RawCall call;
+    return stub->Report(&call.context, request, &reply);
+  };
+  EXPECT_EQ(report(IdentityOf(1)).error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(report(IdentityOf(3)).error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(report(IdentityOf(2, 0)).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(report(IdentityOf(2, 1, 1)).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  proto::Identity other = IdentityOf(2);
+  other.set_run_id("run-2");
+  EXPECT_EQ(report(other).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(server->state().Status().next_step(), 0);
+  EXPECT_TRUE(report(IdentityOf(2)).ok());
+  EXPECT_EQ(server->state().Status().next_step(), 1);
+}
+
+TEST(Coordinator, LateAndRepeatedReportsChangeNothingAndGapsAreErrors) {
+  const auto server = Started(ServerOptions());
+  const Client client = Joined(ClientOptions(server->address(), 0, 1));
+  for (const int64_t step : {0, 1, 1, 0, 2, 1}) EXPECT_TRUE(client->Report(ReportOf(step)).ok());
+  const auto directive = client->Await(4);
+  ASSERT_TRUE(directive.ok()) << directive.status().ToString();
+  EXPECT_TRUE(client->Leave("").ok());
+  const proto::StatusReply status = server->state().Status();
+  EXPECT_EQ(status.next_step(), 3);
+  EXPECT_EQ(status.tokens(), 30);
+  EXPECT_EQ(status.directives(), 5);
+  EXPECT_TRUE(client->Report(ReportOf(9)).ok());  // queued
+  EXPECT_EQ(client->Await(10).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(Coordinator, GarbageAndOversizedMessagesAreRefusedAndTheRunGoesOn) {
+  const auto server = Started(ServerOptions());
+  const Client client = Joined(ClientOptions(server->address(), 0, 1));
+  const int raw = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(server->port()));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(connect(raw, reinterpret_cast<sockaddr*>(&to), sizeof(to)), 0);
+  const std::string noise(4096, '\xA5');
+  EXPECT_GT(send(raw, noise.data(), noise.size(), MSG_NOSIGNAL), 0);
+  close(raw);
+
+  grpc::GenericStub generic(MakeChannel({.address = server->address()}));
+  const auto send_bytes = [&](const std::string& bytes) {
+    const grpc::Slice slice(bytes);
+    const grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer reply;
+    RawCall call;
+    std::mutex mutex;
+    std::condition_variable done;
+    std::optional<grpc::Status> result;
+    generic.UnaryCall(&call.context, "/blockstep.proto.Coordinator/Report", grpc::StubOptions(),
+                      &request, &reply, [&](grpc::Status status) {
+                        std::lock_guard lock(mutex);
+                        result = std::move(status);
+                        done.notify_one();
+                      });
+    std::unique_lock lock(mutex);
+    done.wait(lock, [&] { return result.has_value(); });
+    return *result;
+  };
+  // So gRPC answers what it cannot parse.
+  EXPECT_EQ(send_bytes(noise).error_code(), grpc::StatusCode::UNIMPLEMENTED);
+
+  proto::ReportRequest big;
+  *big.mutable_identity() = IdentityOf(1);
+  big.mutable_identity()->mutable_run_id()->assign(kMaxMessageBytes - 64, 'x');
+  proto::ReportReply reply;
+  RawCall fits;
+  EXPECT_EQ(RawStub(*server)->Report(&fits.context, big, &reply).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);  // read, and of another run
+  big.mutable_identity()->mutable_run_id()->append(128, 'x');
+  EXPECT_EQ(send_bytes(big.SerializeAsString()).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+
+  proto::ReportRequest absurd;
+  *absurd.mutable_identity() = IdentityOf(1);
+  absurd.mutable_report()->add_norms()->set_role(99);
+  RawCall call;
+  EXPECT_EQ(RawStub(*server)->Report(&call.context, absurd, &reply).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(RunRank(client.get(), 0, 0, 10), ExpectedPhases(10));
+}
+
+TEST(Coordinator, OrdersReachEveryRankAndOutliveARestart) {
+  const std::string log = FreshPath("orders.log");
+  auto server = Started(ServerOptions(log));
+  CoordinatorServerOptions again = ServerOptions(log);
+  again.address = server->address();
+  const std::vector<Client> clients = JoinAll(server->address(), 2);
+  const auto stub = RawStub(*server);
+  const auto wait_for = [&](auto condition) {
+    for (int i = 0; i < 100 && !condition(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return condition();
+  };
+  proto::OrdersReply reply;
+  RawCall save, stop, wrong;
+  EXPECT_TRUE(stub->SaveNow(&save.context, {}, &reply).ok());
+  EXPECT_TRUE(wait_for([&] { return clients[1]->save_generation() == 1; }));
+  EXPECT_FALSE(clients[1]->stop_requested());
+  proto::StopRequest other;
+  other.set_run_id("run-2");
+  EXPECT_EQ(stub->Stop(&wrong.context, other, &reply).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_TRUE(stub->Stop(&stop.context, {}, &reply).ok());
+  EXPECT_TRUE(reply.orders().stop());
+  server.reset();
+  server = Started(again);
+  EXPECT_TRUE(
+      wait_for([&] { return clients[0]->stop_requested() && clients[1]->stop_requested(); }));
+}
+
+TEST(Coordinator, ProgressAndSilenceAreInTheStatus) {
+  const auto server = Started(ServerOptions());
+  const Client client = Joined(ClientOptions(server->address(), 0, 1));
+  client->SetProgress({.step = 3, .phase = proto::STEP, .op = "reduce layer 1", .sequence = 42});
+  proto::RankStatus rank;
+  for (int i = 0; i < 100 && rank.progress().sequence() != 42; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    rank = server->state().Status().ranks(0);
+  }
+  EXPECT_EQ(rank.progress().op(), "reduce layer 1");
+  EXPECT_EQ(rank.progress().step(), 3);
+  EXPECT_TRUE(rank.connected());
+  EXPECT_LT(rank.silent_ms(), 1000);
+}
+
+TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
+  const auto server = Started(ServerOptions(FreshPath("resume.log")));
+  std::vector<Client> clients = JoinAll(server->address(), 2);
+  RunRanks(clients, 0, 20);
+  const auto snapshot = clients[0]->Snapshot(20);
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status().ToString();
+  EXPECT_EQ(snapshot->directives.front().from, 20);
+  RunRanks(clients, 20, 33);  // these steps are lost with the workers
+  EXPECT_EQ(clients[0]->Snapshot(20).status().code(), absl::StatusCode::kFailedPrecondition);
+  Client zombie = std::move(clients[1]);
+  clients.clear();
+
+  CoordinatorClientOptions leader = ClientOptions(server->address(), 0, 2);
+  leader.incarnation = 2;
+  leader.resume_step = 20;
+  leader.resume = &*snapshot;
+  CoordinatorClientOptions follower = ClientOptions(server->address(), 1, 2);
+  follower.incarnation = 2;
+  follower.resume_step = 20;
+  std::vector<Client> resumed;
+  resumed.push_back(Joined(leader));
+  EXPECT_EQ(server->state().Status().next_step(), 20);
+  EXPECT_EQ(server->state().Status().term(), 2);
+  EXPECT_EQ(server->state().Status().epoch(), 2);
+  // The old worker learns that it was replaced and cannot come back.
+  EXPECT_EQ(zombie->Await(1000).status().code(), absl::StatusCode::kFailedPrecondition);
+  zombie.reset();
+  resumed.push_back(Joined(follower));
+  const std::vector<int64_t> all = ExpectedPhases(40);
+  const std::vector<int64_t> expected(all.begin() + 20, all.end());
+  for (const auto& seen : RunRanks(resumed, 20, 40)) EXPECT_EQ(seen, expected);
+}
+
+TEST(Coordinator, BindsOnlyWhereItIsSafe) {
+  CoordinatorServerOptions options = ServerOptions();
+  options.address = "0.0.0.0:0";
+  const auto refused = CoordinatorServer::Start(options);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("wanted TLS files"));
+  options.insecure = true;
+  const auto server = Started(options);
+  EXPECT_GT(server->port(), 0);
+  options.address = Cat("127.0.0.1:", server->port());
+  EXPECT_EQ(CoordinatorServer::Start(options).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(Coordinator, RunsAsAProcessUntilStopped) {
+  std::atomic<bool> stop{false};
+  absl::Status ended = absl::UnknownError("");
+  std::string address;
+  std::thread process([&] {
+    ended = RunCoordinator(ServerOptions(), stop, [&](CoordinatorServer& server) {
+      const Client client = Joined(ClientOptions(server.address(), 0, 1));
+      EXPECT_EQ(RunRank(client.get(), 0, 0, 5), ExpectedPhases(5));
+      stop = true;
+    });
+  });
+  process.join();
+  EXPECT_TRUE(ended.ok()) << ended.ToString();
+}
+
+}  // namespace
+}  // namespace blockstep

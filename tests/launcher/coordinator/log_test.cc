@@ -1,0 +1,167 @@
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "launcher/coordinator/coordinator_log.h"
+#include "tests/launcher/coordinator/test_run.h"
+
+namespace blockstep {
+namespace {
+
+using testing::HasSubstr;
+
+class Log : public testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = testing::TempDir() + "/blockstep_" +
+            testing::UnitTest::GetInstance()->current_test_info()->name() + ".log";
+    for (const char* end : {"", ".lock", ".next"}) std::filesystem::remove(path_ + end);
+    LogContents contents;
+    auto log = CoordinatorLog::Open(path_, &contents);
+    ASSERT_TRUE(log.ok());
+    EXPECT_TRUE(contents.fresh);
+    proto::LogHead head;
+    head.set_run_id("run-1");
+    ASSERT_TRUE((*log)->Rewrite(head).ok());
+    for (int step = 0; step < 3; ++step) {
+      whole_.push_back(static_cast<int64_t>(std::filesystem::file_size(path_)));
+      proto::StepReport report;
+      report.set_step(step);
+      report.set_loss_sum(step + 0.5);
+      ASSERT_TRUE((*log)->Append(report).ok());
+    }
+    whole_.push_back(static_cast<int64_t>(std::filesystem::file_size(path_)));
+  }
+  absl::StatusOr<LogContents> Open() {
+    LogContents contents;
+    auto log = CoordinatorLog::Open(path_, &contents);
+    if (!log.ok()) return log.status();
+    return contents;
+  }
+  void Flip(int64_t at) {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(at);
+    const char was = static_cast<char>(file.get());
+    file.seekp(at);
+    file.put(static_cast<char>(was ^ 0x10));
+  }
+  std::string path_;
+  std::vector<int64_t> whole_;  // sizes at which the file ends with a record
+};
+
+TEST_F(Log, GivesBackWhatWasAppended) {
+  const auto contents = Open();
+  ASSERT_TRUE(contents.ok());
+  EXPECT_FALSE(contents->fresh);
+  EXPECT_EQ(contents->head.run_id(), "run-1");
+  ASSERT_EQ(contents->reports.size(), 3u);
+  EXPECT_EQ(contents->reports[2].loss_sum(), 2.5);
+}
+
+TEST_F(Log, CutAnywhereKeepsTheWholeRecords) {
+  for (int64_t size = whole_.back() - 1; size >= whole_[0]; --size) {
+    std::filesystem::resize_file(path_, size);
+    const auto contents = Open();
+    ASSERT_TRUE(contents.ok()) << size << ": " << contents.status().ToString();
+    size_t expected = 0;
+    while (expected + 1 < whole_.size() && whole_[expected + 1] <= size) ++expected;
+    EXPECT_EQ(contents->reports.size(), expected) << size;
+    EXPECT_EQ(static_cast<int64_t>(std::filesystem::file_size(path_)), whole_[expected]);
+    size = std::min(size, whole_[expected] + 0);
+  }
+}
+
+TEST_F(Log, AppendsGoOnAfterATornEnd) {
+  std::filesystem::resize_file(path_, whole_.back() - 3);
+  LogContents contents;
+  {
+    auto log = CoordinatorLog::Open(path_, &contents);
+    ASSERT_TRUE(log.ok());
+    proto::StepReport report;
+    report.set_step(2);
+    ASSERT_TRUE((*log)->Append(report).ok());
+  }
+  const auto back = Open();
+  ASSERT_TRUE(back.ok());
+  ASSERT_EQ(back->reports.size(), 3u);
+  EXPECT_EQ(back->reports[2].loss_sum(), 0.0);
+}
+
+TEST_F(Log, DamageInTheMiddleIsDataLoss) {
+  Flip(whole_[1] + 14);  // inside the second report's payload
+  EXPECT_EQ(Open().status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(Log, AnotherFileIsRefusedAndLeftAlone) {
+  std::ofstream(path_, std::ios::trunc) << "my thesis, the only copy";
+  EXPECT_EQ(Open().status().code(), absl::StatusCode::kDataLoss);
+  std::stringstream text;
+  text << std::ifstream(path_).rdbuf();
+  EXPECT_EQ(text.str(), "my thesis, the only copy");
+}
+
+TEST_F(Log, OneCoordinatorAtATime) {
+  LogContents contents;
+  const auto held = CoordinatorLog::Open(path_, &contents);
+  ASSERT_TRUE(held.ok());
+  EXPECT_EQ(Open().status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+DecisionsOptions Options(const std::string& path) {
+  DecisionsOptions o = ServerOptions(path).run.decisions;
+  o.reports_per_head = 5;
+  return o;
+}
+
+TEST_F(Log, DecisionsContinueAtEveryStep) {
+  std::filesystem::remove(path_);
+  RisingLossPolicy oracle(1);
+  std::vector<Directive> expected = oracle.Start();
+  for (int64_t step = 0; step < 23; ++step) {  // a restart before every report
+    auto decisions = Decisions::Create(Options(path_));
+    ASSERT_TRUE(decisions.ok()) << decisions.status().ToString();
+    EXPECT_EQ((*decisions)->term(), step + 1);
+    EXPECT_EQ((*decisions)->next_step(), step);
+    ASSERT_TRUE((*decisions)->Accept(ReportOf(step)).ok());
+    expected.push_back(oracle.OnReport(ReportOf(step))[0]);
+    EXPECT_EQ((*decisions)->directives().back().Hash(), expected.back().Hash());
+    const auto snapshot = (*decisions)->Snapshot(step + 1);
+    ASSERT_TRUE(snapshot.ok());
+    EXPECT_EQ(snapshot->policy_state, oracle.SaveState());
+    EXPECT_EQ(snapshot->directives.size(), 2u);
+  }
+}
+
+TEST_F(Log, OfAnotherRunIsRefused) {
+  std::filesystem::remove(path_);
+  ASSERT_TRUE(Decisions::Create(Options(path_)).ok());
+  DecisionsOptions other = Options(path_);
+  other.config_hash = "hash-2";
+  EXPECT_THAT(std::string(Decisions::Create(other).status().message()),
+              HasSubstr("config_hash: found hash-1, wanted hash-2"));
+  other = Options(path_);
+  other.run_id = "run-2";
+  EXPECT_THAT(std::string(Decisions::Create(other).status().message()),
+              HasSubstr("run_id: found run-1, wanted run-2"));
+  other = Options(path_);
+  other.build = "build-2";
+  EXPECT_THAT(std::string(Decisions::Create(other).status().message()), HasSubstr("build"));
+}
+
+TEST_F(Log, OldDirectivesAreForgotten) {
+  auto decisions = Decisions::Create(Options(""));
+  ASSERT_TRUE(decisions.ok());
+  for (int64_t step = 0; step < 1000; ++step) {
+    ASSERT_TRUE((*decisions)->Accept(ReportOf(step)).ok());
+  }
+  EXPECT_LT((*decisions)->directives().size(), 100u);
+  EXPECT_EQ((*decisions)->directives().back().through, 1001);
+  EXPECT_EQ(
+      (*decisions)->first_sequence() + static_cast<int64_t>((*decisions)->directives().size()),
+      1002);
+}
+
+}  // namespace
+}  // namespace blockstep
