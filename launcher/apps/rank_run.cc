@@ -5,6 +5,7 @@
 #include "core/base/status.h"
 #include "core/ops/backends.h"
 #include "launcher/apps/console.h"
+#include "launcher/apps/exit_codes.h"
 #include "launcher/apps/stop_signal.h"
 #include "optim/policy/describe.h"
 
@@ -30,6 +31,20 @@ std::vector<std::string> TokenizerFiles(const std::string& path) {
 }
 
 }  // namespace
+
+int ExitCodeOfResult(const absl::StatusOr<RankOutcome>& result) {
+  if (!result.ok()) return ExitCodeOf(result.status());
+  switch (result->outcome.end) {
+    case TrainEnd::kFinished:
+      return kExitOk;
+    case TrainEnd::kNonFinite:
+      return kExitNonFinite;
+    case TrainEnd::kStopped:
+    case TrainEnd::kOrphaned:
+      return kExitStopped;
+  }
+  return kExitFailure;
+}
 
 int64_t ArenaAddressSpace() { return int64_t{1} << 40; }
 

@@ -30,6 +30,9 @@ struct RankOutcome {
 absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const TrainFlags& flags,
                                             const RankEnv& env);
 
+// The exit code that a result stands for.
+int ExitCodeOfResult(const absl::StatusOr<RankOutcome>& result);
+
 // Bytes of address space reserved for a rank's arena; memory is used as it is carved.
 int64_t ArenaAddressSpace();
 

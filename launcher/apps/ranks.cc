@@ -1,9 +1,15 @@
 #include "launcher/apps/ranks.h"
 
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "core/base/status.h"
 #include "dist/local/local_communicator.h"
+#include "dist/mpi/mpi_runtime.h"
 #include "launcher/apps/grpc_coordination.h"
 #include "launcher/trainer/threads.h"
 
@@ -24,6 +30,32 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
   return result;
 }
 
+// What the launcher says of the number of ranks, to catch a mismatched MPI.
+void ReadLauncher(MpiOptions& options) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || options.launcher_size > 0) continue;
+    options.launcher_size = std::atoi(value);
+    options.launcher_source = name;
+  }
+}
+
+// True if every rank came to MPI_Finalize within `limit`.
+bool FinalizeWithin(MpiRuntime& mpi, std::chrono::seconds limit) {
+  std::atomic<bool> done{false};
+  std::thread([&] {
+    mpi.Finalize().IgnoreError();
+    done = true;
+  }).detach();
+  const auto until = std::chrono::steady_clock::now() + limit;
+  while (!done && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return done;
+}
+
+}  // namespace
+
 absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const TrainFlags& flags) {
   const int ranks = static_cast<int>(config.runtime.local_ranks);
   auto groups =
@@ -42,11 +74,25 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   return std::move(results[0]);
 }
 
-}  // namespace
-
-absl::StatusOr<RankOutcome> RunRanks(const TrainConfig& config, const TrainFlags& flags) {
-  if (config.runtime.transport == TransportKind::kLocal) return RunLocalRanks(config, flags);
-  return InvalidArgument("runtime.transport: mpi is not in this build");
+void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
+                       const std::function<int(const absl::StatusOr<RankOutcome>&)>& report) {
+  MpiOptions options{.timeout = std::chrono::milliseconds(
+                         static_cast<int64_t>(config.runtime.comm_timeout_s * 1000))};
+  ReadLauncher(options);
+  absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = MpiRuntime::Create(options);
+  if (!mpi.ok()) _exit(report(mpi.status()));
+  Communicator& world = (*mpi)->world();
+  const absl::StatusOr<RankOutcome> result =
+      RunRank(config, flags, world, ThreadsOf(config, (*mpi)->local_size()));
+  // Errors of input are everyone's and rank 0 tells them; an error of this rank alone shows by the
+  // others not coming to the end.
+  int code = world.rank() == 0 ? report(result) : 0;
+  const bool together = FinalizeWithin(**mpi, std::chrono::seconds(result.ok() ? 60 : 3));
+  if (world.rank() != 0) {
+    code = result.ok() || together ? ExitCodeOfResult(result) : report(result);
+  }
+  std::fflush(nullptr);
+  _exit(code);
 }
 
 }  // namespace blockstep

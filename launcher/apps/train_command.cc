@@ -12,24 +12,18 @@
 namespace blockstep {
 namespace {
 
-int CodeOf(const TrainOutcome& outcome) {
-  switch (outcome.end) {
-    case TrainEnd::kFinished:
-      return kExitOk;
-    case TrainEnd::kStopped:
-      std::fprintf(stderr, "blockstep: stopped and saved at step %ld; --resume auto continues\n",
-                   static_cast<long>(outcome.step));
-      return kExitStopped;
-    case TrainEnd::kNonFinite:
-      std::fprintf(stderr, "blockstep: %s; saved at step %ld\n", outcome.why.c_str(),
-                   static_cast<long>(outcome.step));
-      return kExitNonFinite;
-    case TrainEnd::kOrphaned:
-      std::fprintf(stderr, "blockstep: %s; saved at step %ld; --resume auto continues\n",
-                   outcome.why.c_str(), static_cast<long>(outcome.step));
-      return kExitStopped;
+// Says how the run ended; its exit code.
+int Report(const absl::StatusOr<RankOutcome>& result) {
+  if (!result.ok()) {
+    std::fprintf(stderr, "blockstep: %s\n", std::string(Std(result.status().message())).c_str());
+  } else if (result->outcome.end != TrainEnd::kFinished) {
+    const TrainOutcome& outcome = result->outcome;
+    std::fprintf(stderr, "blockstep: %s; saved at step %ld%s\n",
+                 outcome.end == TrainEnd::kStopped ? "asked to stop" : outcome.why.c_str(),
+                 static_cast<long>(outcome.step),
+                 outcome.end == TrainEnd::kNonFinite ? "" : "; --resume auto continues");
   }
-  return kExitFailure;
+  return ExitCodeOfResult(result);
 }
 
 }  // namespace
@@ -70,12 +64,8 @@ int TrainCommand(int argc, char** argv) {
     return kExitOk;
   }
   InstallStopSignals();
-  absl::StatusOr<RankOutcome> result = RunRanks(*config, flags);
-  if (!result.ok()) {
-    std::fprintf(stderr, "blockstep: %s\n", std::string(Std(result.status().message())).c_str());
-    return ExitCodeOf(result.status());
-  }
-  return CodeOf(result->outcome);
+  if (config->runtime.transport == TransportKind::kMpi) RunMpiRankAndExit(*config, flags, Report);
+  return Report(RunLocalRanks(*config, flags));
 }
 
 }  // namespace blockstep
