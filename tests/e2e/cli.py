@@ -1,0 +1,86 @@
+"""Runs of the real program for tests: a tiny Llama on the bundled text, over mpirun or threads."""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BLOCKSTEP = os.environ["BLOCKSTEP"]
+DATA = os.path.join(SOURCE, "deploy/data/c4_tiny")
+MPI_ENV = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+}
+POLICIES = {
+    "full": {},
+    "badam": {"policy.block_steps": 7},
+    "blockllm": {"policy.patience": 5, "policy.probes_per_step": 2, "policy.sparsity": 0.6},
+}
+TINY = {
+    "model.config": os.path.join(SOURCE, "tests/e2e/tiny_model.json"),
+    "data.train": os.path.join(DATA, "train.bin"),
+    "data.tokens": 16,
+    "batch.slots": 6,
+    "train.steps": 100,
+    "train.numerics": "slot_exact",
+    "optimizer.lr": 0.01,
+    "runtime.threads": 1,
+}
+
+
+def command(run, settings, ranks=1, mpi=True, flags=()):
+    fields = dict(TINY, **settings)
+    args = [BLOCKSTEP, "train", "--run", run, *flags]
+    if not mpi:
+        fields.update({"runtime.transport": "local", "runtime.local_ranks": ranks})
+    for name, value in fields.items():
+        args += ["--set", f"{name}={value}"]
+    if mpi:
+        args = ["timeout", "-k", "5", "120", "mpirun", "-n", str(ranks), *args]
+    return args
+
+
+def environment():
+    return dict(os.environ, **MPI_ENV)
+
+
+def train(run, settings, expect=0, **kwargs):
+    """Trains to the end; returns stderr."""
+    done = subprocess.run(command(run, settings, **kwargs), env=environment(), text=True,
+                          capture_output=True, timeout=180, stdin=subprocess.DEVNULL)
+    if done.returncode != expect:
+        raise AssertionError(f"exit code {done.returncode}, wanted {expect}\n{done.stdout}{done.stderr}")
+    return done.stderr
+
+
+def weights_hash(text):
+    found = re.findall(r"weights sha256 ([0-9a-f]{64})", text)
+    assert len(found) == 1, text
+    return found[0]
+
+
+def blocks(run):
+    """The block of every step, from metrics.jsonl."""
+    with open(os.path.join(run, "metrics.jsonl")) as f:
+        rows = [json.loads(line) for line in f]
+    return [(r["step"], r["phase"], r["block"], r["loss"]) for r in rows if "loss" in r]
+
+
+class RunTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.runs = 0
+
+    def new_run(self):
+        self.runs += 1
+        return os.path.join(self.folder.name, f"run{self.runs}")
+
+
+def main():
+    unittest.main(argv=[sys.argv[0], "-v", *sys.argv[1:]])

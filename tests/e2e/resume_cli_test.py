@@ -1,0 +1,80 @@
+"""Stop and continue: the same hash as a run that was never interrupted, on other numbers of ranks too."""
+import os
+import signal
+import subprocess
+import time
+
+import cli
+
+
+class Resume(cli.RunTest):
+    settings = dict(cli.POLICIES["blockllm"],
+                    **{"policy.name": "blockllm", "train.steps": 60, "checkpoint.keep": 0})
+
+    def whole(self):
+        run = self.new_run()
+        return cli.weights_hash(cli.train(run, self.settings, ranks=2)), cli.blocks(run)
+
+    def test_from_every_kind_of_step(self):
+        """Checkpoints before, at and after switches; continued from each one as a run of its own."""
+        run = self.new_run()
+        text = cli.train(run, dict(self.settings, **{"checkpoint.every_steps": 5}), ranks=2)
+        wanted = cli.weights_hash(text)
+        rows = cli.blocks(run)
+        switches = [b[0] for a, b in zip(rows, rows[1:]) if a[1] != b[1]]
+        self.assertGreater(len(switches), 2)
+        for i, step in enumerate(range(5, 60, 5)):
+            again = self.new_run()
+            checkpoint = os.path.join(run, "checkpoints", f"step-{step:08d}")
+            found = cli.train(again, self.settings, ranks=1 + i % 4,
+                              flags=["--resume", checkpoint])
+            self.assertEqual(cli.weights_hash(found), wanted,
+                             f"continued at step {step} on {1 + i % 4} ranks; switches at {switches}")
+            self.assertEqual(cli.blocks(again), [r for r in rows if r[0] >= step])
+
+    def test_signal_saves_and_auto_continues(self):
+        wanted, rows = self.whole()
+        run = self.new_run()
+        settings = dict(self.settings, **{"train.steps": 60})
+        ranks = 3
+        stops = 0
+        while True:
+            flags = ["--resume", "auto"]
+            process = subprocess.Popen(cli.command(run, settings, ranks=ranks, flags=flags),
+                                       env=cli.environment(), stderr=subprocess.PIPE, text=True,
+                                       stdin=subprocess.DEVNULL)
+            text = ""
+            for line in process.stderr:
+                text += line
+                if stops < 2 and line.startswith("step ") and "/60" in line:
+                    mpirun = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True,
+                                            text=True).stdout.split()
+                    for pid in mpirun:
+                        os.kill(int(pid), signal.SIGUSR1)
+                    stops += 1
+                    text += "".join(process.stderr)
+                    break
+            code = process.wait(timeout=60)
+            if code == 0:
+                break
+            self.assertEqual(code, 75, text)
+            self.assertIn("--resume auto continues", text)
+            ranks = max(1, ranks - 1)
+        self.assertEqual(stops, 2)
+        self.assertEqual(cli.weights_hash(text), wanted)
+        self.assertEqual(cli.blocks(run), rows)
+
+    def test_an_existing_run_is_not_overwritten(self):
+        run = self.new_run()
+        short = dict(self.settings, **{"train.steps": 2})
+        cli.train(run, short)
+        before = os.path.getmtime(os.path.join(run, "metrics.jsonl"))
+        done = subprocess.run(cli.command(run, short, mpi=False), env=cli.environment(), text=True,
+                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("--resume auto", done.stderr)
+        self.assertEqual(os.path.getmtime(os.path.join(run, "metrics.jsonl")), before)
+
+
+if __name__ == "__main__":
+    cli.main()
