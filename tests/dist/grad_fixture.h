@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -62,7 +63,8 @@ class GradRank {
   }
 
   // All micro-steps of one step; gradients are those of slots first_slot + own slots.
-  void Step(int64_t first_slot = 0) {
+  // `before` runs before each entry's dW is written.
+  void Step(int64_t first_slot = 0, const std::function<void(int entry)>& before = nullptr) {
     for (int64_t m = 0; m < span_.micro_steps; ++m) {
       const Range local =
           Intersect({m * case_.micro_slots, (m + 1) * case_.micro_slots}, {0, span_.mine.size()});
@@ -71,6 +73,7 @@ class GradRank {
       const bool early = table_.tied && set_.entries[0].tensor == 0;
       if (early) WriteOwnSlots(0, reducer_->Target(0), first_slot, local);
       for (int e = static_cast<int>(set_.entries.size()) - 1; e >= 0; --e) {
+        if (before) before(e);
         const GradTarget target = reducer_->Target(e);
         if (e > 0 || !early) WriteOwnSlots(e, target, first_slot, local);
         Ok(reducer_->Done(e, *compute_));
