@@ -179,11 +179,11 @@ void PrintJson(const Options& o, const Outcome& r) {
   const StepTime &best = r.steps.front(), &median = r.steps[r.steps.size() / 2];
   std::printf(
       R"({"program":"blockstep","preset":"%s","policy":"%s","best_tok_s":%.1f,"median_tok_s":%.1f,)"
-      R"("cpu_tok_s":%.1f,"rss_mib":%.0f,"planned_mib":%.0f,"gflop":%.1f,"peak_gflops":%.1f,)"
+      R"("cpu_tok_s":%.1f,"rss_mib":%.0f,"planned_mib":%.0f,"gflop_per_token":%.6f,"peak_gflops":%.1f,)"
       R"("speed_of_light":%.4f,"cpu_speed_of_light":%.4f,"loss":%.4f,"parts_ms":{)",
       o.spec.preset.c_str(), o.spec.policy.c_str(), tokens / best.wall, tokens / median.wall,
       tokens * o.spec.threads / r.cpu, r.rss_bytes / 1048576.0, r.planned_bytes / 1048576.0,
-      r.flops * 1e-9, r.peak * 1e-9, r.flops / r.peak / median.wall,
+      r.flops / tokens * 1e-9, r.peak * 1e-9, r.flops / r.peak / median.wall,
       r.flops / r.peak / r.cpu * o.spec.threads, r.loss);
   const char* separator = "";
   for (size_t i = 0; i < best.parts.size(); ++i) {
