@@ -55,6 +55,7 @@ class Resume(cli.RunTest):
                     text += "".join(process.stderr)
                     break
             code = process.wait(timeout=60)
+            process.stderr.close()
             if code == 0:
                 break
             self.assertEqual(code, 75, text)
