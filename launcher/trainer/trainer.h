@@ -39,7 +39,7 @@ struct TrainerOptions {
   // Coordinator's policy state and open directives, asked for by rank 0 at a save.
   std::function<absl::Status(int64_t step, TrainerState& state)> policy_state;
   std::function<bool()> stop_requested;
-  const RunFolder* run = nullptr;  // null: nothing is saved (verify, benchmarks)
+  const RunFolder* run = nullptr;            // null: nothing is saved (verify, benchmarks)
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   TrainEvents events;
 };
