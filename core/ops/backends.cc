@@ -20,6 +20,7 @@ const KernelTable kCpuKernels = {
     .swiglu_backward = cpu::SwiGluBackward,
     .cross_entropy = cpu::CrossEntropy,
     .adamw = cpu::AdamW,
+    .adam_norm = cpu::AdamNorm,
     .squared_norm = cpu::SquaredNorm,
     .add = cpu::Add,
     .copy = cpu::Copy,

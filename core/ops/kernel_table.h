@@ -38,6 +38,7 @@ struct KernelTable {
   Op<SwiGluBackwardArgs> swiglu_backward = nullptr;
   Op<CrossEntropyArgs> cross_entropy = nullptr;
   Op<AdamWArgs> adamw = nullptr;
+  Op<AdamNormArgs> adam_norm = nullptr;
   Op<SquaredNormArgs> squared_norm = nullptr;
   Op<AddArgs> add = nullptr;
   Op<CopyArgs> copy = nullptr;

@@ -43,6 +43,7 @@ const KernelTable& NullKernels() {
       .swiglu_backward = Nothing,
       .cross_entropy = Nothing,
       .adamw = Nothing,
+      .adam_norm = Nothing,
       .squared_norm = Nothing,
       .add = Nothing,
       .copy = Nothing,

@@ -3,6 +3,7 @@
 //   p -= lr / (1-b1^t) * m / (sqrt(v / (1-b2^t)) + eps)
 #pragma once
 
+#include "core/base/exact_sum.h"
 #include "core/tensor/tensor_view.h"
 
 namespace blockstep {
@@ -15,6 +16,16 @@ struct AdamWArgs {
   int64_t step = 1;  // t of this entry, from 1
   // Read on the device when the op runs: grad is multiplied by it (mean over tokens, clipping).
   const float* grad_scale = nullptr;
+};
+
+// Squared norm of the direction M / sqrt(V + eps) that moments point in (BlockLLM's processed
+// gradient): M = m / (1-b1^t), V = v / (1-b2^t), bias-corrected as in the step above; eps under the
+// root, as the paper prints it. Summed like SquaredNorm, so that it does not depend on the split.
+struct AdamNormArgs {
+  TensorView m, v;  // (rows, cols) contiguous, starting on a quantum
+  float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
+  int64_t step = 1;         // t, as in the update that wrote m and v
+  ExactSum* sum = nullptr;  // += ; a quantum with a non-finite term adds to sum->bad only
 };
 
 }  // namespace blockstep

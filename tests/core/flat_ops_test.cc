@@ -96,6 +96,43 @@ TEST_P(FlatOpTest, SquaredNormIsTheSameForEverySplit) {
   EXPECT_EQ(bad.bad, 2) << "quanta with a non-finite element";
 }
 
+// Against double, and the same bits for every split on quanta.
+TEST_P(FlatOpTest, AdamNormIsTheSameForEverySplit) {
+  const int64_t n = 256 * 200 + 77;
+  Buffer m(RandomMat(1, n, 1, 1e-3));
+  Buffer v(reference::Map(RandomMat(1, n, 2, 1e-3), [](double x) { return x * x; }));
+  for (const int64_t step : {1, 3, 5000}) {
+    AdamNormArgs args = {.m = m.view(), .v = v.view(), .beta2 = 0.95f, .eps = 1e-6f, .step = step};
+    const double want = reference::AdamNorm(m.mat(), v.mat(), args.beta1, args.beta2, args.eps,
+                                            static_cast<double>(step));
+    ExactSum whole;
+    args.sum = &whole;
+    kernels_.adam_norm(stream_, args);
+    Sync();
+    EXPECT_NEAR(whole.ToDouble(), want, 1e-12 * want) << step;
+    for (const int64_t quanta : {1, 7, 128, 199}) {
+      ExactSum sum;
+      for (int64_t end = n, begin; end > 0; end = begin) {
+        begin = (end - 1) / (256 * quanta) * (256 * quanta);
+        kernels_.adam_norm(stream_, {.m = m.view().Cols(begin, end),
+                                     .v = v.view().Cols(begin, end),
+                                     .beta2 = args.beta2,
+                                     .eps = args.eps,
+                                     .step = step,
+                                     .sum = &sum});
+      }
+      Sync();
+      EXPECT_EQ(sum.lo, whole.lo) << quanta;
+      EXPECT_EQ(sum.hi, whole.hi) << quanta;
+    }
+  }
+  m.data()[256 * 9 + 1] = std::numeric_limits<float>::quiet_NaN();
+  ExactSum bad;
+  kernels_.adam_norm(stream_, {.m = m.view(), .v = v.view(), .sum = &bad});
+  Sync();
+  EXPECT_EQ(bad.bad, 1);
+}
+
 BLOCKSTEP_OP_SUITE(FlatOpTest);
 
 TEST(NullBackend, CountsAndTouchesNothing) {

@@ -73,6 +73,15 @@ TEST_P(LoopsTest, SquaredQuantumIgnoresVectorWidth) {
   }
 }
 
+TEST_P(LoopsTest, AdamQuantumIgnoresVectorWidth) {
+  Buffer m(RandomMat(1, 256, 1)), v(reference::Abs(RandomMat(1, 256, 2)));
+  const AdamNormScalars s = {1.25, 3.5, 1e-8};
+  for (int64_t n : {1, 15, 16, 255, 256}) {
+    EXPECT_EQ(loops_->adam_quantum(s, m.data(), v.data(), n),
+              AvailableLoops().sets[0]->adam_quantum(s, m.data(), v.data(), n));
+  }
+}
+
 // Without a fused multiply-add in them, loops agree to the bit between instruction sets.
 TEST_P(LoopsTest, UnfusedLoopsAgreeBetweenSets) {
   const CpuLoops& base = *AvailableLoops().sets[0];

@@ -245,4 +245,16 @@ inline AdamWState AdamW(AdamWState s, const Mat& grad, const AdamWConstants& c) 
   return s;
 }
 
+// Squared norm of M / sqrt(V + eps), both bias-corrected for step t.
+inline double AdamNorm(const Mat& m, const Mat& v, double beta1, double beta2, double eps,
+                       double t) {
+  double sum = 0;
+  for (size_t i = 0; i < m.v.size(); ++i) {
+    const double direction =
+        m.v[i] / (1 - std::pow(beta1, t)) / std::sqrt(v.v[i] / (1 - std::pow(beta2, t)) + eps);
+    sum += direction * direction;
+  }
+  return sum;
+}
+
 }  // namespace blockstep::reference

@@ -22,6 +22,7 @@ void SwiGluForward(Stream& stream, const SwiGluForwardArgs& args);
 void SwiGluBackward(Stream& stream, const SwiGluBackwardArgs& args);
 void CrossEntropy(Stream& stream, const CrossEntropyArgs& args);
 void AdamW(Stream& stream, const AdamWArgs& args);
+void AdamNorm(Stream& stream, const AdamNormArgs& args);
 void SquaredNorm(Stream& stream, const SquaredNormArgs& args);
 void Add(Stream& stream, const AddArgs& args);
 void Copy(Stream& stream, const CopyArgs& args);

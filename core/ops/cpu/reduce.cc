@@ -1,5 +1,6 @@
 #include "core/ops/reduce.h"
 
+#include <cmath>
 #include <mutex>
 
 #include "core/ops/cpu/grid.h"
@@ -11,23 +12,45 @@ namespace {
 
 constexpr int64_t kQuantum = 256, kQuantaPerItem = 128;
 
+// Adds quantum(first element, elements) of every quantum of `size` elements to *sum.
+template <typename Quantum>
+void SumQuanta(ThreadPool& pool, int64_t size, ExactSum* sum, Quantum&& quantum) {
+  constexpr int64_t kItem = kQuantum * kQuantaPerItem;
+  std::mutex mutex;  // integer sums: any order gives the same
+  pool.ParallelFor(DivCeil(size, kItem), [&](int64_t item) {
+    ExactSum part;
+    const int64_t end = std::min(size, (item + 1) * kItem);
+    for (int64_t i = item * kItem; i < end; i += kQuantum) {
+      part.Add(quantum(i, std::min(kQuantum, end - i)));
+    }
+    std::lock_guard lock(mutex);
+    sum->Add(part);
+  });
+}
+
 }  // namespace
 
 void SquaredNorm(Stream& stream, const SquaredNormArgs& args) {
   CHECK(args.x.contiguous());
   stream.Run([args, pool = stream.pool()] {
-    const int64_t size = args.x.size(), item_size = kQuantum * kQuantaPerItem;
     const float* x = args.x.f32();
-    std::mutex mutex;  // integer sums: any order gives the same
-    pool->ParallelFor(DivCeil(size, item_size), [&](int64_t item) {
-      ExactSum sum;
-      const int64_t end = std::min(size, (item + 1) * item_size);
-      for (int64_t i = item * item_size; i < end; i += kQuantum) {
-        sum.Add(Loops().squared_quantum(x + i, std::min(kQuantum, end - i)));
-      }
-      std::lock_guard lock(mutex);
-      args.sum->Add(sum);
-    });
+    SumQuanta(*pool, args.x.size(), args.sum,
+              [x](int64_t i, int64_t n) { return Loops().squared_quantum(x + i, n); });
+  });
+}
+
+void AdamNorm(Stream& stream, const AdamNormArgs& args) {
+  CheckShape(args.v, args.m.rows, args.m.cols);
+  CHECK(args.m.contiguous() && args.v.contiguous());
+  CHECK_GE(args.step, 1);
+  stream.Run([args, pool = stream.pool()] {
+    const auto t = static_cast<double>(args.step);
+    const AdamNormScalars s = {.m_scale = 1.0 / (1.0 - std::pow(double{args.beta1}, t)),
+                               .v_scale = 1.0 / (1.0 - std::pow(double{args.beta2}, t)),
+                               .eps = args.eps};
+    const float *m = args.m.f32(), *v = args.v.f32();
+    SumQuanta(*pool, args.m.size(), args.sum,
+              [&](int64_t i, int64_t n) { return Loops().adam_quantum(s, m + i, v + i, n); });
   });
 }
 

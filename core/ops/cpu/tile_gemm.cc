@@ -40,11 +40,19 @@ void TileGemm::Run(const float* a, const float* b, float* d) const {
   const int64_t b_k = s.packed_b ? s.n : s.trans_b == Transpose::kYes ? 1 : s.ldb;
   const int64_t b_col = s.packed_b ? 1 : s.trans_b == Transpose::kYes ? s.ldb : 1;
   for (int64_t i = 0; i < s.m; ++i) {
-    for (int64_t j = 0; j < s.n; ++j) {
-      float sum = 0;
-      for (int64_t k = 0; k < s.k; ++k) sum += a[i * a_row + k * a_k] * b[k * b_k + j * b_col];
-      float& out = d[i * s.ldd + j];
-      out = sum + (s.accumulate == Accumulate::kAdd ? out : 0.0f);
+    float* out = d + i * s.ldd;
+    for (int64_t j = 0; j < s.n && s.accumulate == Accumulate::kAssign; ++j) out[j] = 0.0f;
+    if (b_col == 1) {  // along rows of B, for speed alone
+      for (int64_t k = 0; k < s.k; ++k) {
+        const float x = a[i * a_row + k * a_k];
+        for (int64_t j = 0; j < s.n; ++j) out[j] += x * b[k * b_k + j];
+      }
+    } else {
+      for (int64_t j = 0; j < s.n; ++j) {
+        float sum = 0;
+        for (int64_t k = 0; k < s.k; ++k) sum += a[i * a_row + k * a_k] * b[k + j * b_col];
+        out[j] += sum;
+      }
     }
   }
 }

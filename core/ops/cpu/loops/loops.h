@@ -17,6 +17,11 @@ struct AdamWScalars {
   float eps;
 };
 
+struct AdamNormScalars {
+  double m_scale, v_scale;  // 1 / (1 - beta^t)
+  double eps;
+};
+
 // One (slot, key/value head). Pointers are at the first row of the slot and the first column of the
 // (group of) head(s); strides in elements. Scratch: AttentionScratchFloats, 64-byte aligned.
 struct AttentionTask {
@@ -63,6 +68,8 @@ struct CpuLoops {
   void (*adamw)(const AdamWScalars& s, float* p, const float* g, float* m, float* v, int64_t n);
   // Sum of squares of n <= 256 elements in double.
   double (*squared_quantum)(const float* x, int64_t n);
+  // Sum of (m m_scale)^2 / (v v_scale + eps) of n <= 256 elements in double.
+  double (*adam_quantum)(const AdamNormScalars& s, const float* m, const float* v, int64_t n);
   void (*attention_forward)(const AttentionTask& task);
   void (*attention_backward)(const AttentionTask& task);
 };

@@ -125,21 +125,37 @@ float ExpSum(const float* x, float shift, float* store, int64_t n) {
   return sum;
 }
 
-double SquaredQuantum(const float* x, int64_t n) {
+namespace {
+
+// Sum of term(0) + ... + term(n - 1) in double, over lanes in one fixed order.
+template <typename Term>
+inline double SumDouble(int64_t n, Term&& term) {
   double lanes[kGroup] = {};
   int64_t i = 0;
   for (; i + kGroup <= n; i += kGroup) {
-    for (int j = 0; j < kGroup; ++j) {
-      lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
-    }
+    for (int j = 0; j < kGroup; ++j) lanes[j] += term(i + j);
   }
-  for (int j = 0; i < n; ++i, ++j) {
-    lanes[j] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  }
+  for (int j = 0; i < n; ++i, ++j) lanes[j] += term(i);
   for (int w = kGroup / 2; w > 0; w /= 2) {
     for (int j = 0; j < w; ++j) lanes[j] += lanes[j + w];
   }
   return lanes[0];
+}
+
+}  // namespace
+
+double SquaredQuantum(const float* x, int64_t n) {
+  return SumDouble(n, [x](int64_t i) {
+    const double value = x[i];
+    return value * value;
+  });
+}
+
+double AdamQuantum(const AdamNormScalars& s, const float* m, const float* v, int64_t n) {
+  return SumDouble(n, [s, m, v](int64_t i) {
+    const double m_hat = m[i] * s.m_scale;
+    return m_hat * m_hat / (v[i] * s.v_scale + s.eps);
+  });
 }
 
 }  // namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA

@@ -17,6 +17,7 @@ float ExpSum(const float*, float, float*, int64_t);
 void Scale(float*, float, int64_t);
 void AdamW(const AdamWScalars&, float*, const float*, float*, float*, int64_t);
 double SquaredQuantum(const float*, int64_t);
+double AdamQuantum(const AdamNormScalars&, const float*, const float*, int64_t);
 void AttentionForward(const AttentionTask&);
 void AttentionBackward(const AttentionTask&);
 
@@ -39,6 +40,7 @@ const CpuLoops kLoops = {
     .scale = Scale,
     .adamw = AdamW,
     .squared_quantum = SquaredQuantum,
+    .adam_quantum = AdamQuantum,
     .attention_forward = AttentionForward,
     .attention_backward = AttentionBackward,
 };
