@@ -5,34 +5,11 @@
 
 #include "core/base/status.h"
 #include "launcher/config/step_proto.h"
+#include "launcher/coordinator/client_retry.h"
 #include "launcher/coordinator/grpc_status.h"
 
 namespace blockstep {
 namespace {
-
-constexpr double kFirstPause = 0.05, kLongestPause = 1.0;  // between tries, seconds
-constexpr double kStreamLife = 600;  // a stream is reopened now and then: no call without deadline
-constexpr int64_t kKeptSteps = 2;    // behind the step in hand
-
-template <typename Duration = std::chrono::steady_clock::duration>
-Duration Seconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-
-// Errors that time may heal; ABORTED heals by joining again.
-bool MayHeal(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kResourceExhausted:  // its disk is full
-    case absl::StatusCode::kAlreadyExists:      // the rank's dead process is not yet known dead
-    case absl::StatusCode::kAborted:
-      return true;
-    default:
-      return false;
-  }
-}
 
 uint64_t RandomNonce() {
   std::random_device source;
@@ -187,116 +164,6 @@ absl::Status CoordinatorClient::Retry(std::string_view what,
     if (!Sleep(pause)) return absl::CancelledError("the client ends");
     pause = std::min(2 * pause, kLongestPause);
   }
-}
-
-void CoordinatorClient::StreamLoop() {
-  while (true) {
-    const absl::Status status = Retry("directives", [&]() -> absl::Status {
-      proto::DirectivesRequest request;
-      {
-        std::lock_guard lock(mutex_);
-        *request.mutable_identity() = Self();
-        request.set_from_step(covered_ + 1);
-      }
-      const absl::Status ended = Once("directives", kStreamLife, [&](grpc::ClientContext* context) {
-        grpc::Status result;
-        ReadStream(context, request, &result);
-        return result;
-      });
-      // The grace counts from when the coordinator was last heard, not from the first broken
-      // stream.
-      std::lock_guard lock(mutex_);
-      const bool heard = Clock::now() - heard_ < Seconds(kLongestPause);
-      return heard && MayHeal(ended) && !absl::IsAborted(ended) ? absl::OkStatus() : ended;
-    });
-    if (!status.ok()) return Fail(status);
-    if (!Sleep(kFirstPause)) return;
-  }
-}
-
-void CoordinatorClient::ReadStream(grpc::ClientContext* context,
-                                   const proto::DirectivesRequest& request, grpc::Status* result) {
-  auto reader = stub_->Directives(context, request);
-  proto::DirectiveEvent event;
-  while (reader->Read(&event)) {
-    Heard();
-    Take(event);
-  }
-  *result = reader->Finish();
-}
-
-void CoordinatorClient::Take(const proto::DirectiveEvent& event) {
-  absl::StatusOr<Directive> directive = FromProto(event.directive());
-  if (!directive.ok()) return Fail(directive.status());
-  std::unique_lock lock(mutex_);
-  if (event.term() != term_ || directive->through <= covered_) return;  // held already
-  if (directive->from > covered_ + 1) {
-    const std::string text =
-        Cat("directives: found one from step ", directive->from, ", wanted ", covered_ + 1);
-    lock.unlock();
-    return Fail(absl::DataLossError(text));
-  }
-  covered_ = directive->through;
-  held_.push_back(std::move(*directive));
-  changed_.notify_all();
-}
-
-void CoordinatorClient::ReportLoop() {
-  while (true) {
-    StepReport next;
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return ending_ || !reports_.empty(); });
-      if (ending_) return;
-      next = reports_.front();
-    }
-    const absl::Status status = Retry("report", [&] {
-      proto::ReportRequest request;
-      {
-        std::lock_guard lock(mutex_);
-        *request.mutable_identity() = Self();
-      }
-      *request.mutable_report() = ToProto(next);
-      proto::ReportReply reply;
-      return Once("report", options_.call_s, [&](grpc::ClientContext* context) {
-        return stub_->Report(context, request, &reply);
-      });
-    });
-    if (!status.ok()) return Fail(status);
-    std::lock_guard lock(mutex_);
-    reports_.pop_front();
-    changed_.notify_all();
-  }
-}
-
-void CoordinatorClient::HeartbeatLoop() {
-  do {
-    proto::HeartbeatRequest request;
-    {
-      std::lock_guard lock(mutex_);
-      *request.mutable_identity() = Self();
-      proto::Progress* progress = request.mutable_progress();
-      progress->set_step(progress_.step);
-      progress->set_phase(progress_.phase);
-      progress->set_op(progress_.op);
-      progress->set_sequence(progress_.sequence);
-    }
-    proto::HeartbeatReply reply;
-    const absl::Status status = Once(
-        "heartbeat", options_.call_s,
-        [&](grpc::ClientContext* context) { return stub_->Heartbeat(context, request, &reply); });
-    // The stream decides when the coordinator is lost; a heartbeat only helps it to learn of a new
-    // term, or that this worker was replaced.
-    if (status.ok()) {
-      std::lock_guard lock(mutex_);
-      orders_ = reply.orders();
-    } else if (absl::IsAborted(status)) {
-      const absl::Status joined = JoinAgain(request.identity().term());
-      if (!joined.ok() && !MayHeal(joined)) return Fail(joined);
-    } else if (!MayHeal(status)) {
-      return Fail(status);
-    }
-  } while (Sleep(options_.heartbeat_s));
 }
 
 absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {

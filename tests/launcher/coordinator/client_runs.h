@@ -1,0 +1,98 @@
+// Servers and clients of a test run, joined or refused, and ranks that step through it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "proto/coordinator.grpc.pb.h"
+#include "tests/launcher/coordinator/test_run.h"
+
+namespace blockstep {
+
+using Client = std::unique_ptr<CoordinatorClient>;
+
+inline std::unique_ptr<CoordinatorServer> Started(CoordinatorServerOptions options) {
+  auto server = CoordinatorServer::Start(std::move(options));
+  EXPECT_TRUE(server.ok()) << server.status().ToString();
+  return server.ok() ? std::move(*server) : nullptr;
+}
+
+inline Client Joined(CoordinatorClientOptions options) {
+  auto client = CoordinatorClient::Connect(std::move(options));
+  EXPECT_TRUE(client.ok()) << client.status().ToString();
+  return client.ok() ? std::move(*client) : nullptr;
+}
+
+inline absl::Status JoinError(CoordinatorClientOptions options) {
+  options.grace_s = 1;
+  return CoordinatorClient::Connect(std::move(options)).status();
+}
+
+inline std::string FreshPath(const std::string& name) {
+  const std::string path = testing::TempDir() + "/blockstep_" + name;
+  for (const char* end : {"", ".lock", ".next"}) std::filesystem::remove(path + end);
+  return path;
+}
+
+// Steps [from, to) of one rank; what it saw.
+inline std::vector<int64_t> RunRank(CoordinatorClient* client, int rank, int64_t from, int64_t to) {
+  std::vector<int64_t> phases;
+  for (int64_t step = from; step < to; ++step) {
+    const auto directive = client->Await(step);
+    EXPECT_TRUE(directive.ok()) << directive.status().ToString();
+    if (!directive.ok()) break;
+    EXPECT_EQ(directive->sets[0].entries[0].tensor, directive->phase);
+    phases.push_back(directive->phase);
+    if (rank == 0) {
+      EXPECT_TRUE(client->Report(ReportOf(step)).ok());
+    }
+  }
+  return phases;
+}
+
+inline std::vector<std::vector<int64_t>> RunRanks(const std::vector<Client>& clients, int64_t from,
+                                                  int64_t to) {
+  std::vector<std::vector<int64_t>> seen(clients.size());
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < clients.size(); ++rank) {
+    threads.emplace_back(
+        [&, rank] { seen[rank] = RunRank(clients[rank].get(), static_cast<int>(rank), from, to); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return seen;
+}
+
+inline std::vector<Client> JoinAll(const std::string& address, int world) {
+  std::vector<Client> clients;
+  for (int rank = 0; rank < world; ++rank) {
+    clients.push_back(Joined(ClientOptions(address, rank, world)));
+  }
+  return clients;
+}
+
+inline std::unique_ptr<proto::Coordinator::Stub> RawStub(const CoordinatorServer& server) {
+  return proto::Coordinator::NewStub(MakeChannel({.address = server.address()}));
+}
+
+struct RawCall {
+  explicit RawCall() {
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  }
+  grpc::ClientContext context;
+};
+
+proto::Identity IdentityOf(int64_t term, int64_t incarnation = 1, int rank = 0) {
+  proto::Identity id;
+  id.set_run_id("run-1");
+  id.set_term(term);
+  id.set_epoch(1);
+  id.set_rank(rank);
+  id.set_incarnation(incarnation);
+  return id;
+}
+
+}  // namespace blockstep
