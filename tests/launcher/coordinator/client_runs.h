@@ -85,7 +85,7 @@ struct RawCall {
   grpc::ClientContext context;
 };
 
-proto::Identity IdentityOf(int64_t term, int64_t incarnation = 1, int rank = 0) {
+inline proto::Identity IdentityOf(int64_t term, int64_t incarnation = 1, int rank = 0) {
   proto::Identity id;
   id.set_run_id("run-1");
   id.set_term(term);
