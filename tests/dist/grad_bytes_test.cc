@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/base/philox.h"
 #include "dist/null/null_communicator.h"
 #include "tests/dist/grad_fixture.h"
 #include "tests/dist/ranks.h"

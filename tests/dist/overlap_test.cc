@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <barrier>
 #include <chrono>
 #include <thread>
 
@@ -27,8 +28,11 @@ int64_t Overlap(const std::vector<TraceSpan>& spans, const std::string& a, const
   return shared;
 }
 
-// "Compute" of 60 ms that leaves a span; on the CPU backend it runs on the caller's thread.
-void Compute(Stream& compute, Tracer& tracer, std::string name) {
+// "Compute" of 60 ms that leaves a span; on the CPU backend it runs on the caller's thread. Ranks
+// start it together: on a busy machine one may be that late, and a collective waits for the last.
+using Together = std::barrier<>;
+void Compute(Stream& compute, Tracer& tracer, Together& together, std::string name) {
+  together.arrive_and_wait();
   compute.Run([&tracer, name = std::move(name)] {
     ScopedSpan span(&tracer, "compute", name);
     std::this_thread::sleep_for(60ms);
@@ -41,6 +45,7 @@ TEST(Overlap, GatherOfTheNextLayerBesideComputeOfThisOne) {
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainCpu();
   Tracer tracers[2];
+  Together together(2);
   RunRanks(2, {.call_sleep = 20ms, .tracers = {&tracers[0], &tracers[1]}},
            [&](Communicator& group) {
              Tracer& tracer = tracers[group.rank()];
@@ -58,7 +63,7 @@ TEST(Overlap, GatherOfTheNextLayerBesideComputeOfThisOne) {
              for (int unit = 1; unit <= 4; ++unit) {
                ASSERT_TRUE(store->Acquire(unit, *compute).ok());
                ASSERT_TRUE(store->Prefetch(unit + 1).ok());
-               Compute(*compute, tracer, "compute " + table.units[unit].name);
+               Compute(*compute, tracer, together, "compute " + table.units[unit].name);
                ASSERT_TRUE(store->Release(unit, *compute).ok());
              }
              ASSERT_TRUE(group.stream().Synchronize().ok());
@@ -88,13 +93,14 @@ TEST(Overlap, ReductionOfAnEntryBesideTheRestOfBackward) {
   };
   for (const GradCase& c : cases) {
     Tracer tracers[2];
+    Together together(2);
     RunRanks(2, {.call_sleep = 20ms, .tracers = {&tracers[0], &tracers[1]}},
              [&](Communicator& group) {
                Tracer& tracer = tracers[group.rank()];
                GradRank rank(table, c, PlainCpu(), group);
                rank.Begin(set);
                rank.Step(0, [&](int entry) {
-                 Compute(rank.compute(), tracer,
+                 Compute(rank.compute(), tracer, together,
                          "compute " + table.tensors[set.entries[entry].tensor].name);
                });
                (void)rank.Reduced();

@@ -147,13 +147,15 @@ class Rank {
 
   void Compare(TensorView view, int tensor, std::vector<int64_t> rows) {
     compute_->Run([this, view, tensor, rows = std::move(rows), updates = updates_] {
+      int64_t wrong = 0;
       for (int64_t i = 0; i < view.rows; ++i) {
         const int version = VersionOf(set_, tensor, rows[i], updates);
         for (int64_t c = 0; c < view.cols; ++c) {
-          compared_ += 1;
-          wrong_ += !(view.f32(i)[c] == Expected(tensor, rows[i], view.cols, c, version));
+          wrong += !(view.f32(i)[c] == Expected(tensor, rows[i], view.cols, c, version));
         }
       }
+      wrong_ += wrong;
+      compared_ += view.size();
     });
   }
 

@@ -1,9 +1,9 @@
 // A table of odd sizes: quanta of 8, 16 and 256 rows, more ranks than quanta in places.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
-#include "core/base/philox.h"
 #include "core/tensor/tensor_table.h"
 
 namespace blockstep {
@@ -42,10 +42,14 @@ inline TensorTable TinyTable(Tie tie, int layers = 4) {
 
 // A value with many bits for element `index` of what `key` names: sums of a few depend on the
 // order.
+// Cheap (SplitMix64), since tests with sanitizers ask for millions.
 inline float Noise(uint64_t key, int64_t index) {
-  const uint64_t word = DrawU64(key, RandomUse::kTest, 7, static_cast<uint64_t>(index));
-  const double unit = static_cast<double>(word >> 11) * 0x1p-53 - 0.5;
-  return static_cast<float>(unit * (1 << (word % 11)));
+  uint64_t z = key * 0xD1342543DE82EF95ull + static_cast<uint64_t>(index) * 0x9E3779B97F4A7C15ull;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+  z ^= z >> 31;
+  const double unit = static_cast<double>(z >> 11) * 0x1p-53 - 0.5;
+  return static_cast<float>(unit * static_cast<double>(1 << (z % 11)));
 }
 
 }  // namespace blockstep
