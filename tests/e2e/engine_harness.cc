@@ -16,19 +16,16 @@ namespace {
 
 constexpr int64_t kArenaBytes = int64_t{1} << 30;  // address space; touched as needed
 
-// Tokens a small model can learn: a walk with a few repeated patterns, the same for a position
-// whatever the number of ranks.
+LlamaConfig ModelOf(const RunSpec& spec) {
+  return spec.model.has_value() ? *spec.model : TinyLlama(spec.tied);
+}
+
 absl::Status ReadTokens(int64_t position, int64_t count, int64_t tokens, int64_t vocab,
                         const SlotBuffers& out) {
   for (int64_t s = 0; s < count; ++s) {
-    const uint64_t word = DrawU64(7, RandomUse::kTest, 1, position + s);
     for (int64_t t = 0; t < tokens; ++t) {
-      const auto token = [&](int64_t i) {
-        return static_cast<int32_t>((word % 13 + i * (1 + word % 5)) %
-                                    static_cast<uint64_t>(vocab));
-      };
-      out.inputs[s * tokens + t] = token(t);
-      out.targets[s * tokens + t] = token(t + 1);
+      out.inputs[s * tokens + t] = TokenAt(position + s, t, vocab);
+      out.targets[s * tokens + t] = TokenAt(position + s, t + 1, vocab);
     }
   }
   return absl::OkStatus();
@@ -40,13 +37,14 @@ class RankRun {
       : spec_(spec), rank_(rank), group_(group), source_(policy), pool_(spec.threads) {}
 
   void Run(RunOutcome& outcome) {
-    const auto backend = FindBackend(spec_.backend);
+    const absl::StatusOr<const Backend*> backend =
+        spec_.own_backend != nullptr ? spec_.own_backend : FindBackend(spec_.backend);
     CHECK_OK(backend);
     auto arena = Arena::Reserve(**backend, kArenaBytes);
     CHECK_OK(arena);
     auto compute = (*backend)->device.new_compute_stream("compute", &pool_, rank_);
     Tracer* tracer = spec_.tracers.empty() ? nullptr : spec_.tracers[rank_];
-    const LlamaConfig config = TinyLlama(spec_.tied);
+    const LlamaConfig config = ModelOf(spec_);
     auto model = Llama::Create(
         config,
         {.backend = *backend, .recompute = spec_.recompute, .loss_chunk = 16, .tracer = tracer});
@@ -142,6 +140,13 @@ class RankRun {
 
 }  // namespace
 
+// A walk with a few repeated patterns, which a small model can learn; the same for a position
+// whatever the number of ranks.
+int32_t TokenAt(int64_t position, int64_t t, int64_t vocab) {
+  const uint64_t word = DrawU64(7, RandomUse::kTest, 1, position);
+  return static_cast<int32_t>((word % 13 + t * (1 + word % 5)) % static_cast<uint64_t>(vocab));
+}
+
 LlamaConfig TinyLlama(bool tied) {
   return {.vocab = 96,
           .hidden = 32,
@@ -155,7 +160,7 @@ LlamaConfig TinyLlama(bool tied) {
 }
 
 RunOutcome RunTraining(const RunSpec& spec) {
-  const TensorTable table = LlamaTensors(TinyLlama(spec.tied));
+  const TensorTable table = LlamaTensors(ModelOf(spec));
   PolicyConfig policy_config = spec.policy;
   policy_config.total_steps = spec.steps;
   auto policy = MakePolicy(policy_config, table);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,13 +24,15 @@ struct RunSpec {
   GradAccumulation accumulation = GradAccumulation::kLocal;
   Recompute recompute = Recompute::kNone;
   std::string backend = "cpu";
+  const Backend* own_backend = nullptr;  // (optional) instead of the named one
   int threads = 1;
   int comm_delay_us = 0;  // random delay of each piece of communication
   int call_sleep_us = 0;  // each collective takes at least this long
   double lr = 1e-2;
   double clip_norm = 1.0;
   bool tied = false;
-  std::vector<Tracer*> tracers;  // (optional) per rank
+  std::optional<LlamaConfig> model;  // instead of TinyLlama(tied)
+  std::vector<Tracer*> tracers;      // (optional) per rank
   // (optional) Called on each rank after each step.
   std::function<void(int rank, StepEngine& engine, Communicator& group, Arena& arena,
                      const StepResult& result)>
@@ -46,6 +49,9 @@ struct RunOutcome {
 
 // Two layers, GQA, vocabulary 96: small and odd enough to have ragged shards.
 LlamaConfig TinyLlama(bool tied);
+
+// The t-th token of the slot at `position` of the data order; the target is the one after.
+int32_t TokenAt(int64_t position, int64_t t, int64_t vocab);
 
 RunOutcome RunTraining(const RunSpec& spec);
 
