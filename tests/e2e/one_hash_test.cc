@@ -8,6 +8,13 @@
 namespace blockstep::testing {
 namespace {
 
+// Sanitizers make a step some twenty times dearer; races and bad accesses show in the first few.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int64_t kSteps = 12, kAsyncSteps = 4;
+#else
+constexpr int64_t kSteps = 100, kAsyncSteps = 12;
+#endif
+
 PolicyConfig PolicyNamed(const std::string& name) {
   PolicyConfig config{.name = name, .seed = 11};
   config.block_steps = 7;
@@ -21,7 +28,7 @@ class OneHash : public ::testing::TestWithParam<std::tuple<std::string, bool>> {
 
 TEST_P(OneHash, WeightsAndBlocksDoNotDependOnRanks) {
   const auto& [policy, tied] = GetParam();
-  RunSpec spec{.policy = PolicyNamed(policy), .steps = 100, .slots = 6, .tied = tied};
+  RunSpec spec{.policy = PolicyNamed(policy), .steps = kSteps, .slots = 6, .tied = tied};
   const RunOutcome one = RunTraining(spec);
   EXPECT_LT(one.losses.back(), one.losses.front());
   if (policy != "full") {
@@ -46,14 +53,14 @@ INSTANTIATE_TEST_SUITE_P(Policies, OneHash,
 
 // Threads of a rank take tiles, they do not make them.
 TEST(OneHashThreads, ThreadsDoNotShow) {
-  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = 20};
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kAsyncSteps};
   const RunOutcome one = RunTraining(spec);
   spec.threads = 3;
   EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
 }
 
 TEST(OneHashRecompute, RecomputeDoesNotShow) {
-  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = 20};
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kAsyncSteps};
   const RunOutcome one = RunTraining(spec);
   spec.recompute = Recompute::kLayer;
   EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
@@ -64,7 +71,7 @@ TEST(OneHashRecompute, RecomputeDoesNotShow) {
 TEST(OneHashAsync, RandomDelaysDoNotShow) {
   for (const std::string policy : {"full", "badam", "blockllm"}) {
     SCOPED_TRACE(policy);
-    RunSpec spec{.policy = PolicyNamed(policy), .steps = 12, .slots = 4};
+    RunSpec spec{.policy = PolicyNamed(policy), .steps = kAsyncSteps, .slots = 4};
     spec.policy.block_steps = 3;
     const RunOutcome one = RunTraining(spec);
     spec.backend = "async";
