@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <barrier>
 #include <chrono>
 #include <thread>
 
@@ -16,36 +15,46 @@ namespace {
 
 using namespace std::chrono_literals;
 
-int64_t Overlap(const std::vector<TraceSpan>& spans, const std::string& a, const std::string& b) {
-  int64_t shared = 0;
-  for (const TraceSpan& x : spans) {
-    for (const TraceSpan& y : spans) {
-      if (x.name != a || y.name != b) continue;
-      shared +=
-          std::max<int64_t>(0, std::min(x.end_ns, y.end_ns) - std::max(x.begin_ns, y.begin_ns));
-    }
-  }
-  return shared;
-}
-
-// "Compute" of 60 ms that leaves a span; on the CPU backend it runs on the caller's thread. Ranks
-// start it together: on a busy machine one may be that late, and a collective waits for the last.
-using Together = std::barrier<>;
-void Compute(Stream& compute, Tracer& tracer, Together& together, std::string name) {
-  together.arrive_and_wait();
-  compute.Run([&tracer, name = std::move(name)] {
+// "Compute" that lasts until the communicator has begun `calls` calls: if communication were not
+// beside compute but after it, this would wait in vain. On the CPU backend it runs on the caller's
+// thread.
+void ComputeUntil(int64_t calls, Communicator& group, Stream& compute, Tracer& tracer,
+                  std::string name) {
+  compute.Run([&group, &tracer, calls, name = std::move(name)] {
     ScopedSpan span(&tracer, "compute", name);
-    std::this_thread::sleep_for(60ms);
+    const auto deadline = std::chrono::steady_clock::now() + 5s;
+    while (group.progress().sequence < calls && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(1ms);
+    }
+    std::this_thread::sleep_for(5ms);
   });
 }
 
-constexpr int64_t kMs = 1'000'000;
+const TraceSpan& Find(const std::vector<TraceSpan>& spans, const std::string& name) {
+  const auto it =
+      std::find_if(spans.begin(), spans.end(), [&](const TraceSpan& s) { return s.name == name; });
+  static const TraceSpan kNone;
+  if (it == spans.end()) ADD_FAILURE() << "no span " << name;
+  return it == spans.end() ? kNone : *it;
+}
+
+// Each `first[i]` has begun when `second[i]` ends; and some do run at the same time. (Not all: this
+// thread may be off the processor for as long as a call sleeps.)
+void ExpectBeside(const std::vector<TraceSpan>& spans, const std::vector<std::string>& first,
+                  const std::vector<std::string>& second) {
+  int64_t shared = 0;
+  for (size_t i = 0; i < first.size(); ++i) {
+    const TraceSpan &a = Find(spans, first[i]), &b = Find(spans, second[i]);
+    EXPECT_LT(a.begin_ns, b.end_ns) << first[i] << ", " << second[i];
+    shared += std::max<int64_t>(0, std::min(a.end_ns, b.end_ns) - std::max(a.begin_ns, b.begin_ns));
+  }
+  EXPECT_GT(shared, 0);
+}
 
 TEST(Overlap, GatherOfTheNextLayerBesideComputeOfThisOne) {
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainCpu();
   Tracer tracers[2];
-  Together together(2);
   RunRanks(2, {.call_sleep = 20ms, .tracers = {&tracers[0], &tracers[1]}},
            [&](Communicator& group) {
              Tracer& tracer = tracers[group.rank()];
@@ -63,23 +72,23 @@ TEST(Overlap, GatherOfTheNextLayerBesideComputeOfThisOne) {
              for (int unit = 1; unit <= 4; ++unit) {
                ASSERT_TRUE(store->Acquire(unit, *compute).ok());
                ASSERT_TRUE(store->Prefetch(unit + 1).ok());
-               Compute(*compute, tracer, together, "compute " + table.units[unit].name);
+               // Gathers are calls 1, 2, ...: that of layer `unit` was call `unit`.
+               ComputeUntil(unit + 1, group, *compute, tracer, "compute " + table.units[unit].name);
                ASSERT_TRUE(store->Release(unit, *compute).ok());
              }
              ASSERT_TRUE(group.stream().Synchronize().ok());
            });
   for (const Tracer& tracer : tracers) {
-    const std::vector<TraceSpan> spans = tracer.spans();
+    std::vector<std::string> gathers, computes;
     for (int unit = 1; unit <= 4; ++unit) {
-      const std::string gather = "gather " + table.units[unit + 1].name;
-      EXPECT_GE(Overlap(spans, gather, "compute " + table.units[unit].name), 10 * kMs) << gather;
+      gathers.push_back("gather " + table.units[unit + 1].name);
+      computes.push_back("compute " + table.units[unit].name);
     }
-    // The first gather has nothing to hide behind; the others do not make compute wait as long.
-    int64_t waited = 0;
-    for (const TraceSpan& s : spans) {
-      if (s.name == "wait for gather") waited += s.end_ns - s.begin_ns;
-    }
-    EXPECT_GE(waited, 10 * kMs);
+    const std::vector<TraceSpan> spans = tracer.spans();
+    ExpectBeside(spans, gathers, computes);
+    // The first gather has nothing to hide behind, and the trace says that compute stood still.
+    const TraceSpan& wait = Find(spans, "wait for gather");
+    EXPECT_LT(wait.begin_ns, Find(spans, "gather layer 0").end_ns);
   }
 }
 
@@ -93,25 +102,22 @@ TEST(Overlap, ReductionOfAnEntryBesideTheRestOfBackward) {
   };
   for (const GradCase& c : cases) {
     Tracer tracers[2];
-    Together together(2);
     RunRanks(2, {.call_sleep = 20ms, .tracers = {&tracers[0], &tracers[1]}},
              [&](Communicator& group) {
                Tracer& tracer = tracers[group.rank()];
                GradRank rank(table, c, PlainCpu(), group);
                rank.Begin(set);
                rank.Step(0, [&](int entry) {
-                 Compute(rank.compute(), tracer, together,
-                         "compute " + table.tensors[set.entries[entry].tensor].name);
+                 // Entries go 2, 1, 0, a call each.
+                 ComputeUntil(2 - entry, group, rank.compute(), tracer,
+                              "compute " + table.tensors[set.entries[entry].tensor].name);
                });
                (void)rank.Reduced();
              });
+    const auto name = [&](int e) { return table.tensors[set.entries[e].tensor].name; };
     for (const Tracer& tracer : tracers) {
-      const std::vector<TraceSpan> spans = tracer.spans();
-      for (int e = 2; e >= 1; --e) {
-        const std::string reduce = "reduce " + table.tensors[set.entries[e].tensor].name;
-        const std::string later = "compute " + table.tensors[set.entries[e - 1].tensor].name;
-        EXPECT_GE(Overlap(spans, reduce, later), 10 * kMs) << reduce;
-      }
+      ExpectBeside(tracer.spans(), {"reduce " + name(2), "reduce " + name(1)},
+                   {"compute " + name(1), "compute " + name(0)});
     }
   }
 }
