@@ -55,6 +55,17 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
   const TensorTable table = LlamaTensors(model);
   ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
+  // Everything that can be wrong with input is found before the run has a folder.
+  ThreadPool pool(env.threads);
+  Tracer tracer;
+  const bool trace = !config.runtime.trace.empty();
+  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
+                   Session::Create(config, model,
+                                   {.backend = backend,
+                                    .group = &group,
+                                    .pool = &pool,
+                                    .tracer = trace ? &tracer : nullptr,
+                                    .arena_bytes = ArenaAddressSpace()}));
   ASSIGN_OR_RETURN(const RunFolder run,
                    OpenRunFolder({.path = flags.run,
                                   .resume = flags.resume,
@@ -90,16 +101,6 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     events = console->Events();
   }
 
-  ThreadPool pool(env.threads);
-  Tracer tracer;
-  const bool trace = !config.runtime.trace.empty();
-  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
-                   Session::Create(config, model,
-                                   {.backend = backend,
-                                    .group = &group,
-                                    .pool = &pool,
-                                    .tracer = trace ? &tracer : nullptr,
-                                    .arena_bytes = ArenaAddressSpace()}));
   ASSIGN_OR_RETURN(
       std::unique_ptr<Trainer> trainer,
       Trainer::Create(

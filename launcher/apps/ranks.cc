@@ -74,6 +74,14 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   return std::move(results[0]);
 }
 
+bool LaunchedAsFirstRank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr) return std::atoi(value) == 0;
+  }
+  return true;
+}
+
 void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
                        const std::function<int(const absl::StatusOr<RankOutcome>&)>& report) {
   MpiOptions options{.timeout = std::chrono::milliseconds(

@@ -19,4 +19,8 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
     const TrainConfig& config, const TrainFlags& flags,
     const std::function<int(const absl::StatusOr<RankOutcome>&)>& report);
 
+// False if the launcher's environment says that this process is a rank other than 0: what is
+// everyone's error is told once.
+bool LaunchedAsFirstRank();
+
 }  // namespace blockstep

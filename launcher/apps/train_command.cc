@@ -56,7 +56,12 @@ int TrainCommand(int argc, char** argv) {
   }
   absl::StatusOr<TrainConfig> config = LoadTrainConfig(config_file, sets);
   if (!config.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(Std(config.status().message())).c_str());
+    if (LaunchedAsFirstRank()) {
+      std::fprintf(stderr, "%s\n", std::string(Std(config.status().message())).c_str());
+    } else {
+      // mpirun ends everyone at the first exit: rank 0 is given the time to say why.
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
     return kExitUsage;
   }
   if (print) {
