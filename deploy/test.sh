@@ -62,7 +62,8 @@ stage_smoke() {
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' RETURN
   train=(timeout -k 5 50 mpirun -n 2 build/cpu-release/bin/blockstep train
-    --config deploy/quickstart.textproto --run "$folder/run" --set eval.slots=8)
+    --config deploy/quickstart.textproto --run "$folder/run" --set eval.slots=8
+    --set optimizer.schedule.warmup_steps=1)
   "${train[@]}" --set train.steps=4 || return 1
   # The longer run is another schedule, said so on purpose.
   "${train[@]}" --set train.steps=6 --resume auto --resume-with-changed-maths || return 1
