@@ -123,7 +123,7 @@ absl::Status TokenWriter::Finish() {
   // The new name is durable only once the folder is.
   const int folder = ::open(FolderOf(options_.path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0 || ::fsync(folder) != 0) {
-    const absl::Status status = Failed("cannot fsync its folder");
+    absl::Status status = Failed("cannot fsync its folder");
     if (folder >= 0) ::close(folder);
     return status;
   }

@@ -4,16 +4,12 @@
 
 #include "core/base/str.h"
 #include "tests/e2e/engine_harness.h"
+#include "tests/sanitized.h"
 
 namespace blockstep::testing {
 namespace {
 
-// Sanitizers make a step some twenty times dearer; races and bad accesses show in the first few.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int64_t kSteps = 12, kAsyncSteps = 4;
-#else
-constexpr int64_t kSteps = 100, kAsyncSteps = 12;
-#endif
+constexpr int64_t kSteps = kSanitized ? 12 : 100, kAsyncSteps = kSanitized ? 4 : 12;
 
 PolicyConfig PolicyNamed(const std::string& name) {
   PolicyConfig config{.name = name, .seed = 11};

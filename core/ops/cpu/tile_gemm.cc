@@ -1,19 +1,9 @@
 #include "core/ops/cpu/tile_gemm.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define BLOCKSTEP_REFERENCE_GEMM 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define BLOCKSTEP_REFERENCE_GEMM 1
-#endif
-#endif
-
 #include <map>
 #include <mutex>
 #include <string>
 #include <vector>
-
-#include "core/base/check.h"
 
 #if !defined(BLOCKSTEP_REFERENCE_GEMM)
 #include <omp.h>
@@ -23,54 +13,7 @@
 
 namespace blockstep::cpu {
 
-#if defined(BLOCKSTEP_REFERENCE_GEMM)
-
-// ThreadSanitizer sees nothing of code generated at run time, so a missing wait before a product
-// would pass; loops that it does see stand in for the library.
-struct TileGemm::Impl {
-  TileShape s;
-};
-
-TileGemm::TileGemm(const TileShape& shape) : impl_(new Impl{shape}) {}
-
-void TileGemm::Run(const float* a, const float* b, float* d) const {
-  const TileShape& s = impl_->s;
-  const int64_t a_row = s.trans_a == Transpose::kYes ? 1 : s.lda;
-  const int64_t a_k = s.trans_a == Transpose::kYes ? s.lda : 1;
-  const int64_t b_k = s.packed_b ? s.n : s.trans_b == Transpose::kYes ? 1 : s.ldb;
-  const int64_t b_col = s.packed_b ? 1 : s.trans_b == Transpose::kYes ? s.ldb : 1;
-  for (int64_t i = 0; i < s.m; ++i) {
-    float* out = d + i * s.ldd;
-    for (int64_t j = 0; j < s.n && s.accumulate == Accumulate::kAssign; ++j) out[j] = 0.0f;
-    if (b_col == 1) {  // along rows of B, for speed alone
-      for (int64_t k = 0; k < s.k; ++k) {
-        const float x = a[i * a_row + k * a_k];
-        for (int64_t j = 0; j < s.n; ++j) out[j] += x * b[k * b_k + j];
-      }
-    } else {
-      for (int64_t j = 0; j < s.n; ++j) {
-        float sum = 0;
-        for (int64_t k = 0; k < s.k; ++k) sum += a[i * a_row + k * a_k] * b[k + j * b_col];
-        out[j] += sum;
-      }
-    }
-  }
-}
-
-const char* TileGemm::implementation() const { return "loops"; }
-
-int64_t PackedTileBytes(int64_t k, int64_t n) { return k * n * sizeof(float); }
-
-void PackTile(const float* b, int64_t ldb, Transpose trans_b, int64_t k, int64_t n, void* out) {
-  for (int64_t i = 0; i < k; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      static_cast<float*>(out)[i * n + j] =
-          trans_b == Transpose::kYes ? b[j * ldb + i] : b[i * ldb + j];
-    }
-  }
-}
-
-#else
+#if !defined(BLOCKSTEP_REFERENCE_GEMM)
 
 namespace {
 
@@ -181,9 +124,9 @@ void PackTile(const float* b, int64_t ldb, Transpose trans_b, int64_t k, int64_t
   dnnl::reorder(from, to).execute(thread.stream, from, to);
 }
 
-#endif
-
 TileGemm::~TileGemm() = default;
+
+#endif
 
 const TileGemm& TileGemm::For(const TileShape& shape) {
   static std::mutex mutex;

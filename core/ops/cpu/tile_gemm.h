@@ -8,6 +8,14 @@
 
 #include "core/ops/matmul.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define BLOCKSTEP_REFERENCE_GEMM 1  // tile_gemm_loops.cc says why
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BLOCKSTEP_REFERENCE_GEMM 1
+#endif
+#endif
+
 namespace blockstep::cpu {
 
 struct TileShape {
