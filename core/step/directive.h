@@ -41,7 +41,8 @@ struct TensorNorm {
   Role role = Role::kTrain;
   double squared_norm = 0;  // of the averaged gradient over the entry's rows (all ranks)
   int64_t elements = 0;
-  // (optional) Of Adam's step M/sqrt(V + eps), where the entry has moments; < 0: not measured.
+  // (optional) Of Adam's direction M/sqrt(V + eps) after the step's update, where the entry has
+  // moments (core/ops/optimizer.h); < 0: not measured.
   double adam_squared_norm = -1;
 };
 

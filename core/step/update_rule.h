@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/exact_sum.h"
 #include "core/device/stream.h"
 #include "core/tensor/tensor_table.h"
 #include "core/tensor/tensor_view.h"
@@ -44,6 +45,11 @@ class UpdateRule {
   // Updates inside backward, so it refuses global-norm clipping and non-finite rollback.
   virtual bool commits_in_backward() const { return false; }
   virtual void Update(const KernelTable& kernels, Stream& stream, const UpdateArgs& args) const = 0;
+
+  // Whether its states are moments with a direction M/sqrt(V + eps), whose squared norm over the
+  // same rows, after Update with the same args, MeasureDirection adds to *sum.
+  virtual bool has_direction() const { return false; }
+  virtual void MeasureDirection(const KernelTable&, Stream&, const UpdateArgs&, ExactSum*) const {}
 };
 
 }  // namespace blockstep

@@ -90,6 +90,8 @@ proto::StepReport ToProto(const StepReport& report) {
     n->set_role(static_cast<int>(norm.role));
     n->set_squared_norm(norm.squared_norm);
     n->set_elements(norm.elements);
+    // NaN is a measurement too, one that overflowed.
+    if (!(norm.adam_squared_norm < 0)) n->set_adam_squared_norm(norm.adam_squared_norm);
   }
   return to;
 }
@@ -110,10 +112,12 @@ absl::StatusOr<StepReport> FromProto(const proto::StepReport& from) {
       return InvalidArgument("report: found tensor ", n.tensor(), " elements ", n.elements(),
                              ", wanted no negative number");
     }
-    to.norms.push_back({.tensor = n.tensor(),
-                        .role = role,
-                        .squared_norm = n.squared_norm(),
-                        .elements = n.elements()});
+    to.norms.push_back(
+        {.tensor = n.tensor(),
+         .role = role,
+         .squared_norm = n.squared_norm(),
+         .elements = n.elements(),
+         .adam_squared_norm = n.has_adam_squared_norm() ? n.adam_squared_norm() : -1});
   }
   return to;
 }

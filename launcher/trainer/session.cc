@@ -181,6 +181,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .accumulation = AccumulationOf(config_),
       .document_mask = MaskOf(config_),
       .clip_norm = config_.train.clip_norm,
+      .measure_adam = NeedsAdamNorms(config_.policy),
       .rules = {rule_.get()},
       .learning_rate = [schedule,
                         steps](int64_t step) { return LearningRate(schedule, step, steps); },

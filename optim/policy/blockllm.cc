@@ -61,7 +61,7 @@ void BlockLlmPolicy::UpdateNorms(const StepReport& report) {
     if (std::isfinite(norm.squared_norm) && norm.squared_norm >= 0)
       s.squared_norm = norm.squared_norm;
     // Moments that a switch on its way will drop say nothing about the selection after it.
-    if (norm.role != Role::kProbe && selections_.size() == 1 &&
+    if (norm.role != Role::kProbe && selections_.size() == 1 && norm.adam_squared_norm >= 0 &&
         std::isfinite(norm.adam_squared_norm)) {
       s.adam_squared_norm = norm.adam_squared_norm;
     }

@@ -11,6 +11,11 @@ namespace blockstep {
 
 std::vector<std::string> KnownPolicies() { return {"full", "badam", "blockllm", "scripted"}; }
 
+bool NeedsAdamNorms(const PolicyConfig& config) {
+  return config.name == "blockllm" &&
+         (config.mode == BlockLlmMode::kPaper || config.score == BlockLlmScore::kAdam);
+}
+
 absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(const PolicyConfig& config,
                                                    const TensorTable& table) {
   RETURN_IF_ERROR(Validate(config, table));

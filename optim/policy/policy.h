@@ -79,6 +79,9 @@ struct PolicyConfig {
 
 std::vector<std::string> KnownPolicies();
 
+// Whether the policy reads TensorNorm::adam_squared_norm, so that somebody has to measure it.
+bool NeedsAdamNorms(const PolicyConfig& config);
+
 // The config is checked against the table; an error lists every contradiction by field name.
 absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(const PolicyConfig& config,
                                                    const TensorTable& table);

@@ -24,4 +24,16 @@ void AdamW::Update(const KernelTable& kernels, Stream& stream, const UpdateArgs&
                          .grad_scale = args.grad_scale});
 }
 
+void AdamW::MeasureDirection(const KernelTable& kernels, Stream& stream, const UpdateArgs& args,
+                             ExactSum* sum) const {
+  CHECK_EQ(args.states.size(), 2u);
+  kernels.adam_norm(stream, {.m = args.states[0],
+                             .v = args.states[1],
+                             .beta1 = static_cast<float>(hyper_.beta1),
+                             .beta2 = static_cast<float>(hyper_.beta2),
+                             .eps = static_cast<float>(hyper_.eps),
+                             .step = args.step,
+                             .sum = sum});
+}
+
 }  // namespace blockstep

@@ -14,6 +14,9 @@ class AdamW : public UpdateRule {
   // m, v: fp32, like the tensor.
   std::vector<StateSpec> States(const TensorInfo& tensor) const override;
   void Update(const KernelTable& kernels, Stream& stream, const UpdateArgs& args) const override;
+  bool has_direction() const override { return true; }
+  void MeasureDirection(const KernelTable& kernels, Stream& stream, const UpdateArgs& args,
+                        ExactSum* sum) const override;
 
  private:
   RuleHyper hyper_;

@@ -31,6 +31,7 @@ Part PartOf(const SwiGluBackwardArgs&) { return Part::kSwiGlu; }
 Part PartOf(const EmbeddingForwardArgs&) { return Part::kEmbedding; }
 Part PartOf(const EmbeddingBackwardArgs&) { return Part::kEmbedding; }
 Part PartOf(const AdamWArgs&) { return Part::kOptimizer; }
+Part PartOf(const AdamNormArgs&) { return Part::kOptimizer; }
 Part PartOf(const SquaredNormArgs&) { return Part::kGradNorm; }
 Part PartOf(const AddArgs&) { return Part::kAddCopyFill; }
 Part PartOf(const CopyArgs&) { return Part::kAddCopyFill; }
@@ -70,6 +71,7 @@ KernelTable TimedTable() {
   table.swiglu_backward = Timed<SwiGluBackwardArgs, &K::swiglu_backward>;
   table.cross_entropy = Timed<CrossEntropyArgs, &K::cross_entropy>;
   table.adamw = Timed<AdamWArgs, &K::adamw>;
+  table.adam_norm = Timed<AdamNormArgs, &K::adam_norm>;
   table.squared_norm = Timed<SquaredNormArgs, &K::squared_norm>;
   table.add = Timed<AddArgs, &K::add>;
   table.copy = Timed<CopyArgs, &K::copy>;

@@ -89,6 +89,7 @@ class RankRun {
          .numerics = spec_.numerics,
          .accumulation = spec_.accumulation,
          .clip_norm = spec_.clip_norm,
+         .measure_adam = spec_.measure_adam || NeedsAdamNorms(spec_.policy),
          .rules = {rule->get()},
          .learning_rate = [=](int64_t step) { return LearningRate(schedule, step, steps); },
          .read_slots =
@@ -126,6 +127,10 @@ class RankRun {
     std::string block = Cat(result.phase, ":");
     for (const TensorNorm& norm : result.report.norms) {
       if (norm.role == Role::kTrain) block += Cat(" ", norm.tensor, "/", norm.elements);
+      if (norm.adam_squared_norm >= 0) {
+        CHECK(norm.role == Role::kTrain);
+        outcome.adam_norms.push_back(norm.adam_squared_norm);
+      }
     }
     outcome.blocks.push_back(std::move(block));
     outcome.losses.push_back(result.report.loss_sum / static_cast<double>(result.report.tokens));

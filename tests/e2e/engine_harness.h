@@ -30,6 +30,7 @@ struct RunSpec {
   int call_sleep_us = 0;  // each collective takes at least this long
   double lr = 1e-2;
   double clip_norm = 1.0;
+  bool measure_adam = false;  // also for a policy that does not read it
   bool tied = false;
   std::optional<LlamaConfig> model;  // instead of TinyLlama(tied)
   std::vector<Tracer*> tracers;      // (optional) per rank
@@ -43,6 +44,7 @@ struct RunOutcome {
   std::string weights_hash;                 // SHA-256 over all tensors, whole rows in order
   std::vector<std::string> blocks;          // "phase: entries" per step
   std::vector<double> losses;               // mean per step
+  std::vector<double> adam_norms;           // squared, of every entry that has one, step by step
   std::vector<CommBytes> bytes;             // per rank, training only
   std::vector<std::vector<float>> weights;  // per tensor
 };

@@ -11,8 +11,11 @@ namespace {
 
 constexpr int64_t kSteps = kSanitized ? 12 : 100, kAsyncSteps = kSanitized ? 4 : 12;
 
+// "blockllm adam" and "blockllm paper" read the norms of Adam's direction.
 PolicyConfig PolicyNamed(const std::string& name) {
-  PolicyConfig config{.name = name, .seed = 11};
+  PolicyConfig config{.name = name.substr(0, name.find(' ')), .seed = 11};
+  if (name == "blockllm adam") config.score = BlockLlmScore::kAdam;
+  if (name == "blockllm paper") config.mode = BlockLlmMode::kPaper;
   config.block_steps = 7;
   config.sparsity = 0.6;
   config.patience = 5;
@@ -39,6 +42,7 @@ TEST_P(OneHash, WeightsAndBlocksDoNotDependOnRanks) {
       EXPECT_EQ(many.weights_hash, one.weights_hash);
       EXPECT_EQ(many.blocks, one.blocks);
       EXPECT_EQ(many.losses, one.losses);
+      EXPECT_EQ(many.adam_norms, one.adam_norms);
     }
   }
 }
@@ -46,6 +50,9 @@ TEST_P(OneHash, WeightsAndBlocksDoNotDependOnRanks) {
 INSTANTIATE_TEST_SUITE_P(Policies, OneHash,
                          ::testing::Combine(::testing::Values("full", "badam", "blockllm"),
                                             ::testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(AdamNorms, OneHash,
+                         ::testing::Values(std::tuple("blockllm adam", false),
+                                           std::tuple("blockllm paper", true)));
 
 // Threads of a rank take tiles, they do not make them.
 TEST(OneHashThreads, ThreadsDoNotShow) {
@@ -65,7 +72,7 @@ TEST(OneHashRecompute, RecomputeDoesNotShow) {
 // The async backend delays every kernel and every message at random and poisons released buffers: a
 // missing wait anywhere shows as another hash (or as a race under ThreadSanitizer).
 TEST(OneHashAsync, RandomDelaysDoNotShow) {
-  for (const std::string policy : {"full", "badam", "blockllm"}) {
+  for (const std::string policy : {"full", "badam", "blockllm", "blockllm paper"}) {
     SCOPED_TRACE(policy);
     RunSpec spec{.policy = PolicyNamed(policy), .steps = kAsyncSteps, .slots = 4};
     spec.policy.block_steps = 3;

@@ -77,8 +77,9 @@ def run(case, model, draw_norms, losses):
             now_phase, now, may_probe = plan[t]
             trained[now] += 1
             picked = sorted(rng.permutation(may_probe)[: case["probes"]].tolist()) if len(may_probe) else []
-            # Moments shrink the processed gradient of what learns; only paper runs measure it.
-            measure = paper and case["measured"]
+            # Moments shrink the processed gradient of what learns; only runs that score by it measure it, and only
+            # a step that updates has it.
+            measure = case["measured"] and (paper or case["score"] == "adam") and losses[t][2] == 0
             for i in sorted(set(now.tolist()) | set(always) | set(picked)):
                 role = 1 if i in picked else 0
                 adam = float(rng.integers(1, 64)) if measure and role == 0 else -1.0
@@ -86,7 +87,7 @@ def run(case, model, draw_norms, losses):
                 if i in always:
                     continue
                 norms[i] = true[i]
-                if role == 0 and now_phase == phase:
+                if role == 0 and now_phase == phase and adam >= 0:
                     processed[i] = adam
         reports.append(report)
         last = max(plan) if plan else 0
@@ -188,14 +189,15 @@ def cases():
     exact = 1.0 - 64 * 64 / float(small.sizes().sum())
     out.append(make("budget of exactly one tensor", small, seed=29, sparsity=exact, ties=True))
     out.append(make("score by root mean square", wide, seed=30, score="grad_rms", sparsity=0.75))
-    out.append(make("score by processed gradient", wide, seed=31, score="adam", sparsity=0.75))
+    out.append(make("score by processed gradient", wide, seed=31, score="adam", sparsity=0.75, measured=True))
+    out.append(make("score by processed gradient, never measured", wide, seed=31, score="adam", sparsity=0.75))
     out.append(make("frozen embedding and head", small, seed=32, embedding="frozen", final_norm="frozen"))
     out.append(make("embedding always", tied, seed=33, embedding="always", final_norm="always", sparsity=0.8))
     out.append(make("probes everywhere", wide, seed=34, probe_scope="all", probes=4, sparsity=0.9))
     out.append(make("no probes", wide, seed=35, probes=0, sparsity=0.9))
     broken = [(float(3000 + (t * 7) % 5 * 64), 0 if t % 7 == 3 else TOKENS, 2 if t % 5 == 4 else 0) for t in range(40)]
     for mode in ("repaired", "paper"):
-        out.append(make(f"steps without a loss, {mode}", small, losses=broken, seed=36, mode=mode))
+        out.append(make(f"steps without a loss, {mode}", small, losses=broken, seed=36, mode=mode, measured=True))
     out.append(make("a run of one step", small, seed=37, total_steps=1))
     out.append(make("a run shorter than the lag", small, seed=38, total_steps=3, lag=5))
     return out

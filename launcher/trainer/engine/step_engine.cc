@@ -43,6 +43,7 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
   const double mean = MeanScale(agreed);
   buffers_.SetGradScale(static_cast<float>(mean * ClipFactor(result.grad_norm, o_.clip_norm)));
   result.learning_rate = o_.learning_rate(step);
+  if (o_.measure_adam) buffers_.ClearNorms(set_.entries.size());  // exchanged: free again
   size_t next = 0;
   for (size_t i = 0; i < set_.entries.size(); ++i) {
     const ActiveEntry& entry = set_.entries[i];
@@ -51,18 +52,23 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
     ++state.step;
     if (state.rows.empty()) continue;
     const int64_t owned = o_.units->OwnedRange(entry.tensor).begin;
-    states_.rule(entry).Update(
-        *o_.backend->kernels, *o_.compute,
-        {.param =
-             o_.units->Owned(entry.tensor).Rows(state.rows.begin - owned, state.rows.end - owned),
-         .grad = reducer_->Reduced(static_cast<int>(i)),
-         .states = state.tensors,
-         .step = state.step,
-         .lr = static_cast<float>(result.learning_rate * entry.lr_scale),
-         .decay = o_.model->table().tensors[entry.tensor].decay,
-         .grad_scale = buffers_.grad_scale()});
+    const UpdateArgs args = {
+        .param =
+            o_.units->Owned(entry.tensor).Rows(state.rows.begin - owned, state.rows.end - owned),
+        .grad = reducer_->Reduced(static_cast<int>(i)),
+        .states = state.tensors,
+        .step = state.step,
+        .lr = static_cast<float>(result.learning_rate * entry.lr_scale),
+        .decay = o_.model->table().tensors[entry.tensor].decay,
+        .grad_scale = buffers_.grad_scale()};
+    const UpdateRule& rule = states_.rule(entry);
+    rule.Update(*o_.backend->kernels, *o_.compute, args);
+    if (o_.measure_adam) {
+      rule.MeasureDirection(*o_.backend->kernels, *o_.compute, args, buffers_.norm(i));
+    }
   }
   result.committed = true;
+  if (o_.measure_adam) RETURN_IF_ERROR(ReportDirections(result.report));
   return o_.units->Publish(set_, *o_.compute);
 }
 
@@ -137,6 +143,19 @@ absl::Status StepEngine::MeasureNorms() {
   }
   RETURN_IF_ERROR(o_.compute->Synchronize());
   return o_.group->stream().status();
+}
+
+// What owners measured while they updated, summed over ranks, for train entries.
+absl::Status StepEngine::ReportDirections(StepReport& report) {
+  RETURN_IF_ERROR(o_.compute->Synchronize());
+  ASSIGN_OR_RETURN(const std::vector<ExactSum> sums,
+                   ExchangeSums(*o_.group, buffers_.Norms(set_.entries.size()),
+                                Cat("directions of step ", report.step)));
+  for (size_t i = 0; i < sums.size(); ++i) {
+    if (report.norms[i].role != Role::kTrain) continue;
+    report.norms[i].adam_squared_norm = sums[i].ToDouble();
+  }
+  return absl::OkStatus();
 }
 
 RankWord StepEngine::Word(int64_t step, const Directive& directive) const {

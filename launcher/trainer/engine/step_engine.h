@@ -36,7 +36,8 @@ struct EngineOptions {
   Numerics numerics = Numerics::kFast;
   GradAccumulation accumulation = GradAccumulation::kLocal;
   DocumentMask document_mask = DocumentMask::kOff;
-  double clip_norm = 0;  // 0: off
+  double clip_norm = 0;       // 0: off
+  bool measure_adam = false;  // fills TensorNorm::adam_squared_norm; one more small exchange
 
   std::vector<const UpdateRule*> rules;
   std::function<double(int64_t step)> learning_rate;  // read at update time
@@ -79,6 +80,7 @@ class StepEngine {
   absl::Status BeginSet(const ActiveSet& set);
   absl::Status PassOverSlots(int64_t step);
   absl::Status MeasureNorms();
+  absl::Status ReportDirections(StepReport& report);
   RankWord Word(int64_t step, const Directive& directive) const;
   void FillReport(const ExchangeResult& agreed, int64_t step, StepResult& result) const;
   // The averaged gradient is (reduced sum) * this: dW is that of the loss sum over S*T.

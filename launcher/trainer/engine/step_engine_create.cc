@@ -20,6 +20,11 @@ SlotSpan MakeSpan(const EngineOptions& o) {
 
 absl::Status CheckRules(const EngineOptions& o) {
   for (const UpdateRule* rule : o.rules) {
+    if (o.measure_adam && !rule->has_direction()) {
+      return InvalidArgument(
+          "update rule '", rule->name(),
+          "' keeps no moments; policy.score adam and policy.mode paper need them");
+    }
     if (rule->commits_in_backward() && o.clip_norm > 0) {
       return InvalidArgument("update rule '", rule->name(), "' updates inside backward; clip_norm ",
                              o.clip_norm, " needs every gradient first: set clip_norm to 0");

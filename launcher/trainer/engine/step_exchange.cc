@@ -64,6 +64,16 @@ absl::StatusOr<ExchangeResult> ExchangeStep(Communicator& group, const RankWord&
   return result;
 }
 
+absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& group,
+                                                   const std::vector<ExactSum>& mine,
+                                                   const std::string& what) {
+  std::vector<ExactSum> all(mine.size() * group.size()), total(mine.size());
+  RETURN_IF_ERROR(group.HostAllGather(
+      mine.data(), static_cast<int64_t>(mine.size() * sizeof(ExactSum)), all.data(), what));
+  for (size_t i = 0; i < all.size(); ++i) total[i % mine.size()].Add(all[i]);
+  return total;
+}
+
 absl::Status AgreeOnDirective(Communicator& group, int64_t step, const Directive& directive) {
   const uint64_t mine = directive.Hash();
   std::vector<uint64_t> hashes(group.size());

@@ -37,6 +37,12 @@ struct ExchangeResult {
 absl::StatusOr<ExchangeResult> ExchangeStep(Communicator& group, const RankWord& mine,
                                             const std::vector<ExactSum>& norms);
 
+// Sums of all ranks, element by element. Host-blocking; bytes sent per rank: (N-1) * sums *
+// sizeof(ExactSum).
+absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& group,
+                                                   const std::vector<ExactSum>& mine,
+                                                   const std::string& what);
+
 // Ranks compare the directive they are about to follow; needed when the last step's exchange could
 // not (the first step, and after a sweep).
 absl::Status AgreeOnDirective(Communicator& group, int64_t step, const Directive& directive);

@@ -231,12 +231,17 @@ TEST(StepProto, RoundTripAndRefusal) {
       .loss_sum = 0.1,
       .tokens = 7,
       .nonfinite = 1,
-      .norms = {{.tensor = 2, .role = Role::kProbe, .squared_norm = 1e-300, .elements = 5}}};
+      .norms = {{.tensor = 2, .role = Role::kProbe, .squared_norm = 1e-300, .elements = 5},
+                {.tensor = 3, .squared_norm = 1, .elements = 5, .adam_squared_norm = 0.1},
+                {.tensor = 4, .squared_norm = 1, .elements = 5, .adam_squared_norm = 0}}};
   const auto same = FromProto(ToProto(report));
   ASSERT_TRUE(same.ok());
   EXPECT_EQ(same->loss_sum, 0.1);
   EXPECT_EQ(same->norms[0].squared_norm, 1e-300);
   EXPECT_EQ(same->norms[0].role, Role::kProbe);
+  EXPECT_EQ(same->norms[0].adam_squared_norm, -1) << "not measured stays so";
+  EXPECT_EQ(same->norms[1].adam_squared_norm, 0.1);
+  EXPECT_EQ(same->norms[2].adam_squared_norm, 0) << "measured as 0";
 }
 
 }  // namespace
