@@ -1,0 +1,247 @@
+// Bytes on the wire of whole runs: what every rank's communicator has sent equals design §7's
+// formula to the byte, call kind by call kind; summed over ranks it is the formula as printed
+// there.
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <set>
+
+#include "core/base/str.h"
+#include "launcher/trainer/engine/step_exchange.h"
+#include "model/llama_tensors.h"
+#include "tests/e2e/engine_harness.h"
+#include "tests/e2e/oracle.h"
+#include "tests/sanitized.h"
+
+namespace blockstep::testing {
+namespace {
+
+constexpr int64_t kWord = 64;  // a rank's word of the small exchange
+constexpr int64_t kNorm = 24;  // and a norm beside it
+static_assert(sizeof(RankWord) == kWord && sizeof(ExactSum) == kNorm);
+
+class Wire {
+ public:
+  Wire(const RunSpec& spec, const std::vector<ActiveSet>& sets)
+      : spec_(spec), sets_(sets), table_(LlamaTensors(TinyLlama(spec.tied))) {
+    pinned_ = spec.pinned;
+    pinned_.resize(table_.units.size(), 0);
+  }
+
+  int64_t MicroSteps() const { return Up(Up(spec_.slots, spec_.ranks), spec_.micro_slots); }
+
+  CommBytes Sent(int rank) const {
+    CommBytes sent;
+    if (spec_.ranks == 1) return sent;
+    const int64_t others = spec_.ranks - 1;
+    sent.all_gather = others * 8;  // once: every rank holds the same script
+    for (int64_t step = 0; step < spec_.steps; ++step) {
+      const ActiveSet& set = sets_[step];
+      const auto entries = static_cast<int64_t>(set.entries.size());
+      sent.all_gather += others * SmallBytes(entries);
+      for (int64_t m = 0; m < MicroSteps(); ++m) {
+        sent.all_gather += others * (4 * Gathered(set, rank) + ListBytes());
+        if (!pinned_[0]) sent.exchange += RowBytes(step, m, rank);
+      }
+      int64_t foreign = 0;
+      for (const ActiveEntry& e : set.entries) {
+        const int64_t own = OwnElements(table_, e, spec_.ranks, rank);
+        foreign += 4 * (Elements(table_, e) - own);
+        if (e.role == Role::kTrain && pinned_[table_.tensors[e.tensor].unit]) {
+          sent.all_gather += others * 4 * own;  // published
+        }
+      }
+      if (spec_.numerics == Numerics::kSlotExact) {
+        const Range mine = SlotsOfRank(spec_.slots, spec_.ranks, rank);
+        sent.exchange += foreign * TreeNodes(spec_.slots, mine.begin, mine.end);
+      } else {
+        const bool sharded = spec_.accumulation == GradAccumulation::kSharded;
+        sent.reduce_scatter += foreign * (sharded ? MicroSteps() : 1);
+      }
+    }
+    return sent;
+  }
+
+  // Design §7 for the whole group and run, without what is counted apart: rows of the embedding and
+  // the small exchange. (N-1)/N * [...] per rank, so (N-1) * [...] for all of them.
+  int64_t Printed() const {
+    int64_t sum = 0;
+    for (int64_t step = 0; step < spec_.steps; ++step) {
+      const ActiveSet& set = sets_[step];
+      int64_t weights = 0, active = 0, active_pinned = 0;  // F + B, A, A_pinned
+      for (int t = 0; t < static_cast<int>(table_.tensors.size()); ++t) {
+        weights += table_.tensors[t].size() * Passes(set, t);
+      }
+      for (const ActiveEntry& e : set.entries) {
+        const bool pinned = pinned_[table_.tensors[e.tensor].unit];
+        active += Elements(table_, e);
+        if (pinned && e.role == Role::kTrain) active_pinned += Elements(table_, e);
+      }
+      const bool sharded = spec_.accumulation == GradAccumulation::kSharded;
+      sum += MicroSteps() * 4 * weights + 4 * active * (sharded ? MicroSteps() : 1) +
+             4 * active_pinned;
+    }
+    return (spec_.ranks - 1) * sum;
+  }
+  int64_t Small(int rank) const {
+    int64_t sum = 8 * (spec_.ranks - 1);
+    for (int64_t step = 0; step < spec_.steps; ++step) {
+      const auto entries = static_cast<int64_t>(sets_[step].entries.size());
+      sum += (spec_.ranks - 1) * SmallBytes(entries);
+      for (int64_t m = 0; m < MicroSteps(); ++m) {
+        sum += (spec_.ranks - 1) * ListBytes();
+        if (!pinned_[0]) sum += RowBytes(step, m, rank);
+      }
+    }
+    return sum;
+  }
+
+ private:
+  // How often a micro-step gathers `tensor`: once forward, a decoder layer once more if backward
+  // reads weights of it, that is if anything learns below its last product's dW. The head's weights
+  // are there once for both; the embedding is fetched by rows, but whole where it is the head too.
+  int64_t Passes(const ActiveSet& set, int tensor) const {
+    const TensorInfo& t = table_.tensors[tensor];
+    if (pinned_[t.unit]) return 0;
+    if (table_.units[t.unit].kind == UnitKind::kEmbedding) return table_.tied ? 1 : 0;
+    if (table_.units[t.unit].kind == UnitKind::kHead) return 1;
+    for (const ActiveEntry& e : set.entries) {
+      const TensorInfo& active = table_.tensors[e.tensor];
+      if (active.unit > t.unit) continue;
+      const bool down = active.name.find("down_proj") != std::string::npos;
+      if (active.unit < t.unit || !down || spec_.recompute == Recompute::kLayer) return 2;
+    }
+    return 1;
+  }
+  int64_t Gathered(const ActiveSet& set, int rank) const {
+    int64_t own = 0;
+    for (int t = 0; t < static_cast<int>(table_.tensors.size()); ++t) {
+      const TensorInfo& tensor = table_.tensors[t];
+      own += Passes(set, t) * OwnElements(tensor, {0, tensor.rows}, spec_.ranks, rank);
+    }
+    return own;
+  }
+
+  // Norms travel once more where Adam's are measured.
+  int64_t SmallBytes(int64_t entries) const {
+    return kWord + kNorm * entries * (spec_.measure_adam ? 2 : 1);
+  }
+
+  // Lists of ids have room for every token of a micro-step or every row, and a length.
+  int64_t ListBytes() const {
+    const int64_t most = std::min(spec_.micro_slots * spec_.tokens, table_.tensors[0].rows);
+    return pinned_[0] ? 0 : 4 * (most + 1);
+  }
+  // Rows of the embedding that `rank` sends to the others for micro-step m: each wants the distinct
+  // tokens of its slots, once.
+  int64_t RowBytes(int64_t step, int64_t m, int rank) const {
+    const TensorInfo& t = table_.tensors[0];
+    int64_t rows = 0;
+    for (int r = 0; r < spec_.ranks; ++r) {
+      if (r == rank) continue;
+      const Range slots = SlotsOfRank(spec_.slots, spec_.ranks, r);
+      std::set<int64_t> ids;
+      for (int64_t s = slots.begin + m * spec_.micro_slots;
+           s < std::min(slots.begin + (m + 1) * spec_.micro_slots, slots.end); ++s) {
+        for (int64_t i = 0; i < spec_.tokens; ++i) {
+          ids.insert(TokenAt(step * spec_.slots + s, i, t.rows));
+        }
+      }
+      for (const int64_t id : ids) {
+        rows += OwnElements(t, {id, id + 1}, spec_.ranks, rank) > 0 ? 1 : 0;
+      }
+    }
+    return 4 * t.cols * rows;
+  }
+
+  const RunSpec& spec_;
+  const std::vector<ActiveSet>& sets_;
+  const TensorTable table_;
+  std::vector<char> pinned_;
+};
+
+struct WireCase {
+  const char* name;
+  Numerics numerics = Numerics::kFast;
+  GradAccumulation accumulation = GradAccumulation::kLocal;
+  int64_t slots = 9, micro_slots = 2;
+  Recompute recompute = Recompute::kNone;
+  bool measure_adam = false;
+  bool tied = false;
+};
+const WireCase kCases[] = {
+    {.name = "local"},
+    {.name = "local, tied, recompute", .recompute = Recompute::kLayer, .tied = true},
+    {.name = "sharded", .accumulation = GradAccumulation::kSharded},
+    {.name = "slot_exact", .numerics = Numerics::kSlotExact, .slots = 7, .micro_slots = 1},
+    {.name = "slot_exact, tied, Adam norms",
+     .numerics = Numerics::kSlotExact,
+     .slots = 8,
+     .micro_slots = 1,
+     .measure_adam = true,
+     .tied = true},
+};
+// Nothing, everything, the units above the embedding and the first layer, the embedding alone.
+const std::vector<char> kPins[] = {{}, {1, 1, 1, 1}, {0, 0, 1, 1}, {1, 0, 0, 0}};
+
+void PrintTo(const WireCase& c, std::ostream* out) { *out << c.name; }
+
+class WireBytes : public ::testing::TestWithParam<WireCase> {};
+
+TEST_P(WireBytes, OfWholeRunsEqualTheFormula) {
+  const WireCase& c = GetParam();
+  const TensorTable table = LlamaTensors(TinyLlama(c.tied));
+  std::vector<ActiveSet> sets = EightSets(table);
+  for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
+    // Backward of its layer reads no weights: dW alone.
+    if (table.tensors[t].name == "model.layers.1.mlp.down_proj.weight") {
+      sets.push_back({{WholeTensor(table, t)}});
+    }
+  }
+  ASSERT_EQ(sets.size(), 9u);
+  sets.emplace_back();  // and everything
+  for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
+    sets.back().entries.push_back(WholeTensor(table, t));
+  }
+  int64_t checked = 0;
+  for (int ranks = kSanitized ? 3 : 1; ranks <= (kSanitized ? 3 : 4); ++ranks) {
+    for (const std::vector<char>& pins : kPins) {
+      RunSpec spec{.ranks = ranks,
+                   .pinned = pins,
+                   .policy = {.name = "scripted"},
+                   .steps = static_cast<int64_t>(sets.size()),
+                   .slots = c.slots,
+                   .micro_slots = c.micro_slots,
+                   .tokens = 8,
+                   .numerics = c.numerics,
+                   .accumulation = c.accumulation,
+                   .recompute = c.recompute,
+                   .measure_adam = c.measure_adam,
+                   .tied = c.tied};
+      for (const ActiveSet& set : sets) spec.policy.script.push_back({set, 1});
+      const RunOutcome run = RunTraining(spec);
+      const Wire wire(spec, sets);
+      int64_t sum = 0, small = 0;
+      for (int r = 0; r < ranks; ++r) {
+        SCOPED_TRACE(Cat(c.name, ", rank ", r, " of ", ranks, ", ", pins.size(), " pins"));
+        const CommBytes want = wire.Sent(r), found = run.bytes[r];
+        EXPECT_EQ(found.all_gather, want.all_gather);
+        EXPECT_EQ(found.reduce_scatter, want.reduce_scatter);
+        EXPECT_EQ(found.exchange, want.exchange);
+        EXPECT_EQ(found.broadcast, 0);
+        sum += found.total();
+        small += wire.Small(r);
+        checked += found.total();
+      }
+      if (c.numerics == Numerics::kFast && ranks > 1) {
+        EXPECT_EQ(sum - small, wire.Printed());
+      }
+    }
+  }
+  std::cout << c.name << ": " << checked << " bytes accounted for\n";
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, WireBytes, ::testing::ValuesIn(kCases));
+
+}  // namespace
+}  // namespace blockstep::testing
