@@ -1,7 +1,9 @@
 // The backends built into every binary. Each call gives the same static object.
 #pragma once
 
+#include <map>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "core/device/backend.h"
@@ -15,10 +17,12 @@ const Backend& AsyncBackend();
 // No arithmetic, no memory; ops add to NullCounters() of the calling thread.
 const Backend& NullBackend();
 
+enum class OpKind : uint8_t { kMatmul, kAttention, kOther };
 struct OpCounters {
   int64_t matmuls = 0;
-  int64_t flops = 0;  // matmul and attention
-  int64_t bytes = 0;  // operands read and written by them
+  int64_t flops = 0;                                   // matmul and attention
+  int64_t bytes = 0;                                   // operands read and written by them
+  std::map<std::pair<OpKind, OpCost>, int64_t> calls;  // of all ops, by what each costs
 };
 OpCounters& NullCounters();
 

@@ -53,12 +53,29 @@ struct KernelTable {
 };
 
 // What an op costs, by its Args alone; the null backend counts these, benchmarks divide by them.
+// flops: of matmul and attention, 0 of ops whose time goes by the bytes they touch. bytes: operands
+// read and written, each once.
 struct OpCost {
   int64_t flops = 0;
   int64_t bytes = 0;
+  friend auto operator<=>(const OpCost&, const OpCost&) = default;
 };
+OpCost Cost(const EmbeddingForwardArgs& args);
+OpCost Cost(const EmbeddingBackwardArgs& args);
+OpCost Cost(const RmsNormForwardArgs& args);
+OpCost Cost(const RmsNormBackwardArgs& args);
 OpCost Cost(const MatmulArgs& args);
+OpCost Cost(const RopeArgs& args);
 OpCost Cost(const AttentionForwardArgs& args);
 OpCost Cost(const AttentionBackwardArgs& args);
+OpCost Cost(const SwiGluForwardArgs& args);
+OpCost Cost(const SwiGluBackwardArgs& args);
+OpCost Cost(const CrossEntropyArgs& args);
+OpCost Cost(const AdamWArgs& args);
+OpCost Cost(const AdamNormArgs& args);
+OpCost Cost(const SquaredNormArgs& args);
+OpCost Cost(const AddArgs& args);
+OpCost Cost(const CopyArgs& args);
+OpCost Cost(const FillArgs& args);
 
 }  // namespace blockstep

@@ -6,20 +6,18 @@
 namespace blockstep {
 namespace {
 
-template <typename Args>
+template <OpKind kind = OpKind::kOther, typename Args>
 void Count(Stream&, const Args& args) {
+  OpCounters& counters = NullCounters();
   const OpCost cost = Cost(args);
-  NullCounters().flops += cost.flops;
-  NullCounters().bytes += cost.bytes;
+  ++counters.calls[{kind, cost}];
+  if constexpr (kind == OpKind::kOther) return;
+  counters.matmuls += kind == OpKind::kMatmul ? 1 : 0;
+  counters.flops += cost.flops;
+  counters.bytes += cost.bytes;
 }
 
-void CountMatmul(Stream& stream, const MatmulArgs& args) {
-  ++NullCounters().matmuls;
-  Count(stream, args);
-}
-
-template <typename Args>
-void Nothing(Stream&, const Args&) {}
+void NoPacking(Stream&, const PackWeightArgs&) {}
 
 }  // namespace
 
@@ -31,25 +29,25 @@ OpCounters& NullCounters() {
 const KernelTable& NullKernels() {
   // Sizes are the CPU's, so that a plan made here is one for that backend.
   static const KernelTable table = {
-      .embedding_forward = Nothing,
-      .embedding_backward = Nothing,
-      .rms_norm_forward = Nothing,
-      .rms_norm_backward = Nothing,
-      .matmul = CountMatmul,
-      .rope = Nothing,
-      .attention_forward = Count,
-      .attention_backward = Count,
-      .swiglu_forward = Nothing,
-      .swiglu_backward = Nothing,
-      .cross_entropy = Nothing,
-      .adamw = Nothing,
-      .adam_norm = Nothing,
-      .squared_norm = Nothing,
-      .add = Nothing,
-      .copy = Nothing,
-      .fill = Nothing,
+      .embedding_forward = Count<OpKind::kOther>,
+      .embedding_backward = Count<OpKind::kOther>,
+      .rms_norm_forward = Count<OpKind::kOther>,
+      .rms_norm_backward = Count<OpKind::kOther>,
+      .matmul = Count<OpKind::kMatmul>,
+      .rope = Count<OpKind::kOther>,
+      .attention_forward = Count<OpKind::kAttention>,
+      .attention_backward = Count<OpKind::kAttention>,
+      .swiglu_forward = Count<OpKind::kOther>,
+      .swiglu_backward = Count<OpKind::kOther>,
+      .cross_entropy = Count<OpKind::kOther>,
+      .adamw = Count<OpKind::kOther>,
+      .adam_norm = Count<OpKind::kOther>,
+      .squared_norm = Count<OpKind::kOther>,
+      .add = Count<OpKind::kOther>,
+      .copy = Count<OpKind::kOther>,
+      .fill = Count<OpKind::kOther>,
       .packed_bytes = cpu::PackedBytes,
-      .pack_weight = Nothing,
+      .pack_weight = NoPacking,
       .attention_scratch_bytes = cpu::AttentionScratchBytes,
   };
   return table;

@@ -8,5 +8,6 @@ using CommandFn = int (*)(int argc, char** argv);
 int TrainCommand(int argc, char** argv);
 int EvalCommand(int argc, char** argv);
 int ExportCommand(int argc, char** argv);
+int EstimateCommand(int argc, char** argv);
 
 }  // namespace blockstep

@@ -19,6 +19,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"train", "train or continue a run; alone, or under mpirun or srun", TrainCommand},
+    {"estimate", "memory, bytes sent and step time of a run, before it runs", EstimateCommand},
     {"eval", "loss and perplexity of weights on a token file", EvalCommand},
     {"export", "weights of a checkpoint as a Hugging Face folder", ExportCommand},
     {"tokenize", "text or jsonl into a token file", RunTokenize},

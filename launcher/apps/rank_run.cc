@@ -7,6 +7,7 @@
 #include "launcher/apps/console.h"
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/stop_signal.h"
+#include "launcher/trainer/plan/memory_check.h"
 #include "optim/policy/describe.h"
 
 namespace blockstep {
@@ -55,7 +56,12 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
   const TensorTable table = LlamaTensors(model);
   ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
-  // Everything that can be wrong with input is found before the run has a folder.
+  // Everything that can be wrong with input, or is too large, is found before the run has a folder.
+  ASSIGN_OR_RETURN(const std::string plan, CheckMemory(config, model,
+                                                       {.threads = env.threads,
+                                                        .process_ranks = env.process_ranks,
+                                                        .machine_ranks = env.machine_ranks},
+                                                       group));
   ThreadPool pool(env.threads);
   Tracer tracer;
   const bool trace = !config.runtime.trace.empty();
@@ -96,6 +102,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                       " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
                       " per rank"));
     console->Note(Describe(policy, table));
+    console->Note(plan);
     if (!run.maths_change.empty())
       console->Note("changed since the parent run:\n" + run.maths_change);
     events = console->Events();

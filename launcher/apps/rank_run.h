@@ -20,6 +20,8 @@ struct RankEnv {
   Communicator* group = nullptr;
   Coordination* coordination = nullptr;
   int threads = 1;
+  int process_ranks = 1;  // ranks that are threads of this process
+  int machine_ranks = 1;  // ranks on this machine
 };
 
 struct RankOutcome {

@@ -22,10 +22,16 @@ int ThreadsOf(const TrainConfig& config, int local_ranks) {
 }
 
 absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags& flags,
-                                    Communicator& group, int threads) {
+                                    Communicator& group, int machine_ranks) {
   GrpcCoordination coordination;
-  absl::StatusOr<RankOutcome> result = RunTrainingRank(
-      config, flags, {.group = &group, .coordination = &coordination, .threads = threads});
+  const bool threads_as_ranks = config.runtime.transport == TransportKind::kLocal;
+  absl::StatusOr<RankOutcome> result =
+      RunTrainingRank(config, flags,
+                      {.group = &group,
+                       .coordination = &coordination,
+                       .threads = ThreadsOf(config, machine_ranks),
+                       .process_ranks = threads_as_ranks ? machine_ranks : 1,
+                       .machine_ranks = machine_ranks});
   coordination.Leave(result.ok() ? "finished" : result.status().ToString());
   return result;
 }
@@ -64,8 +70,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   std::vector<absl::StatusOr<RankOutcome>> results(ranks, absl::UnknownError("did not run"));
   std::vector<std::thread> threads;
   for (int r = 0; r < ranks; ++r) {
-    threads.emplace_back(
-        [&, r] { results[r] = RunRank(config, flags, *groups[r], ThreadsOf(config, ranks)); });
+    threads.emplace_back([&, r] { results[r] = RunRank(config, flags, *groups[r], ranks); });
   }
   for (std::thread& t : threads) t.join();
   for (int r = 0; r < ranks; ++r) {
@@ -90,8 +95,7 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = MpiRuntime::Create(options);
   if (!mpi.ok()) _exit(report(mpi.status()));
   Communicator& world = (*mpi)->world();
-  const absl::StatusOr<RankOutcome> result =
-      RunRank(config, flags, world, ThreadsOf(config, (*mpi)->local_size()));
+  const absl::StatusOr<RankOutcome> result = RunRank(config, flags, world, (*mpi)->local_size());
   // Errors of input are everyone's and rank 0 tells them; an error of this rank alone shows by the
   // others not coming to the end.
   int code = world.rank() == 0 ? report(result) : 0;

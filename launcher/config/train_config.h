@@ -87,6 +87,7 @@ struct TrainConfig {
     int64_t local_ranks = 1;
     double comm_timeout_s = 300;
     std::string trace;
+    int64_t memory_limit_bytes = 0;  // of a process; 0: what there is
   } runtime;
   struct Coordinator {
     std::string address;  // empty: embedded in rank 0

@@ -121,6 +121,7 @@ void Runtime(TrainConfig::Runtime& plain, proto::RuntimeConfig* wire, Copy copy)
   FIELD(transport);
   FIELD(local_ranks);
   FIELD(comm_timeout_s);
+  FIELD(memory_limit_bytes);
   FIELD(trace);
 }
 template <typename Copy>

@@ -118,10 +118,12 @@ absl::Status Session::Build(const LlamaConfig& model) {
                                              .beta2 = opt.beta2,
                                              .eps = opt.eps,
                                              .weight_decay = opt.weight_decay}));
-  if (!config_.data.train.empty()) {
+  // Without memory nothing is read, and what is planned need not have its data here.
+  const bool reads = env_.backend->device.real_memory;
+  if (reads && !config_.data.train.empty()) {
     ASSIGN_OR_RETURN(train_, OpenData(config_.data.train, config_.data.order));
   }
-  if (!config_.data.val.empty()) {
+  if (reads && !config_.data.val.empty()) {
     ASSIGN_OR_RETURN(val_, OpenData(config_.data.val, SlotOrderKind::kFile));
     const int64_t have = val_->order().slots();
     eval_slots_ = config_.eval.slots > 0 ? std::min(config_.eval.slots, have) : have;
@@ -192,7 +194,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
 }
 
 absl::StatusOr<std::unique_ptr<Evaluator>> Session::MakeEvaluator() {
-  if (val_ == nullptr) return nullptr;
+  if (config_.data.val.empty()) return nullptr;
   ASSIGN_OR_RETURN(Evaluator evaluator,
                    Evaluator::Create(*env_.backend, config_.batch.micro_slots, config_.data.tokens,
                                      MaskOf(config_), ReadFrom(val_.get()), arena_));

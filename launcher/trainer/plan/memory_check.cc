@@ -1,0 +1,59 @@
+#include "launcher/trainer/plan/memory_check.h"
+
+#include <algorithm>
+
+#include "core/base/status.h"
+#include "launcher/trainer/checkpoint/group_status.h"
+#include "launcher/trainer/plan/plan_text.h"
+#include "launcher/trainer/plan/process_memory.h"
+
+namespace blockstep {
+namespace {
+
+// Of one process.
+MemoryLimit LimitOf(const TrainConfig& config, const MemoryCheckShape& shape) {
+  if (config.runtime.memory_limit_bytes > 0) {
+    return {config.runtime.memory_limit_bytes, "runtime.memory_limit_bytes"};
+  }
+  MemoryLimit limit = MachineMemory();
+  const int processes = std::max(1, shape.machine_ranks / shape.process_ranks);
+  if (processes > 1) limit.source += Cat(" shared by ", processes, " processes");
+  limit.bytes /= processes;
+  return limit;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> CheckMemory(const TrainConfig& config, const LlamaConfig& model,
+                                        const MemoryCheckShape& shape, Communicator& group) {
+  const int64_t program = ResidentBytes();
+  ASSIGN_OR_RETURN(
+      const RankPlan plan,
+      PlanRank(config, model, {.ranks = group.size(), .threads = shape.threads}, group.rank()));
+  const int64_t mine = plan.total();
+  std::vector<int64_t> totals(group.size());
+  RETURN_IF_ERROR(group.HostAllGather(&mine, sizeof mine, totals.data(), "memory plan"));
+  int64_t process = program + mine;
+  if (shape.process_ranks > 1) {  // then all ranks are here
+    for (int r = 0; r < group.size(); ++r) process += r == group.rank() ? 0 : totals[r];
+  }
+  const MemoryLimit limit = LimitOf(config, shape);
+  const PhasePlan& worst = plan.phases[plan.worst];
+  const ClassBytes& bytes = worst.bytes;
+  const int64_t largest = *std::max_element(bytes.begin(), bytes.end());
+  absl::Status fits;
+  if (limit.bytes > 0 && process > limit.bytes) {
+    fits = ResourceExhausted("memory: the run needs ", Mib(process), " MiB in a process, ",
+                             Mib(mine), " MiB of it for this rank in phase '", worst.label,
+                             "', most of that ", LargestClass(plan), " with ", Mib(largest),
+                             " MiB; there are ", Mib(limit.bytes), " MiB (", limit.source,
+                             "). blockstep estimate shows every class");
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(&group, fits, "memory plan"));
+  return Cat("plan: ", Mib(mine), " MiB a rank in phase '", worst.label, "', most of it ",
+             LargestClass(plan), " with ", Mib(largest), " MiB; process ", Mib(process), " of ",
+             Mib(limit.bytes), " MiB; ", Mib(worst.sent.total()),
+             " MiB sent in a step of that phase");
+}
+
+}  // namespace blockstep

@@ -1,0 +1,83 @@
+#include "launcher/trainer/plan/memory_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/base/status.h"
+#include "dist/null/null_communicator.h"
+#include "launcher/trainer/session.h"
+#include "model/llama_tensors.h"
+#include "optim/policy/worst_phases.h"
+
+namespace blockstep {
+namespace {
+
+// The phases in order, one step each.
+class ListedSteps : public DirectiveSource {
+ public:
+  explicit ListedSteps(const std::vector<Directive>& list) : list_(list) {}
+  absl::StatusOr<Directive> Await(int64_t step) override { return list_[step]; }
+  const Directive* Peek(int64_t step) override {
+    return step < static_cast<int64_t>(list_.size()) ? &list_[step] : nullptr;
+  }
+  absl::Status Report(const StepReport&) override { return absl::OkStatus(); }
+
+ private:
+  const std::vector<Directive>& list_;
+};
+
+CommBytes Since(const CommBytes& now, const CommBytes& then) {
+  return {.all_gather = now.all_gather - then.all_gather,
+          .reduce_scatter = now.reduce_scatter - then.reduce_scatter,
+          .exchange = now.exchange - then.exchange,
+          .broadcast = now.broadcast - then.broadcast,
+          .calls = now.calls - then.calls};
+}
+
+constexpr int64_t kAddresses = int64_t{1} << 44;
+
+}  // namespace
+
+int64_t Sum(const ClassBytes& bytes) {
+  return std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+}
+
+absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
+                                  const PlanShape& shape, int rank) {
+  const TensorTable table = LlamaTensors(model);
+  ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
+  RETURN_IF_ERROR(MakePolicy(policy, table).status());
+  return PlanRank(config, model, shape, rank, WorstPhases(policy, table));
+}
+
+absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
+                                  const PlanShape& shape, int rank,
+                                  const std::vector<Directive>& phases) {
+  CHECK(!phases.empty());
+  NullCommunicator group(shape.ranks, rank);
+  ThreadPool pool(shape.threads);
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Session> session,
+      Session::Create(
+          config, model,
+          {.backend = &NullBackend(), .group = &group, .pool = &pool, .arena_bytes = kAddresses}));
+  // In the order in which Trainer makes them.
+  ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator, session->MakeEvaluator());
+  ListedSteps source(phases);
+  ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
+  RankPlan plan{.rank = rank};
+  for (size_t i = 0; i < phases.size(); ++i) {
+    const CommBytes sent = group.bytes_sent();
+    NullCounters() = {};
+    RETURN_IF_ERROR(engine->Run(static_cast<int64_t>(i)).status());
+    plan.phases.push_back({.label = phases[i].label,
+                           .bytes = session->arena().use().current,
+                           .sent = Since(group.bytes_sent(), sent),
+                           .ops = NullCounters()});
+    if (Sum(plan.phases[i].bytes) > plan.total()) plan.worst = i;
+  }
+  plan.peak = session->arena().use().peak;
+  return plan;
+}
+
+}  // namespace blockstep
