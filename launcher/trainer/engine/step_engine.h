@@ -68,6 +68,9 @@ class StepEngine {
   int64_t phase() const { return phase_; }
   absl::Status EnterPhase(const Directive& directive, int64_t step);
 
+  // After Run, until the next: the step's gradients, by entry of its active set.
+  const GradReducer& reducer() const { return *reducer_; }
+
  private:
   explicit StepEngine(EngineOptions options);
   absl::Status ReserveForRun();
