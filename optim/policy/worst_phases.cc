@@ -29,15 +29,19 @@ class Phases {
   std::vector<Directive> list_;
 };
 
-// Candidates of one size in the order in which they are taken: the last tensors of all layers
-// first, since a product's input has to be kept for its dW and the widest one, down's, comes last.
+// Candidates of one size in the order in which they are taken: the embedding first, since all of
+// backward lies above it; then the last tensors of all layers, since a product's input has to be
+// kept for its dW and the widest one, down's, comes last.
 std::vector<int> ByDepth(const PolicyConfig& config, const TensorTable& table) {
   std::vector<int> order;
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
     if (TreatmentOf(config, table, i) == EmbeddingPolicy::kAsBlocks) order.push_back(i);
   }
   const auto place = [&](int t) { return t - table.units[table.tensors[t].unit].tensors[0]; };
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return place(a) > place(b); });
+  const auto embedding = [&](int t) { return PartOf(table, t) == ModelPart::kEmbedding; };
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    return embedding(a) != embedding(b) ? embedding(a) : place(a) > place(b);
+  });
   return order;
 }
 

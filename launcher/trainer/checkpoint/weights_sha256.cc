@@ -135,6 +135,17 @@ absl::StatusOr<std::string> WeightsSha256(const OwnedWeights& weights, Communica
   return BroadcastText(group, sha.Hex(), 0, "weights' hash");
 }
 
+int64_t WeightsSha256Bytes(const OwnedWeights& weights, int ranks, int rank) {
+  if (rank != 0 || ranks == 1) return 0;
+  int64_t others = 0;
+  for (size_t t = 0; t < weights.table->tensors.size(); ++t) {
+    const int index = static_cast<int>(t);
+    const int64_t rows = weights.table->tensors[t].rows - weights.owned_range(index).size();
+    others += rows * weights.table->tensors[t].cols * DTypeSize(weights.owned(index).dtype);
+  }
+  return std::min(others, kBatchBytes);
+}
+
 absl::StatusOr<std::string> WeightsSha256OfFolder(const std::string& folder) {
   // Files, not the index: what is hashed is every weight that lies there.
   std::map<std::string, std::pair<std::string, SafetensorsEntry>> found;  // name -> path, entry

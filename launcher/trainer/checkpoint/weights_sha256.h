@@ -14,6 +14,9 @@ namespace blockstep {
 // show.
 absl::StatusOr<std::string> WeightsSha256(const OwnedWeights& weights, Communicator* group);
 
+// Memory that takes while it lasts on rank `rank`, beyond the weights.
+int64_t WeightsSha256Bytes(const OwnedWeights& weights, int ranks, int rank);
+
 // The same of a folder in Hugging Face layout (a checkpoint, an export); one process.
 absl::StatusOr<std::string> WeightsSha256OfFolder(const std::string& folder);
 

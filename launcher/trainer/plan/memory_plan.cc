@@ -5,6 +5,7 @@
 
 #include "core/base/status.h"
 #include "dist/null/null_communicator.h"
+#include "launcher/trainer/checkpoint/weights_sha256.h"
 #include "launcher/trainer/session.h"
 #include "model/llama_tensors.h"
 #include "optim/policy/worst_phases.h"
@@ -66,6 +67,8 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   ListedSteps source(phases);
   ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
   RankPlan plan{.rank = rank};
+  // Comes beside any phase, at the run's end; not from the arena.
+  const int64_t hash = WeightsSha256Bytes(session->owned_weights(), shape.ranks, rank);
   for (size_t i = 0; i < phases.size(); ++i) {
     const CommBytes sent = group.bytes_sent();
     NullCounters() = {};
@@ -74,6 +77,7 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                            .bytes = session->arena().use().current,
                            .sent = Since(group.bytes_sent(), sent),
                            .ops = NullCounters()});
+    plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += hash;
     if (Sum(plan.phases[i].bytes) > plan.total()) plan.worst = i;
   }
   plan.peak = session->arena().use().peak;
