@@ -7,6 +7,7 @@
 #include "launcher/config/train_config.h"
 #include "launcher/trainer/checkpoint/run_folder.h"
 #include "launcher/trainer/checkpoint/trainer_state.h"
+#include "launcher/trainer/watchdog/hang_report.h"
 
 namespace blockstep {
 
@@ -30,6 +31,11 @@ class Coordination {
   virtual absl::Status PolicyState(int64_t step, TrainerState& state) = 0;
   // Someone asked the run to stop through the coordinator.
   virtual bool StopOrdered() = 0;
+  // Where this rank is; travels with the next heartbeat.
+  virtual void Tell(int64_t step, RunPhase phase, const CommProgress& comm) = 0;
+  // Where every rank is, as the coordinator last heard. UNAVAILABLE or
+  // DEADLINE_EXCEEDED after at most `deadline_s`.
+  virtual absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) = 0;
   // Says goodbye, so that nobody waits for this rank.
   virtual void Leave(const std::string& why) = 0;
 };

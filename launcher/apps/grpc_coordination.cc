@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -71,7 +72,8 @@ absl::StatusOr<GrpcCoordination::Contact> GrpcCoordination::Embed(const Coordina
                                           .config_hash = ConfigHash(config),
                                           .run_id = start.run->run_id},
                             .world = ranks,
-                            .total_steps = config.train.steps}}));
+                            .total_steps = config.train.steps,
+                            .lease_ms = static_cast<int64_t>(config.coordinator.lease_s * 1000)}}));
   const std::string host = ranks == 1 ? "127.0.0.1" : HostName();
   return Contact{.address = Cat(host, ":", server_->port()),
                  .tls = certs.client,
@@ -126,7 +128,9 @@ absl::StatusOr<DirectiveSource*> GrpcCoordination::Connect(const CoordinationSta
                                  .resume_step = start.resumed != nullptr ? start.resumed->step : 0,
                                  .resume = start.resumed != nullptr ? &snapshot : nullptr,
                                  .host = HostName(),
-                                 .grace_s = config.coordinator.grace_s}));
+                                 .grace_s = config.coordinator.grace_s,
+                                 // Several within a lease, so that one late beat is no death.
+                                 .heartbeat_s = std::min(1.0, config.coordinator.lease_s / 8)}));
   return client_.get();
 }
 
@@ -138,6 +142,35 @@ absl::Status GrpcCoordination::PolicyState(int64_t step, TrainerState& state) {
 }
 
 bool GrpcCoordination::StopOrdered() { return client_->stop_requested(); }
+
+void GrpcCoordination::Tell(int64_t step, RunPhase phase, const CommProgress& comm) {
+  static constexpr proto::Phase kPhases[] = {proto::STARTING, proto::STEP, proto::EVALUATE,
+                                             proto::SAVE, proto::DONE};
+  client_->SetProgress({.step = step,
+                        .phase = kPhases[static_cast<size_t>(phase)],
+                        .op = comm.sequence > 0 ? Cat(comm.op, " \"", comm.what, "\"") : "",
+                        .sequence = comm.sequence});
+}
+
+absl::StatusOr<std::vector<PeerState>> GrpcCoordination::Peers(double deadline_s) {
+  static constexpr std::string_view kPhases[] = {"unknown", "starting",   "step",
+                                                 "save",    "evaluation", "end"};
+  ASSIGN_OR_RETURN(const proto::StatusReply reply, client_->Status(deadline_s));
+  std::vector<PeerState> peers;
+  for (const proto::RankStatus& r : reply.ranks()) {
+    const size_t phase = static_cast<size_t>(r.progress().phase());
+    peers.push_back({.rank = r.rank(),
+                     .host = r.host(),
+                     .step = r.progress().step(),
+                     .phase = std::string(kPhases[phase < std::size(kPhases) ? phase : 0]),
+                     .op = r.progress().op(),
+                     .sequence = r.progress().sequence(),
+                     .silent_s = static_cast<double>(r.silent_ms()) / 1000,
+                     .connected = r.connected(),
+                     .left = r.left()});
+  }
+  return peers;
+}
 
 void GrpcCoordination::Leave(const std::string& why) {
   if (client_ != nullptr) client_->Leave(why).IgnoreError();

@@ -20,6 +20,8 @@ class GrpcCoordination : public Coordination {
                                            Communicator& group) override;
   absl::Status PolicyState(int64_t step, TrainerState& state) override;
   bool StopOrdered() override;
+  void Tell(int64_t step, RunPhase phase, const CommProgress& comm) override;
+  absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) override;
   void Leave(const std::string& why) override;
 
  private:

@@ -1,6 +1,11 @@
 #include "launcher/apps/rank_run.h"
 
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "core/base/status.h"
 #include "core/ops/backends.h"
@@ -8,6 +13,7 @@
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/stop_signal.h"
 #include "launcher/trainer/plan/memory_check.h"
+#include "launcher/trainer/watchdog/watchdog.h"
 #include "optim/policy/describe.h"
 
 namespace blockstep {
@@ -29,6 +35,18 @@ std::vector<std::string> TokenizerFiles(const std::string& path) {
     if (fs::exists(fs::path(path) / name)) files.push_back(fs::path(path) / name);
   }
   return files;
+}
+
+// A call that waits inside MPI cannot be taken back, so the process ends here and mpirun ends the
+// others. Ranks speak one after another: the first one that can is usually the only one.
+[[noreturn]] void EndOfHang(const std::string& report, int rank, const RunFolder& run) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(200) * rank);
+  std::fprintf(
+      stderr,
+      "\nblockstep: %sblockstep: the run ends; checkpoints in %s stand; --resume auto continues\n",
+      report.c_str(), run.path.c_str());
+  std::fflush(stderr);
+  _exit(kExitPeers);
 }
 
 }  // namespace
@@ -108,6 +126,21 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     events = console->Events();
   }
 
+  RunPlace place;
+  place.step = run.resume_step;
+  Watchdog watchdog(
+      {.rank = group.rank(),
+       .place = &place,
+       .progress = [&] { return group.progress(); },
+       .peers = [&] { return env.coordination->Peers(config.coordinator.lease_s / 2); },
+       .tell = [&](int64_t step, RunPhase phase,
+                   const CommProgress& comm) { env.coordination->Tell(step, phase, comm); },
+       .on_hang = [&](const std::string& report) { EndOfHang(report, group.rank(), run); },
+       .ending = TerminationSeen,
+       .lease_s = config.coordinator.lease_s,
+       .unreachable_s = config.coordinator.lease_s +
+                        (config.coordinator.address.empty() ? 0 : config.coordinator.grace_s),
+       .limit_s = config.runtime.comm_timeout_s + 10});
   ASSIGN_OR_RETURN(
       std::unique_ptr<Trainer> trainer,
       Trainer::Create(
@@ -124,7 +157,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
            .run = &run,
            .tokenizer_files =
                TokenizerFiles(flags.tokenizer.empty() ? config.model.path : flags.tokenizer),
-           .events = std::move(events)}));
+           .events = std::move(events),
+           .place = &place}));
   RETURN_IF_ERROR(trainer->Start());
   ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());
   ASSIGN_OR_RETURN(std::string hash, session->WeightsHash());

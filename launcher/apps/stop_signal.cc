@@ -6,7 +6,7 @@
 namespace blockstep {
 namespace {
 
-volatile std::sig_atomic_t stop_seen = 0;
+volatile std::sig_atomic_t stop_seen = 0, termination_seen = 0;
 
 void OnStop(int signal) {
   if (signal == SIGINT && stop_seen != 0) {
@@ -14,6 +14,7 @@ void OnStop(int signal) {
     std::raise(SIGINT);
   }
   stop_seen = 1;
+  if (signal == SIGTERM) termination_seen = 1;
 }
 
 }  // namespace
@@ -27,6 +28,7 @@ void InstallStopSignals() {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write error, not the end of the run
 }
 
+bool TerminationSeen() { return termination_seen != 0; }
 bool StopSignalSeen() { return stop_seen != 0; }
 
 }  // namespace blockstep

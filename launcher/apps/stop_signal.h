@@ -6,5 +6,6 @@ namespace blockstep {
 
 void InstallStopSignals();
 bool StopSignalSeen();
+bool TerminationSeen();  // SIGTERM: what mpirun sends when another rank died
 
 }  // namespace blockstep

@@ -97,6 +97,7 @@ struct TrainConfig {
     bool insecure = false;
     std::string http_address;
     double keepalive_s = 5;
+    double lease_s = 15;
   } coordinator;
   struct Checkpoint {
     int64_t every_steps = 0;

@@ -135,6 +135,7 @@ void Coordinator(TrainConfig::Coordinator& plain, proto::CoordinatorConfig* wire
   FIELD(insecure);
   FIELD(http_address);
   FIELD(keepalive_s);
+  FIELD(lease_s);
 }
 template <typename Copy>
 void Checkpoint(TrainConfig::Checkpoint& plain, proto::CheckpointConfig* wire, Copy copy) {

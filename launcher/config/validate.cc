@@ -115,6 +115,7 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   const TrainConfig::Coordinator& k = c.coordinator;
   checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "more than 0");
   checks.AtLeast("coordinator.lag", k.lag, int64_t{0});
+  checks.Require(k.lease_s >= 2, "coordinator.lease_s", k.lease_s, "at least 2");
   checks.Require(k.keepalive_s > 0, "coordinator.keepalive_s", k.keepalive_s, "more than 0");
   const int tls = !k.tls_ca.empty() + !k.tls_cert.empty() + !k.tls_key.empty();
   checks.Require(tls == 0 || tls == 3, "coordinator.tls_ca", Cat(tls, " of three files"),

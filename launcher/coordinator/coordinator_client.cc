@@ -216,6 +216,14 @@ void CoordinatorClient::SetProgress(RankProgress progress) {
   progress_ = std::move(progress);
 }
 
+absl::StatusOr<proto::StatusReply> CoordinatorClient::Status(double deadline_s) {
+  proto::StatusReply reply;
+  RETURN_IF_ERROR(Once("status", deadline_s, [&](grpc::ClientContext* context) {
+    return stub_->Status(context, {}, &reply);
+  }));
+  return reply;
+}
+
 bool CoordinatorClient::stop_requested() const {
   std::lock_guard lock(mutex_);
   return orders_.stop();

@@ -67,6 +67,8 @@ class CoordinatorClient : public DirectiveSource {
   absl::Status Report(const StepReport& report) override;
 
   void SetProgress(RankProgress progress);
+  // What the coordinator knows of the run and of every rank.
+  absl::StatusOr<proto::StatusReply> Status(double deadline_s);
   // Orders as the last heartbeat brought them.
   bool stop_requested() const;
   int64_t save_generation() const;  // a save is due when it has grown

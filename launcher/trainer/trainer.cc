@@ -30,6 +30,7 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
   if (state_.step == 0) RETURN_IF_ERROR(Evaluate(0));
   while (state_.step < config.train.steps) {
     const int64_t began = Tracer::Now();
+    At(RunPhase::kStep);
     absl::StatusOr<StepResult> result = engine_->Run(state_.step);
     if (!result.ok() && absl::IsUnavailable(result.status())) {
       outcome.end = TrainEnd::kOrphaned;
@@ -60,9 +61,16 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
   }
   if (outcome.end == TrainEnd::kFinished) RETURN_IF_ERROR(Evaluate(state_.step));
   RETURN_IF_ERROR(Save());
+  At(RunPhase::kEnd);
   outcome.step = state_.step;
   outcome.last_eval = last_eval_;
   return outcome;
+}
+
+void Trainer::At(RunPhase phase) {
+  if (o_.place == nullptr) return;
+  o_.place->step = state_.step;
+  o_.place->phase = phase;
 }
 
 bool Trainer::TooManyBadSteps(const StepResult& result) {
@@ -72,6 +80,7 @@ bool Trainer::TooManyBadSteps(const StepResult& result) {
 
 absl::Status Trainer::Evaluate(int64_t step) {
   if (evaluator_ == nullptr) return absl::OkStatus();
+  At(RunPhase::kEvaluate);
   Session& s = *o_.session;
   ASSIGN_OR_RETURN(last_eval_,
                    evaluator_->Run(s.eval_slots(), s.model(), s.units(), s.group(), s.compute()));
@@ -99,6 +108,7 @@ std::vector<StateSlice> Trainer::StateSlices() {
 
 absl::Status Trainer::Save() {
   if (o_.run == nullptr || saved_step_ == state_.step) return absl::OkStatus();
+  At(RunPhase::kSave);
   const int64_t began = Tracer::Now();
   Session& s = *o_.session;
   RETURN_IF_ERROR(s.compute().Synchronize());

@@ -9,6 +9,7 @@
 #include "launcher/trainer/checkpoint/checkpoint.h"
 #include "launcher/trainer/checkpoint/run_folder.h"
 #include "launcher/trainer/session.h"
+#include "launcher/trainer/watchdog/run_place.h"
 
 namespace blockstep {
 
@@ -42,6 +43,7 @@ struct TrainerOptions {
   const RunFolder* run = nullptr;            // null: nothing is saved (verify, benchmarks)
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   TrainEvents events;
+  RunPlace* place = nullptr;  // (optional) kept up to date for a watchdog
 };
 
 class Trainer {
@@ -62,6 +64,7 @@ class Trainer {
   absl::Status Save();
   absl::Status Evaluate(int64_t step);
   std::vector<StateSlice> StateSlices();
+  void At(RunPhase phase);
   // Counts bad steps; true: too many in a row.
   bool TooManyBadSteps(const StepResult& result);
 

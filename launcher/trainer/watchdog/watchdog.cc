@@ -1,0 +1,85 @@
+#include "launcher/trainer/watchdog/watchdog.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/base/status.h"
+#include "core/base/trace.h"
+
+namespace blockstep {
+namespace {
+
+double NowS() { return static_cast<double>(Tracer::Now()) * 1e-9; }
+
+// Others are asked once a wait is longer than this share of the lease, and then this often.
+constexpr double kAskAfter = 0.3, kAskEveryS = 1.0;
+// One look may fall into the moment in which a coordinator comes back and has heard nobody yet.
+constexpr int kLostLooks = 3;
+// Calls of a run in order end sooner, or their peers are there.
+constexpr double kCallWhileEndingS = 0.15;
+
+}  // namespace
+
+Watchdog::Watchdog(WatchdogOptions options) : o_(std::move(options)), thread_([this] { Loop(); }) {}
+
+Watchdog::~Watchdog() {
+  {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  ending_changed_.notify_all();
+  thread_.join();
+}
+
+void Watchdog::Loop() {
+  std::unique_lock lock(mutex_);
+  while (!ending_changed_.wait_for(lock, std::chrono::duration<double>(o_.look_s),
+                                   [&] { return ending_; })) {
+    lock.unlock();
+    const CommProgress comm = o_.progress();
+    o_.tell(o_.place->step, o_.place->phase, comm);
+    HangFacts facts;
+    if (Hangs(comm, facts)) return o_.on_hang(HangReport(facts));
+    lock.lock();
+  }
+}
+
+bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
+  const double now = NowS(), waited = now - static_cast<double>(comm.since_ns) * 1e-9;
+  const bool ending = o_.ending && o_.ending() && waited > kCallWhileEndingS;
+  if (!comm.running || (waited < kAskAfter * o_.lease_s && !ending)) {
+    lost_looks_ = 0;
+    answered_at_s_ = now;
+    return false;
+  }
+  if (!ending && now - asked_at_s_ < std::min(kAskEveryS, o_.lease_s / 4)) return false;
+  absl::StatusOr<std::vector<PeerState>> peers = o_.peers();
+  asked_at_s_ = NowS();
+  facts = {.rank = o_.rank,
+           .step = o_.place->step,
+           .phase = o_.place->phase,
+           .waiting = comm,
+           .waited_s = asked_at_s_ - static_cast<double>(comm.since_ns) * 1e-9,
+           .lease_s = o_.lease_s};
+  bool hopeless = facts.waited_s > o_.limit_s;
+  if (peers.ok()) {
+    answered_at_s_ = asked_at_s_;
+    facts.peers = *std::move(peers);
+    const bool lost = std::any_of(facts.peers.begin(), facts.peers.end(), [&](const PeerState& p) {
+      return p.rank != o_.rank && IsLost(p, o_.lease_s);
+    });
+    lost_looks_ = lost ? lost_looks_ + 1 : 0;
+    hopeless |= lost_looks_ >= kLostLooks;
+    hopeless |= ending && std::any_of(facts.peers.begin(), facts.peers.end(),
+                                      [](const PeerState& p) { return !p.connected; });
+  } else {
+    lost_looks_ = 0;
+    facts.peers_unknown = std::string(Std(peers.status().message()));
+    hopeless |= asked_at_s_ - answered_at_s_ > o_.unreachable_s || ending;
+  }
+  // The call may have ended while others were asked.
+  const CommProgress again = o_.progress();
+  return hopeless && again.running && again.sequence == comm.sequence;
+}
+
+}  // namespace blockstep

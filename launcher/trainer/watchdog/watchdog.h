@@ -1,0 +1,56 @@
+// Ends waits that nothing else would end: a thread that looks at this rank's communication and,
+// when a call waits, asks what the other ranks do. MPI notices neither a stopped process nor a cut
+// link, and a call blocked inside it cannot be cancelled, so the end is the process's.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "launcher/trainer/watchdog/hang_report.h"
+
+namespace blockstep {
+
+struct WatchdogOptions {
+  int rank = 0;
+  const RunPlace* place = nullptr;
+  std::function<CommProgress()> progress;
+  // Every rank as the coordinator knows it, this one included; returns within some seconds.
+  std::function<absl::StatusOr<std::vector<PeerState>>()> peers;
+  // Hands on where this rank is; called at each look.
+  std::function<void(int64_t step, RunPhase phase, const CommProgress& comm)> tell;
+  // Given the report, once. The program prints it and ends the process.
+  std::function<void(const std::string& report)> on_hang;
+
+  // (optional) The launcher is ending this process, as mpirun does when another rank died: there is
+  // about a second to say what was seen.
+  std::function<bool()> ending;
+
+  double lease_s = 15;        // a rank not heard for longer is lost
+  double unreachable_s = 30;  // longest wait in a call without an answer from the coordinator
+  double limit_s = 310;       // longest wait in any call
+  double look_s = 0.25;
+};
+
+class Watchdog {
+ public:
+  explicit Watchdog(WatchdogOptions options);
+  ~Watchdog();
+
+ private:
+  void Loop();
+  // True: the wait is hopeless, and `facts` says why.
+  bool Hangs(const CommProgress& comm, HangFacts& facts);
+
+  const WatchdogOptions o_;
+  int lost_looks_ = 0;  // in a row in which some rank was lost
+  double answered_at_s_ = 0, asked_at_s_ = 0;
+  std::mutex mutex_;
+  std::condition_variable ending_changed_;
+  bool ending_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace blockstep
