@@ -1,5 +1,6 @@
 #include "model/llama.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/status.h"
@@ -70,7 +71,8 @@ absl::Status Llama::Impl::Backward(const MicroStep& m,
   for (int64_t l = config.layers - 1; l >= 0 && plan.layers[l].backward; --l) {
     const LayerPlan& p = plan.layers[l];
     if (p.backward_weights) RETURN_IF_ERROR(m.units.Acquire(LayerUnit(l), m.stream));
-    if (l > 0 && plan.layers[l - 1].backward_weights) {
+    // The topmost two were asked for before the head.
+    if (l > 0 && l + 1 < config.layers && plan.layers[l - 1].backward_weights) {
       RETURN_IF_ERROR(m.units.Prefetch(LayerUnit(l - 1)));
     }
     LayerBuffers saved = phase.layers[l].First(m.n);
@@ -163,8 +165,10 @@ absl::Status Llama::ForwardBackward(const MicroBatch& batch, float grad_scale, U
   ASSIGN_OR_RETURN(const Residual residual, impl.Forward(m, impl.phase));
   const int head = HeadUnit(impl.config.layers);
   RETURN_IF_ERROR(units.Acquire(head, compute));
-  if (impl.plan.layers.back().backward_weights) {
-    RETURN_IF_ERROR(units.Prefetch(head - 1));
+  // Layers hold no weights while the head computes, so there is room for the two that backward
+  // begins with; asked for here, they go ahead of the gradients of the head.
+  for (int64_t l = impl.config.layers - 1; l >= std::max<int64_t>(0, impl.config.layers - 2); --l) {
+    if (impl.plan.layers[l].backward_weights) RETURN_IF_ERROR(units.Prefetch(LayerUnit(l)));
   }
   std::vector<GradTarget> tied_targets;
   {
