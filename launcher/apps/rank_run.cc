@@ -75,11 +75,10 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   const TensorTable table = LlamaTensors(model);
   ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
   // Everything that can be wrong with input, or is too large, is found before the run has a folder.
-  ASSIGN_OR_RETURN(const std::string plan, CheckMemory(config, model,
-                                                       {.threads = env.threads,
-                                                        .process_ranks = env.process_ranks,
-                                                        .machine_ranks = env.machine_ranks},
-                                                       group));
+  const MemoryCheckShape memory{.threads = env.threads,
+                                .process_ranks = env.process_ranks,
+                                .machine_ranks = env.machine_ranks};
+  ASSIGN_OR_RETURN(const MemoryPromise promise, CheckMemory(config, model, memory, group));
   ThreadPool pool(env.threads);
   Tracer tracer;
   const bool trace = !config.runtime.trace.empty();
@@ -120,7 +119,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                       " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
                       " per rank"));
     console->Note(Describe(policy, table));
-    console->Note(plan);
+    console->Note(promise.text);
     if (!run.maths_change.empty())
       console->Note("changed since the parent run:\n" + run.maths_change);
     events = console->Events();
@@ -166,7 +165,11 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     RETURN_IF_ERROR(
         tracer.WriteJson(Cat(config.runtime.trace, ".rank", group.rank(), ".json"), group.rank()));
   }
-  if (console != nullptr) console->Note(Cat("weights sha256 ", hash));
+  ASSIGN_OR_RETURN(const std::string used, MemoryUsed(promise, session->arena(), memory, group));
+  if (console != nullptr) {
+    console->Note(used);
+    console->Note(Cat("weights sha256 ", hash));
+  }
   return RankOutcome{.outcome = std::move(outcome), .weights_hash = std::move(hash)};
 }
 

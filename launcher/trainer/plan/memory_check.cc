@@ -24,8 +24,8 @@ MemoryLimit LimitOf(const TrainConfig& config, const MemoryCheckShape& shape) {
 
 }  // namespace
 
-absl::StatusOr<std::string> CheckMemory(const TrainConfig& config, const LlamaConfig& model,
-                                        const MemoryCheckShape& shape, Communicator& group) {
+absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const LlamaConfig& model,
+                                          const MemoryCheckShape& shape, Communicator& group) {
   const int64_t program = ResidentBytes();
   ASSIGN_OR_RETURN(
       const RankPlan plan,
@@ -50,10 +50,33 @@ absl::StatusOr<std::string> CheckMemory(const TrainConfig& config, const LlamaCo
                              "). blockstep estimate shows every class");
   }
   RETURN_IF_ERROR(AgreeOnStatus(&group, fits, "memory plan"));
-  return Cat("plan: ", Mib(mine), " MiB a rank in phase '", worst.label, "', most of it ",
-             LargestClass(plan), " with ", Mib(largest), " MiB; process ", Mib(process), " of ",
-             Mib(limit.bytes), " MiB; ", Mib(worst.sent.total()),
-             " MiB sent in a step of that phase");
+  MemoryPromise promise{.planned = mine};
+  promise.text =
+      Cat("plan: ", Mib(mine), " MiB a rank in phase '", worst.label, "', most of it ",
+          LargestClass(plan), " with ", Mib(largest), " MiB; process ", Mib(process), " of ",
+          Mib(limit.bytes), " MiB; ", Mib(worst.sent.total()), " MiB sent in a step of that phase");
+  return promise;
+}
+
+absl::StatusOr<std::string> MemoryUsed(const MemoryPromise& promise, const Arena& arena,
+                                       const MemoryCheckShape& shape, Communicator& group) {
+  struct Used {
+    int64_t planned, arena, process;
+  };
+  const Used mine{promise.planned, arena.use().total_peak, PeakResidentBytes()};
+  std::vector<Used> all(group.size());
+  RETURN_IF_ERROR(group.HostAllGather(&mine, sizeof mine, all.data(), "memory used"));
+  std::string text = "memory:";
+  for (int first = 0; first < group.size(); first += shape.process_ranks) {
+    Used process{.process = all[first].process};
+    for (int r = first; r < first + shape.process_ranks; ++r) {
+      process.planned += all[r].planned;
+      process.arena += all[r].arena;
+    }
+    text += Cat(first == 0 ? " " : "; ", Mib(process.arena), " MiB used of ", Mib(process.planned),
+                " planned, process at most ", Mib(process.process), " MiB");
+  }
+  return text;
 }
 
 }  // namespace blockstep
