@@ -110,7 +110,7 @@ class Bench {
   // Four streams read and three written, of arrays far larger than caches: the optimizer's update,
   // which is what most bytes of a step go to.
   absl::Status Memory(MachineRates& rates) {
-    constexpr int64_t kElements = int64_t{4} << 20;
+    constexpr int64_t kElements = int64_t{12} << 20;
     ASSIGN_OR_RETURN(const TensorView param, Make(kElements / 256, 256));
     ASSIGN_OR_RETURN(const TensorView grad, Make(kElements / 256, 256));
     ASSIGN_OR_RETURN(const TensorView m, Make(kElements / 256, 256));

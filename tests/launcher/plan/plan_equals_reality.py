@@ -44,8 +44,9 @@ def settings(model, policy, placement, args):
         fields.update({"policy.order": "ascending", "policy.block_steps": max(1, args.steps // 2)})
     if policy == "blockllm":
         # Before any training the score by Adam is the square root of a tensor's size: the first selection
-        # takes embedding and head, and with this budget no selection is much larger.
-        fields.update({"policy.score": "adam", "policy.sparsity": args.sparsity})
+        # takes embedding and head, and with this budget no selection is much larger. Probes are left out:
+        # which ones are drawn is chance, and the plan has the largest.
+        fields.update({"policy.score": "adam", "policy.sparsity": args.sparsity, "policy.probes_per_step": 0})
     return fields
 
 
