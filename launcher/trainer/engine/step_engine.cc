@@ -8,8 +8,9 @@
 namespace blockstep {
 
 absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
-  ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(step));
-  if (agreed_step_ != step) RETURN_IF_ERROR(AgreeOnDirective(*o_.group, step, directive));
+  const absl::StatusOr<Directive> awaited = o_.source->Await(step);
+  if (agreed_step_ != step) RETURN_IF_ERROR(AgreeOnDirective(*o_.group, step, awaited));
+  ASSIGN_OR_RETURN(const Directive directive, awaited);
   ASSIGN_OR_RETURN(StepResult result, directive.kind == DirectiveKind::kSweep
                                           ? Sweep(directive, step)
                                           : Train(directive, step));
@@ -21,7 +22,7 @@ absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
 
 absl::StatusOr<StepResult> StepEngine::Train(const Directive& directive, int64_t step) {
   RETURN_IF_ERROR(EnterPhase(directive, step));
-  ASSIGN_OR_RETURN(const ExchangeResult agreed, Prepare(directive, step));
+  ASSIGN_OR_RETURN(const ExchangeResult agreed, Prepare(step));
   StepResult result;
   FillReport(agreed, step, result);
   RETURN_IF_ERROR(Commit(agreed, step, result));
@@ -29,11 +30,11 @@ absl::StatusOr<StepResult> StepEngine::Train(const Directive& directive, int64_t
 }
 
 // Gradients of every entry, reduced to their owners; one exchange. No weight has changed.
-absl::StatusOr<ExchangeResult> StepEngine::Prepare(const Directive& directive, int64_t step) {
+absl::StatusOr<ExchangeResult> StepEngine::Prepare(int64_t step) {
   RETURN_IF_ERROR(PassOverSlots(step));
   RETURN_IF_ERROR(MeasureNorms());
-  ASSIGN_OR_RETURN(ExchangeResult agreed, ExchangeStep(*o_.group, Word(step, directive),
-                                                       buffers_.Norms(set_.entries.size())));
+  ASSIGN_OR_RETURN(ExchangeResult agreed,
+                   ExchangeStep(*o_.group, Word(step), buffers_.Norms(set_.entries.size())));
   agreed_step_ = agreed.next_agreed ? step + 1 : -1;
   return agreed;
 }
@@ -80,7 +81,7 @@ absl::StatusOr<StepResult> StepEngine::Sweep(const Directive& directive, int64_t
   StepResult result;
   for (const ActiveSet& set : directive.sets) {
     RETURN_IF_ERROR(BeginSet(set));
-    ASSIGN_OR_RETURN(const ExchangeResult agreed, Prepare(directive, step));
+    ASSIGN_OR_RETURN(const ExchangeResult agreed, Prepare(step));
     StepReport before = std::move(result.report);
     FillReport(agreed, step, result);
     result.report.nonfinite += before.nonfinite;
@@ -158,11 +159,11 @@ absl::Status StepEngine::ReportDirections(StepReport& report) {
   return absl::OkStatus();
 }
 
-RankWord StepEngine::Word(int64_t step, const Directive& directive) const {
+RankWord StepEngine::Word(int64_t step) const {
   RankWord word{.step = step};
   word.loss = buffers_.LossSum(span_.mine.size());
   word.tokens = buffers_.CountedTokens(span_.mine.size());
-  const Directive* next = directive.through > step ? &directive : o_.source->Peek(step + 1);
+  const Directive* next = o_.source->Peek(step + 1);
   if (next != nullptr) {
     word.next_hash = next->Hash();
     word.next_through = next->through;

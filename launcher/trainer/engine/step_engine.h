@@ -77,14 +77,14 @@ class StepEngine {
 
   absl::StatusOr<StepResult> Train(const Directive& directive, int64_t step);
   absl::StatusOr<StepResult> Sweep(const Directive& directive, int64_t step);
-  absl::StatusOr<ExchangeResult> Prepare(const Directive& directive, int64_t step);
+  absl::StatusOr<ExchangeResult> Prepare(int64_t step);
   absl::Status Commit(const ExchangeResult& agreed, int64_t step, StepResult& result);
 
   absl::Status BeginSet(const ActiveSet& set);
   absl::Status PassOverSlots(int64_t step);
   absl::Status MeasureNorms();
   absl::Status ReportDirections(StepReport& report);
-  RankWord Word(int64_t step, const Directive& directive) const;
+  RankWord Word(int64_t step) const;
   void FillReport(const ExchangeResult& agreed, int64_t step, StepResult& result) const;
   // The averaged gradient is (reduced sum) * this: dW is that of the loss sum over S*T.
   double MeanScale(const ExchangeResult& agreed) const;

@@ -74,11 +74,31 @@ absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& group,
   return total;
 }
 
-absl::Status AgreeOnDirective(Communicator& group, int64_t step, const Directive& directive) {
-  const uint64_t mine = directive.Hash();
-  std::vector<uint64_t> hashes(group.size());
+absl::Status AgreeOnDirective(Communicator& group, int64_t step,
+                              const absl::StatusOr<Directive>& directive) {
+  struct Held {
+    uint64_t hash = 0;
+    int64_t code = 0;
+  };
+  const Held mine{directive.ok() ? directive->Hash() : 0,
+                  static_cast<int64_t>(directive.status().code())};
+  std::vector<Held> all(group.size());
   RETURN_IF_ERROR(
-      group.HostAllGather(&mine, sizeof mine, hashes.data(), Cat("directive of step ", step)));
+      group.HostAllGather(&mine, sizeof mine, all.data(), Cat("directive of step ", step)));
+  constexpr auto kGone = static_cast<int64_t>(absl::StatusCode::kUnavailable);
+  int failed = -1;
+  std::vector<uint64_t> hashes;
+  for (int r = 0; r < group.size(); ++r) {
+    hashes.push_back(all[r].hash);
+    if (all[r].code != 0 && (failed < 0 || (all[failed].code == kGone && all[r].code != kGone))) {
+      failed = r;
+    }
+  }
+  if (failed >= 0) {
+    if (mine.code == all[failed].code) return directive.status();
+    return absl::Status(static_cast<absl::StatusCode>(all[failed].code),
+                        Cat("rank ", failed, " could not get the directive of step ", step));
+  }
   if (AllEqual(hashes)) return absl::OkStatus();
   return FailedPrecondition("ranks hold different directives for step ", step, ": ",
                             Differences(hashes));
