@@ -9,5 +9,9 @@ int TrainCommand(int argc, char** argv);
 int EvalCommand(int argc, char** argv);
 int ExportCommand(int argc, char** argv);
 int EstimateCommand(int argc, char** argv);
+int CoordinatorCommand(int argc, char** argv);
+int CertsCommand(int argc, char** argv);
+int StatusCommand(int argc, char** argv);
+int StopCommand(int argc, char** argv);
 
 }  // namespace blockstep

@@ -1,9 +1,9 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "core/base/status.h"
 #include "launcher/apps/command.h"
 #include "launcher/apps/exit_codes.h"
+#include "launcher/apps/flags.h"
 #include "launcher/trainer/plan/plan_text.h"
 #include "launcher/trainer/plan/process_memory.h"
 #include "launcher/trainer/session.h"
@@ -92,11 +92,7 @@ int EstimateCommand(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--memory-only", flags.memory_only, "no step time; nothing is measured");
   app.add_flag("--json", flags.json, "one JSON object");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitOk : kExitUsage;
-  }
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::StatusOr<TrainConfig> config = LoadTrainConfig(flags.config, flags.sets);
   if (!config.ok()) {
     std::fprintf(stderr, "%s\n", std::string(Std(config.status().message())).c_str());

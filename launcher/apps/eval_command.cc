@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -9,6 +8,7 @@
 #include "dist/local/local_communicator.h"
 #include "launcher/apps/command.h"
 #include "launcher/apps/exit_codes.h"
+#include "launcher/apps/flags.h"
 #include "launcher/apps/rank_run.h"
 #include "launcher/trainer/checkpoint/retention.h"
 #include "launcher/trainer/threads.h"
@@ -91,11 +91,7 @@ int EvalCommand(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--json", flags.json, "one JSON object");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitOk : kExitUsage;
-  }
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::Status status = Evaluate(flags);
   if (status.ok()) return kExitOk;
   std::fprintf(stderr, "blockstep eval: %s\n", std::string(Std(status.message())).c_str());

@@ -1,10 +1,10 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 
 #include "core/base/status.h"
 #include "launcher/apps/command.h"
 #include "launcher/apps/exit_codes.h"
+#include "launcher/apps/flags.h"
 #include "launcher/trainer/checkpoint/retention.h"
 #include "launcher/trainer/checkpoint/weights_io.h"
 
@@ -27,11 +27,7 @@ int ExportCommand(int argc, char** argv) {
   app.name("blockstep export");
   app.add_option("checkpoint", from, "checkpoint or run folder")->required();
   app.add_option("folder", to, "new folder")->required();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitOk : kExitUsage;
-  }
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::Status status = Export(from, to);
   if (status.ok()) return kExitOk;
   std::fprintf(stderr, "blockstep export: %s\n", std::string(Std(status.message())).c_str());

@@ -1,31 +1,18 @@
 #include "launcher/apps/grpc_coordination.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "core/base/status.h"
 #include "core/ops/cpu/loops/loops.h"
+#include "core/ops/cpu/tile_gemm.h"
+#include "launcher/apps/coordinator_options.h"
+#include "launcher/trainer/checkpoint/group_status.h"
 
 namespace blockstep {
-
-struct GrpcCoordination::Contact {
-  std::string address;
-  TlsIdentity tls;
-  std::string tls_name;
-  int64_t incarnation = 0;
-  std::string error;  // rank 0 could not start it: everyone fails alike
-};
-
 namespace {
-
-std::string HostName() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -33,109 +20,101 @@ int64_t NowMs() {
       .count();
 }
 
-// Rank 0's text on every rank.
-absl::StatusOr<std::string> BroadcastText(const std::string& mine, Communicator& group) {
-  std::vector<int64_t> sizes(group.size());
-  const int64_t size = static_cast<int64_t>(mine.size());
-  RETURN_IF_ERROR(
-      group.HostAllGather(&size, sizeof size, sizes.data(), "coordinator contact, size"));
-  std::string text = group.rank() == 0 ? mine : std::string(sizes[0], '\0');
-  group.Broadcast(text.data(), sizes[0], 0, "coordinator contact");
-  RETURN_IF_ERROR(group.stream().Synchronize());
-  return text;
-}
-
 }  // namespace
 
-GrpcCoordination::~GrpcCoordination() { client_.reset(); }
+GrpcCoordination::~GrpcCoordination() {
+  client_.reset();
+  if (!contact_folder_.empty()) RemoveContact(contact_folder_);
+}
 
 std::string InstructionSet() { return cpu::Loops().name; }
 
-std::string BuildIdentity() { return Cat("blockstep ", BLOCKSTEP_VERSION, " wire 1"); }
-
 // The coordinator as this process's guest: it may be reached from other hosts, so TLS always.
-absl::StatusOr<GrpcCoordination::Contact> GrpcCoordination::Embed(const CoordinationStart& start,
-                                                                  int ranks) {
-  const TrainConfig& config = *start.config;
+absl::StatusOr<Contact> GrpcCoordination::Embed(const CoordinationStart& start, int ranks) {
   ASSIGN_OR_RETURN(const CertificateSet certs, MakeCertificates({.server_names = {HostName()}}));
-  ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, *start.table));
-  const TensorTable table = *start.table;
-  ASSIGN_OR_RETURN(
-      server_, CoordinatorServer::Start(
-                   {.address = ranks == 1 ? "127.0.0.1:0" : "0.0.0.0:0",
-                    .tls = certs.server,
-                    .keepalive_s = config.coordinator.keepalive_s,
-                    .http_address = config.coordinator.http_address,
-                    .run = {.decisions = {.make_policy =
-                                              [policy, table] { return MakePolicy(policy, table); },
-                                          .build = BuildIdentity(),
-                                          .config_hash = ConfigHash(config),
-                                          .run_id = start.run->run_id},
-                            .world = ranks,
-                            .total_steps = config.train.steps,
-                            .lease_ms = static_cast<int64_t>(config.coordinator.lease_s * 1000)}}));
+  ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(*start.config, *start.table));
+  options.address = ranks == 1 ? "127.0.0.1:0" : "0.0.0.0:0";
+  options.tls = certs.server;
+  options.run.decisions.run_id = start.run->run_id;
+  options.run.world = ranks;
+  ASSIGN_OR_RETURN(server_, CoordinatorServer::Start(std::move(options)));
   const std::string host = ranks == 1 ? "127.0.0.1" : HostName();
   return Contact{.address = Cat(host, ":", server_->port()),
-                 .tls = certs.client,
-                 .tls_name = kCoordinatorName};
+                 .tls_name = kCoordinatorName,
+                 .ca = certs.client.ca,
+                 .cert = certs.client.cert,
+                 .key = certs.client.key};
+}
+
+// Where rank 0 found or made the coordinator, on every rank.
+absl::StatusOr<Contact> GrpcCoordination::Meet(const CoordinationStart& start,
+                                               Communicator& group) {
+  const TrainConfig::Coordinator& named = start.config->coordinator;
+  // The contact is read from other working folders, too.
+  const auto absolute = [](const std::string& path) {
+    return path.empty() ? path : std::filesystem::absolute(path).string();
+  };
+  absl::StatusOr<Contact> contact = Contact{.address = named.address,
+                                            .ca = absolute(named.tls_ca),
+                                            .cert = absolute(named.tls_cert),
+                                            .key = absolute(named.tls_key)};
+  if (group.rank() == 0) {
+    if (named.address.empty()) contact = Embed(start, group.size());
+    if (contact.ok()) {
+      const absl::Status written = WriteContact(start.run->path, *contact);
+      if (written.ok()) contact_folder_ = start.run->path;
+      if (!written.ok()) contact = written;
+    }
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(&group, contact.status(), "coordinator"));
+  ASSIGN_OR_RETURN(const std::string text,
+                   BroadcastText(&group, ContactText(*contact), 0, "coordinator contact"));
+  return ParseContact(text, "coordinator contact");
 }
 
 absl::StatusOr<DirectiveSource*> GrpcCoordination::Connect(const CoordinationStart& start,
                                                            Communicator& group) {
   const TrainConfig& config = *start.config;
-  const bool embedded = config.coordinator.address.empty();
-  Contact contact{.address = config.coordinator.address};
-  if (group.rank() == 0 && embedded) {
-    absl::StatusOr<Contact> started = Embed(start, group.size());
-    if (started.ok()) {
-      contact = *std::move(started);
-    } else {
-      contact.error = started.status().ToString();
-    }
-  }
-  contact.incarnation = NowMs();
-  const nlohmann::json said = {{"address", contact.address},   {"ca", contact.tls.ca},
-                               {"cert", contact.tls.cert},     {"key", contact.tls.key},
-                               {"tls_name", contact.tls_name}, {"incarnation", contact.incarnation},
-                               {"error", contact.error}};
-  ASSIGN_OR_RETURN(const std::string text, BroadcastText(said.dump(), group));
-  const nlohmann::json heard = nlohmann::json::parse(text);
-  if (!heard["error"].get<std::string>().empty()) {
-    return Unavailable("coordinator in rank 0: ", heard["error"].get<std::string>());
-  }
-  TlsIdentity tls{heard["ca"], heard["cert"], heard["key"]};
-  if (!embedded && !config.coordinator.tls_ca.empty()) {
-    ASSIGN_OR_RETURN(tls, ReadTlsFiles(config.coordinator.tls_ca, config.coordinator.tls_cert,
-                                       config.coordinator.tls_key));
-  }
+  ASSIGN_OR_RETURN(const Contact contact, Meet(start, group));
+  ASSIGN_OR_RETURN(const std::string began,
+                   BroadcastText(&group, Cat(NowMs()), 0, "incarnation of the workers"));
+  const bool resumes = start.resumed != nullptr;
   PolicySnapshot snapshot;
-  if (start.resumed != nullptr) {
-    snapshot = {start.resumed->policy_state, start.resumed->directives};
-  }
-  ASSIGN_OR_RETURN(client_, CoordinatorClient::Connect(
-                                {.channel = {.address = heard["address"],
-                                             .tls = tls,
-                                             .tls_name = heard["tls_name"],
-                                             .keepalive_s = config.coordinator.keepalive_s},
-                                 .run_id = start.run->run_id,
-                                 .rank = group.rank(),
-                                 .world = group.size(),
-                                 .incarnation = heard["incarnation"],
-                                 .build = BuildIdentity(),
-                                 .instruction_set = InstructionSet(),
-                                 .config_hash = ConfigHash(config),
-                                 .slot_exact = config.train.numerics == Numerics::kSlotExact,
-                                 .resume_step = start.resumed != nullptr ? start.resumed->step : 0,
-                                 .resume = start.resumed != nullptr ? &snapshot : nullptr,
-                                 .host = HostName(),
-                                 .grace_s = config.coordinator.grace_s,
-                                 // Several within a lease, so that one late beat is no death.
-                                 .heartbeat_s = std::min(1.0, config.coordinator.lease_s / 8)}));
-  return client_.get();
+  if (resumes) snapshot = {start.resumed->policy_state, start.resumed->directives};
+  const int64_t first_step = resumes ? start.resumed->step : 0;
+  const PolicySnapshot* resume = resumes ? &snapshot : nullptr;
+  const auto join = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(ChannelOptions channel, ChannelOf(contact));
+    channel.keepalive_s = config.coordinator.keepalive_s;
+    ASSIGN_OR_RETURN(client_, CoordinatorClient::Connect(
+                                  {.channel = std::move(channel),
+                                   .run_id = start.run->run_id,
+                                   .rank = group.rank(),
+                                   .world = group.size(),
+                                   .incarnation = std::stoll(began),
+                                   .build = BuildIdentity(),
+                                   .instruction_set = InstructionSet(),
+                                   .libraries = {cpu::GemmLibrary()},
+                                   .config_hash = ConfigHash(config),
+                                   .slot_exact = config.train.numerics == Numerics::kSlotExact,
+                                   .resume_step = first_step,
+                                   .resume = resume,
+                                   .host = HostName(),
+                                   .grace_s = config.coordinator.grace_s,
+                                   // Several within a lease, so that one late beat is no death.
+                                   .heartbeat_s = std::min(1.0, config.coordinator.lease_s / 8)}));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(AgreeOnStatus(&group, join(), "coordinator join"));
+  if (group.rank() != 0) return client_.get();
+  ASSIGN_OR_RETURN(PolicyFactory make_policy, PolicyFactoryOf(config, *start.table));
+  ASSIGN_OR_RETURN(leader_,
+                   LeaderSource::Create(client_.get(), std::move(make_policy), first_step, resume));
+  return leader_.get();
 }
 
 absl::Status GrpcCoordination::PolicyState(int64_t step, TrainerState& state) {
-  ASSIGN_OR_RETURN(PolicySnapshot snapshot, client_->Snapshot(step));
+  ASSIGN_OR_RETURN(PolicySnapshot snapshot, leader_->Snapshot(step));
   state.policy_state = std::move(snapshot.policy_state);
   state.directives = std::move(snapshot.directives);
   return absl::OkStatus();

@@ -1,14 +1,16 @@
 // Coordination over gRPC. Without coordinator.address rank 0 embeds the coordinator: port 0, mutual
 // TLS under a certificate authority that lives in its memory; address and certificates reach the
 // other ranks through the group's own communicator. With an address, the coordinator is a process
-// of its own.
+// of its own. Either way rank 0 keeps its contact in the run folder while it runs.
 #pragma once
 
 #include <memory>
 
+#include "launcher/apps/contact.h"
 #include "launcher/apps/coordination.h"
 #include "launcher/coordinator/coordinator_client.h"
 #include "launcher/coordinator/coordinator_server.h"
+#include "launcher/coordinator/leader_source.h"
 
 namespace blockstep {
 
@@ -25,15 +27,15 @@ class GrpcCoordination : public Coordination {
   void Leave(const std::string& why) override;
 
  private:
-  struct Contact;  // what rank 0 tells the others
   absl::StatusOr<Contact> Embed(const CoordinationStart& start, int ranks);
+  absl::StatusOr<Contact> Meet(const CoordinationStart& start, Communicator& group);
 
+  std::string contact_folder_;                 // rank 0, while the contact lies there
   std::unique_ptr<CoordinatorServer> server_;  // rank 0, embedded
   std::unique_ptr<CoordinatorClient> client_;
+  std::unique_ptr<LeaderSource> leader_;  // rank 0
 };
 
-// Equal on all ranks, or the coordinator refuses one: version of the program and its wire.
-std::string BuildIdentity();
 // Widest vector instructions that kernels use here.
 std::string InstructionSet();
 

@@ -20,6 +20,10 @@ struct Command {
 constexpr Command kCommands[] = {
     {"train", "train or continue a run; alone, or under mpirun or srun", TrainCommand},
     {"estimate", "memory, bytes sent and step time of a run, before it runs", EstimateCommand},
+    {"coordinator", "decides what a run learns next, as a process of its own", CoordinatorCommand},
+    {"status", "what a run is doing", StatusCommand},
+    {"stop", "asks a run to save and stop", StopCommand},
+    {"certs", "certificates for mutual TLS between ranks and coordinator", CertsCommand},
     {"eval", "loss and perplexity of weights on a token file", EvalCommand},
     {"export", "weights of a checkpoint as a Hugging Face folder", ExportCommand},
     {"tokenize", "text or jsonl into a token file", RunTokenize},

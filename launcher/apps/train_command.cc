@@ -1,16 +1,36 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <thread>
 
 #include "core/base/status.h"
 #include "dist/local/local_communicator.h"
 #include "launcher/apps/command.h"
+#include "launcher/apps/contact.h"
 #include "launcher/apps/exit_codes.h"
+#include "launcher/apps/flags.h"
 #include "launcher/apps/ranks.h"
 #include "launcher/apps/stop_signal.h"
 
 namespace blockstep {
 namespace {
+
+// Flags of the coordinator section; --set reaches the same fields.
+struct CoordinatorPlace {
+  std::string address, tls;
+  bool insecure = false;
+
+  std::vector<std::string> Sets() const {
+    std::vector<std::string> sets;
+    if (!address.empty()) sets.push_back("coordinator.address=" + address);
+    if (insecure) sets.push_back("coordinator.insecure=true");
+    if (!tls.empty()) {
+      const TlsFolder files = ClientFiles(tls);
+      for (const std::string& set : {"ca=" + files.ca, "cert=" + files.cert, "key=" + files.key}) {
+        sets.push_back("coordinator.tls_" + set);
+      }
+    }
+    return sets;
+  }
+};
 
 // Says how the run ended; its exit code.
 int Report(const absl::StatusOr<RankOutcome>& result) {
@@ -32,6 +52,7 @@ int TrainCommand(int argc, char** argv) {
   std::string config_file;
   std::vector<std::string> sets;
   TrainFlags flags;
+  CoordinatorPlace coordinator;
   bool print = false;
   CLI::App app{"Trains a model, or continues a run. proto/config.proto documents every field."};
   app.name("blockstep train");
@@ -48,13 +69,24 @@ int TrainCommand(int argc, char** argv) {
                "accept a configuration that changes the result; the difference is printed");
   app.add_option("--tokenizer", flags.tokenizer,
                  "tokenizer file or folder that checkpoints carry along");
+  app.add_option("--coordinator", coordinator.address,
+                 "host:port of a `blockstep coordinator`; without it, rank 0 is one")
+      ->envname("BLOCKSTEP_COORDINATOR");
+  app.add_option(
+         "--tls", coordinator.tls,
+         "folder of ca.pem, client.pem, client-key.pem (blockstep certs), for --coordinator")
+      ->envname("BLOCKSTEP_TLS");
+  app.add_flag("--insecure", coordinator.insecure, "plaintext to a --coordinator on another host");
   app.add_flag("--print-config", print, "print the whole configuration and end");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitOk : kExitUsage;
-  }
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  for (const std::string& set : coordinator.Sets()) sets.push_back(set);
   absl::StatusOr<TrainConfig> config = LoadTrainConfig(config_file, sets);
+  if (config.ok() && !config->coordinator.address.empty()) {
+    const absl::Status way =
+        CheckBind(config->coordinator.address, !config->coordinator.tls_ca.empty(),
+                  config->coordinator.insecure);
+    if (!way.ok()) config = way;
+  }
   if (!config.ok()) {
     if (LaunchedAsFirstRank()) {
       std::fprintf(stderr, "%s\n", std::string(Std(config.status().message())).c_str());

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 
 #include "absl/status/status.h"
 
@@ -11,6 +12,7 @@ namespace blockstep {
 inline constexpr double kFirstPause = 0.05, kLongestPause = 1.0;  // between tries, seconds
 inline constexpr double kStreamLife =
     600;  // a stream is reopened now and then: no call without deadline
+inline constexpr double kForever = std::numeric_limits<double>::infinity();
 inline constexpr int64_t kKeptSteps = 2;  // behind the step in hand
 
 template <typename Duration = std::chrono::steady_clock::duration>

@@ -11,23 +11,18 @@ namespace blockstep {
 
 void CoordinatorClient::StreamLoop() {
   while (true) {
-    const absl::Status status = Retry("directives", [&]() -> absl::Status {
+    const absl::Status status = Retry("directives", kForever, [&] {
       proto::DirectivesRequest request;
       {
         std::lock_guard lock(mutex_);
         *request.mutable_identity() = Self();
         request.set_from_step(covered_ + 1);
       }
-      const absl::Status ended = Once("directives", kStreamLife, [&](grpc::ClientContext* context) {
+      return Once("directives", kStreamLife, [&](grpc::ClientContext* context) {
         grpc::Status result;
         ReadStream(context, request, &result);
         return result;
       });
-      // The grace counts from when the coordinator was last heard, not from the first broken
-      // stream.
-      std::lock_guard lock(mutex_);
-      const bool heard = Clock::now() - heard_ < Seconds(kLongestPause);
-      return heard && MayHeal(ended) && !absl::IsAborted(ended) ? absl::OkStatus() : ended;
     });
     if (!status.ok()) return Fail(status);
     if (!Sleep(kFirstPause)) return;
@@ -70,7 +65,7 @@ void CoordinatorClient::ReportLoop() {
       if (ending_) return;
       next = reports_.front();
     }
-    const absl::Status status = Retry("report", [&] {
+    const absl::Status status = Retry("report", kForever, [&] {
       proto::ReportRequest request;
       {
         std::lock_guard lock(mutex_);

@@ -31,7 +31,7 @@ CoordinatorClient::CoordinatorClient(CoordinatorClientOptions options)
 absl::StatusOr<std::unique_ptr<CoordinatorClient>> CoordinatorClient::Connect(
     CoordinatorClientOptions options) {
   std::unique_ptr<CoordinatorClient> client(new CoordinatorClient(std::move(options)));
-  RETURN_IF_ERROR(client->Retry("join", [&] { return client->Join(); }));
+  RETURN_IF_ERROR(client->Retry("join", client->options_.grace_s, [&] { return client->Join(); }));
   client->threads_.emplace_back([c = client.get()] { c->StreamLoop(); });
   client->threads_.emplace_back([c = client.get()] { c->HeartbeatLoop(); });
   if (client->options_.rank == 0) {
@@ -58,6 +58,8 @@ proto::Identity CoordinatorClient::Self() const {
   self.set_rank(options_.rank);
   self.set_incarnation(options_.incarnation);
   self.set_step(progress_.step);
+  self.set_config_hash(options_.config_hash);
+  self.set_build(options_.build);
   return self;
 }
 
@@ -103,12 +105,10 @@ absl::Status CoordinatorClient::Join() {
     std::lock_guard lock(mutex_);
     *request.mutable_identity() = Self();
   }
-  request.mutable_build()->set_version(options_.build);
-  request.mutable_build()->set_instruction_set(options_.instruction_set);
+  request.mutable_machine()->set_instruction_set(options_.instruction_set);
   for (const std::string& library : options_.libraries) {
-    request.mutable_build()->add_libraries(library);
+    request.mutable_machine()->add_libraries(library);
   }
-  request.set_config_hash(options_.config_hash);
   request.set_world(options_.world);
   request.set_group(options_.group);
   request.set_slot_exact(options_.slot_exact);
@@ -137,47 +137,52 @@ absl::Status CoordinatorClient::JoinAgain(int64_t seen_term) {
   return Join();
 }
 
-absl::Status CoordinatorClient::Retry(std::string_view what,
+absl::Status CoordinatorClient::Retry(std::string_view what, double patience,
                                       const std::function<absl::Status()>& call) {
   const Clock::time_point begin = Clock::now();
   double pause = kFirstPause;
+  bool just_joined = false;
   while (true) {
     const int64_t seen_term = term();
     absl::Status status = call();
     if (absl::IsAborted(status)) {
       const absl::Status joined = JoinAgain(seen_term);
-      if (joined.ok() && pause == kFirstPause) {
-        pause *= 2;
+      if (joined.ok() && !just_joined) {
+        just_joined =
+            true;  // so that a coordinator which aborts everything is not called in a spin
+        pause = kFirstPause;
         continue;
       }
       if (!joined.ok()) status = joined;
     }
+    just_joined = false;
     if (status.ok() || !MayHeal(status)) return status;
-    const double patience = absl::IsAlreadyExists(status)
-                                ? std::min(options_.grace_s, options_.duplicate_s)
-                                : options_.grace_s;
-    if (Clock::now() - begin > Seconds(patience)) {
-      const absl::StatusCode code = absl::IsAlreadyExists(status) ? absl::StatusCode::kAlreadyExists
-                                                                  : absl::StatusCode::kUnavailable;
-      return absl::Status(code, Cat(what, ": gave up after ", patience, " s: ", status.message()));
+    const bool twin = absl::IsAlreadyExists(status);
+    const double limit = twin ? std::min(patience, options_.duplicate_s) : patience;
+    if (std::chrono::duration<double>(Clock::now() - begin).count() > limit) {
+      return absl::Status(twin ? absl::StatusCode::kAlreadyExists : absl::StatusCode::kUnavailable,
+                          Cat(what, ": gave up after ", limit, " s: ", status.message()));
     }
     if (!Sleep(pause)) return absl::CancelledError("the client ends");
     pause = std::min(2 * pause, kLongestPause);
   }
 }
 
+bool CoordinatorClient::Lost() const {
+  return std::chrono::duration<double>(Clock::now() - heard_).count() > options_.grace_s;
+}
+
 absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
   std::unique_lock lock(mutex_);
   const Clock::time_point begin = Clock::now();
   while (true) {
-    if (!fatal_.ok()) return fatal_;
+    if (!fatal_.ok() && step > shown_) return fatal_;
     if (covered_ >= step) break;
-    const Clock::time_point now = Clock::now();
-    if (now - heard_ > Seconds(options_.grace_s)) {
+    if (Lost()) {
       return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
                          " was not heard for ", options_.grace_s, " s at step ", step);
     }
-    if (now - begin > Seconds(options_.decision_s)) {
+    if (Clock::now() - begin > Seconds(options_.decision_s)) {
       return DeadlineExceeded("rank ", options_.rank, ": coordinator ", options_.channel.address,
                               " answers but gave no directive for step ", step, " within ",
                               options_.decision_s, " s; the last covers step ", covered_);
@@ -193,9 +198,11 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
 
 const Directive* CoordinatorClient::Peek(int64_t step) {
   std::lock_guard lock(mutex_);
+  if (!fatal_.ok()) return nullptr;
   for (const Directive& directive : held_) {
     if (directive.from <= step && step <= directive.through) {
       peeked_ = directive;
+      shown_ = step;
       return &peeked_;
     }
   }
@@ -205,7 +212,6 @@ const Directive* CoordinatorClient::Peek(int64_t step) {
 absl::Status CoordinatorClient::Report(const StepReport& report) {
   std::lock_guard lock(mutex_);
   if (options_.rank != 0) return absl::OkStatus();
-  if (!fatal_.ok()) return fatal_;
   reports_.push_back(report);
   changed_.notify_all();
   return absl::OkStatus();
@@ -239,37 +245,10 @@ int64_t CoordinatorClient::term() const {
   return term_;
 }
 
-absl::StatusOr<PolicySnapshot> CoordinatorClient::Snapshot(int64_t step) {
-  PolicySnapshot snapshot;
-  // A report of step - 1 that is still on its way is answered with UNAVAILABLE, so that waiting for
-  // it and for a coordinator that is away are the same.
-  RETURN_IF_ERROR(Retry("policy snapshot", [&]() -> absl::Status {
-    proto::SnapshotRequest request;
-    {
-      std::lock_guard lock(mutex_);
-      if (!fatal_.ok()) return fatal_;
-      *request.mutable_identity() = Self();
-    }
-    request.set_step(step);
-    proto::SnapshotReply reply;
-    RETURN_IF_ERROR(Once("snapshot", options_.call_s, [&](grpc::ClientContext* context) {
-      return stub_->Snapshot(context, request, &reply);
-    }));
-    snapshot = {.policy_state = reply.policy_state()};
-    for (const proto::Directive& wire : reply.directives()) {
-      ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
-      snapshot.directives.push_back(std::move(directive));
-    }
-    return absl::OkStatus();
-  }));
-  return snapshot;
-}
-
 absl::Status CoordinatorClient::Leave(const std::string& reason) {
   {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, Seconds(options_.grace_s),
-                      [&] { return reports_.empty() || !fatal_.ok(); });
+    while (!reports_.empty() && fatal_.ok() && !Lost()) changed_.wait_for(lock, Seconds(0.1));
     if (!fatal_.ok()) return fatal_;
     if (!reports_.empty()) {
       return Unavailable("coordinator ", options_.channel.address, ": ", reports_.size(),

@@ -1,7 +1,8 @@
 // A rank's side of the coordinator: directives by a stream of its own, the leader's reports by a
 // queue, heartbeats with progress. Three threads; the caller's thread never waits for the network
-// except in Connect, Await, Snapshot and Leave, each bounded. A coordinator that ends and comes
-// back within the grace is joined again without anyone noticing.
+// except in Connect, Await and Leave, each bounded. A coordinator that ends is looked for as long
+// as the client lives, and joined again when it is back: only a step that no directive held covers
+// waits for it, and the grace bounds that wait.
 #pragma once
 
 #include <chrono>
@@ -60,10 +61,12 @@ class CoordinatorClient : public DirectiveSource {
   ~CoordinatorClient() override;
 
   // UNAVAILABLE: not heard for the grace. DEADLINE_EXCEEDED: it answers but decided nothing.
+  // FAILED_PRECONDITION: it refused this rank; never for a step that Peek has shown, so that ranks
+  // which compared their directives for a step all come to it.
   absl::StatusOr<Directive> Await(int64_t step) override;
   const Directive* Peek(int64_t step) override;
-  // Queued; retried until it is accepted or the grace is over, after which every call fails. Ranks
-  // other than 0 have nothing to report: the call does nothing.
+  // Queued and retried until it is accepted. Ranks other than 0 have nothing to report: the call
+  // does nothing.
   absl::Status Report(const StepReport& report) override;
 
   void SetProgress(RankProgress progress);
@@ -73,9 +76,7 @@ class CoordinatorClient : public DirectiveSource {
   bool stop_requested() const;
   int64_t save_generation() const;  // a save is due when it has grown
 
-  // Rank 0, after Report of step - 1: what a checkpoint whose next step is `step` keeps.
-  absl::StatusOr<PolicySnapshot> Snapshot(int64_t step);
-  // Waits for queued reports, then says good-bye.
+  // Waits for queued reports, while the coordinator was heard within the grace, then says good-bye.
   absl::Status Leave(const std::string& reason);
 
   int64_t term() const;
@@ -87,8 +88,10 @@ class CoordinatorClient : public DirectiveSource {
   proto::Identity Self() const;  // mutex_ is held
   absl::Status Join();
   absl::Status JoinAgain(int64_t seen_term);
-  // Runs `call` until it succeeds, fails for good, or the grace is over since its first failure.
-  absl::Status Retry(std::string_view what, const std::function<absl::Status()>& call);
+  // Runs `call` until it succeeds, fails for good, or has failed for `patience` seconds.
+  absl::Status Retry(std::string_view what, double patience,
+                     const std::function<absl::Status()>& call);
+  bool Lost() const;  // not heard for the grace; mutex_ is held
   // One call with deadline and cancellation.
   absl::Status Once(std::string_view what, double deadline_s,
                     const std::function<grpc::Status(grpc::ClientContext*)>& call);
@@ -118,6 +121,7 @@ class CoordinatorClient : public DirectiveSource {
   std::set<grpc::ClientContext*> calls_;  // under way
   std::deque<Directive> held_;            // consecutive
   int64_t covered_ = -1;                  // last step that held_ covers
+  int64_t shown_ = -1;                    // last step that Peek showed
   Directive peeked_;
   std::deque<StepReport> reports_;
   RankProgress progress_;

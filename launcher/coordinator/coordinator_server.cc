@@ -1,15 +1,12 @@
 #include "launcher/coordinator/coordinator_server.h"
 
 #include <chrono>
-#include <thread>
 
 #include "core/base/status.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "launcher/coordinator/channel.h"
 #include "launcher/coordinator/http_endpoint.h"
-#ifdef BLOCKSTEP_GRPC_REFLECTION
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
-#endif
 
 namespace blockstep {
 namespace {
@@ -34,9 +31,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   made->service_ = std::make_unique<CoordinatorService>(made->state_.get());
 
   grpc::EnableDefaultHealthCheckService(true);
-#ifdef BLOCKSTEP_GRPC_REFLECTION
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-#endif
+  if (o.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetServerOptions(&builder, o.keepalive_s);
   builder.AddListeningPort(o.address, MakeServerCredentials(o.tls), &made->port_);
@@ -67,15 +62,5 @@ CoordinatorServer::~CoordinatorServer() {
 std::string CoordinatorServer::address() const { return Cat(host_, ":", port_); }
 
 int CoordinatorServer::http_port() const { return http_ == nullptr ? 0 : http_->port(); }
-
-absl::Status RunCoordinator(CoordinatorServerOptions options, const std::atomic<bool>& stop,
-                            const std::function<void(CoordinatorServer&)>& started) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorServer> server,
-                   CoordinatorServer::Start(std::move(options)));
-  if (started) started(*server);
-  // A signal handler can only set a flag.
-  while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  return absl::OkStatus();
-}
 
 }  // namespace blockstep

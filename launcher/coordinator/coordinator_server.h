@@ -2,7 +2,6 @@
 // of `blockstep coordinator`; the ranks cannot tell which.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 
@@ -19,6 +18,7 @@ struct CoordinatorServerOptions {
   TlsIdentity tls;                      // empty: plaintext
   bool insecure = false;                // plaintext on an address that others reach
   double keepalive_s = 5;
+  bool reflection = false;   // grpcurl and its like may ask what there is
   std::string http_address;  // host:port; empty: none. Off loopback it wants http_token
   std::string http_token;    // "Authorization: Bearer <token>"; empty: none is asked for
   RunStateOptions run;       // now_ms may be empty: the steady clock
@@ -44,10 +44,5 @@ class CoordinatorServer {
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<HttpEndpoint> http_;
 };
-
-// The coordinator as a process: serves until `stop` is set (a signal handler may), then ends
-// cleanly. `started` is called once with the server.
-absl::Status RunCoordinator(CoordinatorServerOptions options, const std::atomic<bool>& stop,
-                            const std::function<void(CoordinatorServer&)>& started);
 
 }  // namespace blockstep

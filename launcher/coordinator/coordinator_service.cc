@@ -126,11 +126,6 @@ CoordinatorService::Unary* CoordinatorService::Heartbeat(Context* context,
                                                          proto::HeartbeatReply* reply) {
   return Answer(context, state_->Heartbeat(*request), reply);
 }
-CoordinatorService::Unary* CoordinatorService::Snapshot(Context* context,
-                                                        const proto::SnapshotRequest* request,
-                                                        proto::SnapshotReply* reply) {
-  return Answer(context, state_->Snapshot(*request), reply);
-}
 CoordinatorService::Unary* CoordinatorService::Leave(Context* context,
                                                      const proto::LeaveRequest* request,
                                                      proto::LeaveReply*) {

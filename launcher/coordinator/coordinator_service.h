@@ -23,7 +23,6 @@ class CoordinatorService final : public proto::Coordinator::CallbackService {
   Unary* Join(Context*, const proto::JoinRequest*, proto::JoinReply*) override;
   Unary* Report(Context*, const proto::ReportRequest*, proto::ReportReply*) override;
   Unary* Heartbeat(Context*, const proto::HeartbeatRequest*, proto::HeartbeatReply*) override;
-  Unary* Snapshot(Context*, const proto::SnapshotRequest*, proto::SnapshotReply*) override;
   Unary* Leave(Context*, const proto::LeaveRequest*, proto::LeaveReply*) override;
   Unary* Status(Context*, const proto::StatusRequest*, proto::StatusReply*) override;
   Unary* SaveNow(Context*, const proto::SaveNowRequest*, proto::OrdersReply*) override;

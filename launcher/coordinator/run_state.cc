@@ -22,9 +22,9 @@ absl::Status Refuse(const proto::JoinRequest& who, std::string_view what, const 
                             ": found ", found, ", wanted ", wanted);
 }
 
-std::string Libraries(const proto::Build& build) {
-  std::string text = build.instruction_set();
-  for (const std::string& library : build.libraries()) text += ", " + library;
+std::string Libraries(const proto::Machine& machine) {
+  std::string text = machine.instruction_set();
+  for (const std::string& library : machine.libraries()) text += ", " + library;
   return text;
 }
 
@@ -43,19 +43,26 @@ absl::Status RunState::CheckRun(const std::string& run_id) const {
   return FailedPrecondition("run_id: found ", run_id, ", wanted ", decisions_->run_id());
 }
 
-absl::Status RunState::CheckBuild(const proto::JoinRequest& request) const {
+absl::Status RunState::CheckIdentity(const proto::Identity& id) const {
   const DecisionsOptions& o = options_.decisions;
-  if (request.build().version() != o.build) {
-    return Refuse(request, "build", request.build().version(), o.build);
+  if (id.build() != o.build) {
+    return FailedPrecondition("rank ", id.rank(), ": build: found ", id.build(), ", wanted ",
+                              o.build);
   }
-  if (request.config_hash() != o.config_hash) {
-    return Refuse(request, "config_hash", request.config_hash(),
-                  o.config_hash + ": ranks and coordinator must read the same configuration");
+  if (!decisions_->run_id().empty()) RETURN_IF_ERROR(CheckRun(id.run_id()));
+  if (id.config_hash() != o.config_hash) {
+    return FailedPrecondition("rank ", id.rank(), ": config_hash: found ", id.config_hash(),
+                              ", wanted ", o.config_hash,
+                              ": ranks and coordinator must read the same configuration");
   }
+  return absl::OkStatus();
+}
+
+absl::Status RunState::CheckMachine(const proto::JoinRequest& request) const {
   const auto leader = members_.find(0);
   if (request.slot_exact() && leader != members_.end() && request.identity().rank() != 0) {
-    const std::string found = Libraries(request.build());
-    const std::string wanted = Libraries(leader->second.joined.build());
+    const std::string found = Libraries(request.machine());
+    const std::string wanted = Libraries(leader->second.joined.machine());
     if (found != wanted) {
       return Refuse(request, "instruction set and libraries (numerics slot_exact)", found,
                     wanted + " as on rank 0");
@@ -70,9 +77,12 @@ absl::Status RunState::CheckJoin(const proto::JoinRequest& request) const {
     return InvalidArgument("join: found names of ", id.run_id().size(), " and ",
                            request.host().size(), " bytes, wanted a run_id and at most ", kMaxName);
   }
-  if (!decisions_->run_id().empty()) RETURN_IF_ERROR(CheckRun(id.run_id()));
-  RETURN_IF_ERROR(CheckBuild(request));
-  const int world = world_ > 0 ? world_ : request.world();
+  RETURN_IF_ERROR(Annotate(CheckIdentity(id), request.host()));
+  RETURN_IF_ERROR(CheckMachine(request));
+  // A new start of the workers may be on another number of ranks: their rank 0 says so.
+  const bool new_start = id.rank() == 0 && id.incarnation() > decisions_->incarnation();
+  const int known_world = new_start ? options_.world : world_;
+  const int world = known_world > 0 ? known_world : request.world();
   if (request.world() != world || world < 1) {
     return Refuse(request, "world", request.world(), world);
   }
@@ -152,7 +162,7 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
 }
 
 absl::StatusOr<RunState::Member*> RunState::Find(const proto::Identity& id) {
-  RETURN_IF_ERROR(CheckRun(id.run_id()));
+  RETURN_IF_ERROR(CheckIdentity(id));
   if (id.incarnation() < decisions_->incarnation()) {
     return FailedPrecondition("rank ", id.rank(), ": incarnation: found ", id.incarnation(),
                               ", wanted ", decisions_->incarnation(),
@@ -211,17 +221,6 @@ absl::StatusOr<proto::HeartbeatReply> RunState::Heartbeat(const proto::Heartbeat
   reply.set_term(decisions_->term());
   reply.set_epoch(decisions_->epoch());
   *reply.mutable_orders() = decisions_->orders();
-  return reply;
-}
-
-absl::StatusOr<proto::SnapshotReply> RunState::Snapshot(const proto::SnapshotRequest& request) {
-  std::lock_guard lock(mutex_);
-  RETURN_IF_ERROR(Caller(request.identity()).status());
-  ASSIGN_OR_RETURN(const PolicySnapshot snapshot, decisions_->Snapshot(request.step()));
-  proto::SnapshotReply reply;
-  reply.set_policy_state(snapshot.policy_state);
-  for (const Directive& directive : snapshot.directives)
-    *reply.add_directives() = ToProto(directive);
   return reply;
 }
 

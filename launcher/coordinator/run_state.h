@@ -30,7 +30,6 @@ class RunState {
   absl::StatusOr<proto::JoinReply> Join(const proto::JoinRequest& request);
   absl::StatusOr<proto::ReportReply> Report(const proto::ReportRequest& request);
   absl::StatusOr<proto::HeartbeatReply> Heartbeat(const proto::HeartbeatRequest& request);
-  absl::StatusOr<proto::SnapshotReply> Snapshot(const proto::SnapshotRequest& request);
   absl::Status Leave(const proto::LeaveRequest& request);
   proto::StatusReply Status();
   absl::StatusOr<proto::OrdersReply> SaveNow(const std::string& run_id);
@@ -56,8 +55,10 @@ class RunState {
   };
   explicit RunState(RunStateOptions options) : options_(std::move(options)) {}
   absl::Status CheckRun(const std::string& run_id) const;
+  // Build, run and configuration: what no later call can put right.
+  absl::Status CheckIdentity(const proto::Identity& identity) const;
   absl::Status CheckJoin(const proto::JoinRequest& request) const;
-  absl::Status CheckBuild(const proto::JoinRequest& request) const;
+  absl::Status CheckMachine(const proto::JoinRequest& request) const;
   absl::Status AdmitLeader(const proto::JoinRequest& request);
   absl::StatusOr<Member*> Find(const proto::Identity& identity);
   // The same, and the rank was heard now.

@@ -11,6 +11,8 @@
 #include <dnnl.hpp>
 #endif
 
+#include "core/base/str.h"
+
 namespace blockstep::cpu {
 
 #if !defined(BLOCKSTEP_REFERENCE_GEMM)
@@ -125,6 +127,12 @@ void PackTile(const float* b, int64_t ldb, Transpose trans_b, int64_t k, int64_t
 }
 
 TileGemm::~TileGemm() = default;
+
+std::string GemmLibrary() {
+  const dnnl_version_t& v = *dnnl::version();
+  return Cat("onednn ", v.major, ".", v.minor, ".", v.patch, ", instructions ", std::hex,
+             static_cast<int>(dnnl::get_effective_cpu_isa()));
+}
 
 #endif
 

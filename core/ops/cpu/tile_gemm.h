@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "core/ops/matmul.h"
 
@@ -42,6 +43,9 @@ class TileGemm {
   explicit TileGemm(const TileShape& shape);
   std::unique_ptr<Impl> impl_;
 };
+
+// "onednn 2.6.3, instructions 1fef": where it is equal, products are equal bit by bit.
+std::string GemmLibrary();
 
 // Bytes of a packed B of (k, n), and packing it from plain rows.
 int64_t PackedTileBytes(int64_t k, int64_t n);

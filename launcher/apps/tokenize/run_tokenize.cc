@@ -1,8 +1,8 @@
-#include <CLI/CLI.hpp>
 #include <iostream>
 
 #include "core/base/status.h"
 #include "launcher/apps/exit_codes.h"
+#include "launcher/apps/flags.h"
 #include "launcher/apps/tokenize/spm_process.h"
 #include "launcher/apps/tokenize/tokenize.h"
 
@@ -59,11 +59,7 @@ int RunTokenize(int argc, char** argv) {
       "Ids are uint16 up to a vocabulary of 65536, else uint32.",
       "blockstep tokenize");
   AddFlags(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
-  }
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
   options.separator = Unescape(options.separator);
   absl::Status status;
   if (options.spm.empty()) {

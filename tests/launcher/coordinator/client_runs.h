@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "launcher/coordinator/leader_source.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "tests/launcher/coordinator/test_run.h"
 
@@ -39,7 +40,7 @@ inline std::string FreshPath(const std::string& name) {
 }
 
 // Steps [from, to) of one rank; what it saw.
-inline std::vector<int64_t> RunRank(CoordinatorClient* client, int rank, int64_t from, int64_t to) {
+inline std::vector<int64_t> RunRank(DirectiveSource* client, int rank, int64_t from, int64_t to) {
   std::vector<int64_t> phases;
   for (int64_t step = from; step < to; ++step) {
     const auto directive = client->Await(step);
@@ -64,6 +65,14 @@ inline std::vector<std::vector<int64_t>> RunRanks(const std::vector<Client>& cli
   }
   for (std::thread& thread : threads) thread.join();
   return seen;
+}
+
+inline std::unique_ptr<LeaderSource> Leading(CoordinatorClient* client, int64_t resume_step = 0,
+                                             const PolicySnapshot* resume = nullptr) {
+  auto leader = LeaderSource::Create(
+      client, [] { return std::make_unique<RisingLossPolicy>(1); }, resume_step, resume);
+  EXPECT_TRUE(leader.ok()) << leader.status().ToString();
+  return leader.ok() ? std::move(*leader) : nullptr;
 }
 
 inline std::vector<Client> JoinAll(const std::string& address, int world) {
@@ -92,6 +101,8 @@ inline proto::Identity IdentityOf(int64_t term, int64_t incarnation = 1, int ran
   id.set_epoch(1);
   id.set_rank(rank);
   id.set_incarnation(incarnation);
+  id.set_build("build-1");
+  id.set_config_hash("hash-1");
   return id;
 }
 

@@ -94,7 +94,7 @@ TEST(Coordinator, RefusesStrangersByName) {
     return std::string(status.message());
   };
   EXPECT_THAT(refused([](auto& o) { o.build = "build-2"; }),
-              HasSubstr("rank 1 on here: build: found build-2, wanted build-1"));
+              HasSubstr("here: rank 1: build: found build-2, wanted build-1"));
   EXPECT_THAT(refused([](auto& o) { o.run_id = "run-2"; }),
               HasSubstr("run_id: found run-2, wanted run-1"));
   EXPECT_THAT(refused([](auto& o) { o.config_hash = "hash-2"; }),
@@ -170,12 +170,13 @@ TEST(Coordinator, ProgressAndSilenceAreInTheStatus) {
 TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
   const auto server = Started(ServerOptions(FreshPath("resume.log")));
   std::vector<Client> clients = JoinAll(server->address(), 2);
-  RunRanks(clients, 0, 20);
-  const auto snapshot = clients[0]->Snapshot(20);
+  const auto first = Leading(clients[0].get());
+  RunRank(first.get(), 0, 0, 20);
+  const auto snapshot = first->Snapshot(20);
   ASSERT_TRUE(snapshot.ok()) << snapshot.status().ToString();
   EXPECT_EQ(snapshot->directives.front().from, 20);
-  RunRanks(clients, 20, 33);  // these steps are lost with the workers
-  EXPECT_EQ(clients[0]->Snapshot(20).status().code(), absl::StatusCode::kFailedPrecondition);
+  RunRank(first.get(), 0, 20, 33);  // these steps are lost with the workers
+  EXPECT_EQ(first->Snapshot(20).status().code(), absl::StatusCode::kFailedPrecondition);
   Client zombie = std::move(clients[1]);
   clients.clear();
 
@@ -197,7 +198,48 @@ TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
   resumed.push_back(Joined(follower));
   const std::vector<int64_t> all = ExpectedPhases(40);
   const std::vector<int64_t> expected(all.begin() + 20, all.end());
-  for (const auto& seen : RunRanks(resumed, 20, 40)) EXPECT_EQ(seen, expected);
+  const auto second = Leading(resumed[0].get(), 20, &*snapshot);
+  EXPECT_EQ(RunRank(second.get(), 0, 20, 40), expected);
+  EXPECT_EQ(RunRank(resumed[1].get(), 1, 20, 40), expected);
+}
+
+TEST(Coordinator, SavesWithoutItAndDecidesAlike) {
+  auto server = Started(ServerOptions());
+  CoordinatorClientOptions options = ClientOptions(server->address(), 0, 1);
+  options.grace_s = 0.3;
+  const Client client = Joined(options);
+  const auto leader = Leading(client.get());
+  RunRank(leader.get(), 0, 0, 15);
+  ASSERT_TRUE(leader->Await(16).ok());
+  server.reset();
+  // Steps that are known already are done; then the coordinator is missed, but not for the state.
+  EXPECT_EQ(RunRank(leader.get(), 0, 15, 17).size(), 2u);
+  EXPECT_EQ(leader->Await(17).status().code(), absl::StatusCode::kUnavailable);
+  const auto snapshot = leader->Snapshot(17);
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status().ToString();
+  server = Started(ServerOptions());
+  CoordinatorClientOptions again = ClientOptions(server->address(), 0, 1);
+  again.resume_step = 17;
+  again.resume = &*snapshot;
+  const Client resumed = Joined(again);
+  const std::vector<int64_t> all = ExpectedPhases(40);
+  EXPECT_EQ(RunRank(Leading(resumed.get(), 17, &*snapshot).get(), 0, 17, 40),
+            std::vector<int64_t>(all.begin() + 17, all.end()));
+}
+
+TEST(Coordinator, ADecisionThatReportsDoNotLeadToIsRefused) {
+  const auto server = Started(ServerOptions());
+  const Client client = Joined(ClientOptions(server->address(), 0, 1));
+  const auto other = LeaderSource::Create(
+      client.get(), [] { return std::make_unique<RisingLossPolicy>(2); }, 0, nullptr);
+  ASSERT_TRUE(other.ok());
+  absl::Status status;
+  for (int64_t step = 0; step < 40 && status.ok(); ++step) {
+    status = (*other)->Await(step).status();
+    EXPECT_TRUE((*other)->Report(ReportOf(step)).ok());
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the two compute differently"));
 }
 
 TEST(Coordinator, BindsOnlyWhereItIsSafe) {
@@ -211,21 +253,6 @@ TEST(Coordinator, BindsOnlyWhereItIsSafe) {
   EXPECT_GT(server->port(), 0);
   options.address = Cat("127.0.0.1:", server->port());
   EXPECT_EQ(CoordinatorServer::Start(options).status().code(), absl::StatusCode::kUnavailable);
-}
-
-TEST(Coordinator, RunsAsAProcessUntilStopped) {
-  std::atomic<bool> stop{false};
-  absl::Status ended = absl::UnknownError("");
-  std::string address;
-  std::thread process([&] {
-    ended = RunCoordinator(ServerOptions(), stop, [&](CoordinatorServer& server) {
-      const Client client = Joined(ClientOptions(server.address(), 0, 1));
-      EXPECT_EQ(RunRank(client.get(), 0, 0, 5), ExpectedPhases(5));
-      stop = true;
-    });
-  });
-  process.join();
-  EXPECT_TRUE(ended.ok()) << ended.ToString();
 }
 
 }  // namespace

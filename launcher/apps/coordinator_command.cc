@@ -1,0 +1,138 @@
+#include "launcher/apps/coordinator_command.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "core/base/status.h"
+#include "launcher/apps/command.h"
+#include "launcher/apps/contact.h"
+#include "launcher/apps/coordinator_options.h"
+#include "launcher/apps/exit_codes.h"
+#include "launcher/apps/flags.h"
+#include "launcher/apps/stop_signal.h"
+#include "launcher/trainer/checkpoint/file_ops.h"
+#include "launcher/trainer/session.h"
+
+namespace blockstep {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The address that ranks dial: a wildcard stands for this host.
+std::string Dialled(const CoordinatorServer& server) {
+  const std::string address = server.address();
+  const bool wildcard = address.rfind("0.0.0.0:", 0) == 0 || address.rfind("[::]:", 0) == 0;
+  return wildcard ? Cat(HostName(), ":", server.port()) : address;
+}
+
+bool Done(const proto::StatusReply& status) {
+  if (status.next_step() < status.total_steps() || status.ranks_size() < status.world() ||
+      status.world() == 0) {
+    return false;
+  }
+  for (const proto::RankStatus& rank : status.ranks()) {
+    if (rank.left().empty()) return false;
+  }
+  return true;
+}
+
+void AddFlags(CLI::App& app, CoordinatorFlags& flags, std::string& http) {
+  app.add_option("--config", flags.config_file, "the configuration that the ranks run");
+  app.add_option("--set", flags.sets, "a field, as section.name=value; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_option("--folder", flags.folder,
+                 "for the log, which a restart continues, and for coordinator.json, the address")
+      ->required();
+  app.add_option("--bind", flags.bind, "host:port; port 0: a free one, on a restart the same")
+      ->capture_default_str();
+  app.add_option("--tls", flags.tls,
+                 "folder of ca.pem, server.pem, server-key.pem (blockstep certs): ranks need "
+                 "certificates of the same authority")
+      ->envname("BLOCKSTEP_TLS");
+  app.add_flag("--insecure", flags.insecure, "plaintext on an address that other hosts reach");
+  app.add_option("--http", http,
+                 "host:port of /healthz, /status and /metrics; off loopback it wants a token in "
+                 "BLOCKSTEP_HTTP_TOKEN");
+  app.add_flag("--reflection", flags.reflection,
+               "lets grpcurl and its like ask which calls there are");
+}
+
+}  // namespace
+
+absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlags& flags) {
+  ASSIGN_OR_RETURN(const TrainConfig config, LoadTrainConfig(flags.config_file, flags.sets));
+  ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
+  ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(config, LlamaTensors(model)));
+  options.address = flags.bind;
+  options.insecure = flags.insecure;
+  options.reflection = flags.reflection;
+  if (!flags.tls.empty()) {
+    const TlsFolder files = ServerFiles(flags.tls);
+    ASSIGN_OR_RETURN(options.tls, ReadTlsFiles(files.ca, files.cert, files.key));
+  }
+  if (const absl::Status bind = CheckBind(flags.bind, !flags.tls.empty(), flags.insecure);
+      !bind.ok()) {
+    return absl::InvalidArgumentError(bind.message());
+  }
+  std::error_code error;
+  fs::create_directories(flags.folder, error);
+  if (error) return FileError("create the coordinator's folder", flags.folder, error.value());
+  options.run.decisions.log_path = flags.folder + "/coordinator.log";
+  const size_t colon = flags.bind.rfind(':');
+  if (flags.bind.substr(colon) == ":0" && fs::exists(options.run.decisions.log_path)) {
+    if (const auto last = ReadContact(flags.folder); last.ok()) {
+      options.address.replace(colon, std::string::npos,
+                              last->address.substr(last->address.rfind(':')));
+    }
+  }
+  return options;
+}
+
+absl::Status Serve(const CoordinatorFlags& flags, CoordinatorServerOptions options) {
+  ASSIGN_OR_RETURN(const auto server, CoordinatorServer::Start(std::move(options)));
+  Contact contact{.address = Dialled(*server)};
+  if (!flags.tls.empty()) {
+    // People who ask from this host use the client's half of the same folder.
+    const TlsFolder files = ClientFiles(fs::absolute(flags.tls).string());
+    contact.ca = files.ca, contact.cert = files.cert, contact.key = files.key;
+  }
+  RETURN_IF_ERROR(WriteContact(flags.folder, contact));
+  const proto::StatusReply began = server->state().Status();
+  std::fprintf(stderr, "blockstep coordinator: term %ld at %s%s, from step %ld, folder %s\n",
+               static_cast<long>(began.term()), contact.address.c_str(),
+               server->http_port() > 0 ? Cat(", http port ", server->http_port()).c_str() : "",
+               static_cast<long>(began.next_step()), flags.folder.c_str());
+  bool done = false;
+  // A signal handler can only set a flag.
+  while (!StopSignalSeen() && !done) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    done = Done(server->state().Status());
+  }
+  std::fprintf(stderr, "blockstep coordinator: %s\n", done ? "the run is done" : "asked to end");
+  return absl::OkStatus();
+}
+
+int CoordinatorCommand(int argc, char** argv) {
+  CoordinatorFlags flags;
+  std::string http;
+  CLI::App app{
+      "Decides what a run learns next, as a process of its own: start it, then "
+      "`blockstep train --coordinator HOST:PORT` with the same configuration. It ends when the "
+      "run is done; it may be killed and started again while the run goes on "
+      "(coordinator.grace_s)."};
+  app.name("blockstep coordinator");
+  AddFlags(app, flags, http);
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  if (!http.empty()) flags.sets.push_back("coordinator.http_address=" + http);
+  InstallStopSignals();
+  absl::StatusOr<CoordinatorServerOptions> options = MakeServerOptions(flags);
+  absl::Status status = options.status();
+  if (status.ok()) status = Serve(flags, *std::move(options));
+  if (status.ok()) return kExitOk;
+  std::fprintf(stderr, "blockstep coordinator: %s\n", std::string(Std(status.message())).c_str());
+  return absl::IsUnavailable(status) ? kExitResources : ExitCodeOf(status);
+}
+
+}  // namespace blockstep

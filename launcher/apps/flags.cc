@@ -1,0 +1,45 @@
+#include "launcher/apps/flags.h"
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "core/base/nearest.h"
+#include "launcher/apps/exit_codes.h"
+
+namespace blockstep {
+namespace {
+
+std::vector<std::string> FlagsOf(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+}  // namespace
+
+std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      app.exit(error);
+      return kExitOk;
+    }
+    // A mistyped flag may also be why a required one is missing: it is told first.
+    for (const std::string& given : app.remaining()) {
+      if (given.rfind("--", 0) != 0) continue;
+      const std::string name = given.substr(0, given.find('='));
+      std::fprintf(stderr, "%s: no flag %s; wanted one of %s\n", app.get_name().c_str(),
+                   name.c_str(), KnownNames(name, FlagsOf(app)).c_str());
+      return kExitUsage;
+    }
+    app.exit(error);
+    return kExitUsage;
+  }
+}
+
+}  // namespace blockstep

@@ -1,0 +1,12 @@
+// Command lines of all subcommands: parsing, and errors that name the nearest flag there is.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+
+namespace blockstep {
+
+// The exit code to end with (--help, or an error that was printed); nothing: go on.
+std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv);
+
+}  // namespace blockstep

@@ -1,0 +1,36 @@
+#include "launcher/coordinator/leader_source.h"
+
+#include "core/base/status.h"
+
+namespace blockstep {
+
+absl::StatusOr<std::unique_ptr<LeaderSource>> LeaderSource::Create(DirectiveSource* source,
+                                                                   PolicyFactory make_policy,
+                                                                   int64_t resume_step,
+                                                                   const PolicySnapshot* resume) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Decisions> own,
+                   Decisions::Create({.make_policy = std::move(make_policy)}));
+  if (resume != nullptr) RETURN_IF_ERROR(own->Restore(1, resume_step, *resume));
+  return std::unique_ptr<LeaderSource>(new LeaderSource(source, std::move(own)));
+}
+
+absl::StatusOr<Directive> LeaderSource::Await(int64_t step) {
+  ASSIGN_OR_RETURN(Directive directive, source_->Await(step));
+  for (const Directive& own : own_->directives()) {
+    if (step < own.from || step > own.through) continue;
+    if (own.Hash() == directive.Hash()) return directive;
+    return FailedPrecondition("directive of step ", step, ": found ", directive.label,
+                              " from the coordinator, wanted ", own.label,
+                              ", which rank 0's policy makes of the same reports: the two compute "
+                              "differently");
+  }
+  return Internal("directive of step ", step, ": rank 0's policy has none, the coordinator has ",
+                  directive.label);
+}
+
+absl::Status LeaderSource::Report(const StepReport& report) {
+  RETURN_IF_ERROR(own_->Accept(report));
+  return source_->Report(report);
+}
+
+}  // namespace blockstep

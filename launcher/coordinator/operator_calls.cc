@@ -1,0 +1,39 @@
+#include "launcher/coordinator/operator_calls.h"
+
+#include "core/base/status.h"
+#include "launcher/coordinator/client_retry.h"
+#include "launcher/coordinator/grpc_status.h"
+#include "proto/coordinator.grpc.pb.h"
+
+namespace blockstep {
+namespace {
+
+template <typename Call>
+absl::Status Ask(const ChannelOptions& channel, Call call) {
+  const auto stub = proto::Coordinator::NewStub(MakeChannel(channel));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       Seconds<std::chrono::system_clock::duration>(kOperatorCallS));
+  return FromGrpc(call(*stub, context), Cat("coordinator ", channel.address));
+}
+
+}  // namespace
+
+absl::StatusOr<proto::StatusReply> AskStatus(const ChannelOptions& channel) {
+  proto::StatusReply reply;
+  RETURN_IF_ERROR(Ask(channel, [&](auto& stub, grpc::ClientContext& context) {
+    return stub.Status(&context, {}, &reply);
+  }));
+  return reply;
+}
+
+absl::Status OrderStop(const ChannelOptions& channel, const std::string& run_id) {
+  proto::StopRequest request;
+  request.set_run_id(run_id);
+  proto::OrdersReply reply;
+  return Ask(channel, [&](auto& stub, grpc::ClientContext& context) {
+    return stub.Stop(&context, request, &reply);
+  });
+}
+
+}  // namespace blockstep

@@ -1,0 +1,154 @@
+"""The coordinator as a process of its own: the embedded one's hash, over TLS; killed and started again; gone
+for good; asked for its status and to stop the run."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import cli
+
+POLICY = dict(cli.POLICIES["blockllm"], **{"policy.name": "blockllm", "train.steps": 60})
+
+
+class Coordinator(cli.RunTest):
+    def start(self, settings=POLICY, folder=None, flags=()):
+        """A running coordinator: (process, folder, address)."""
+        folder = folder or self.new_run()
+        args = [cli.BLOCKSTEP, "coordinator", "--folder", folder, *flags]
+        for name, value in dict(cli.TINY, **settings).items():
+            args += ["--set", f"{name}={value}"]
+        process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        said = process.stderr.readline()
+        self.assertIn("blockstep coordinator: term", said)
+        with open(os.path.join(folder, "coordinator.json")) as f:
+            return process, folder, json.load(f)["address"]
+
+    def begin(self, run, address, settings=POLICY, ranks=2, mpi=False, flags=()):
+        """Ranks on their way, as a process whose output is read by `end`."""
+        flags = ["--resume", "auto", "--coordinator", address, *flags]
+        return subprocess.Popen(cli.command(run, settings, ranks=ranks, mpi=mpi, flags=flags),
+                                env=cli.environment(), stderr=subprocess.PIPE, text=True,
+                                stdin=subprocess.DEVNULL)
+
+    def end(self, process, expect=0):
+        text = process.communicate(timeout=120)[1]
+        self.assertEqual(process.returncode, expect, text)
+        return text
+
+    def wait_for_step(self, run, step):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                if len(cli.blocks(run)) >= step:
+                    return
+            except (OSError, ValueError):
+                pass  # not there, or a line half written
+            time.sleep(0.02)
+        self.fail(f"{run} did not come to step {step}")
+
+    def ask(self, command, *args, expect=0):
+        done = subprocess.run([cli.BLOCKSTEP, command, *args], capture_output=True, text=True,
+                              timeout=30)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def embedded(self, settings=POLICY):
+        run = self.new_run()
+        return cli.weights_hash(cli.train(run, settings, ranks=2, mpi=False)), cli.blocks(run)
+
+    def test_as_a_process_over_mutual_tls(self):
+        wanted = self.embedded()
+        certs = self.new_run()
+        self.ask("certs", certs, "--host", "coordinator.example")
+        self.assertEqual(os.stat(os.path.join(certs, "ca-key.pem")).st_mode & 0o777, 0o600)
+        self.assertIn("is not replaced", self.ask("certs", certs, expect=3))
+        process, folder, address = self.start(flags=["--tls", certs, "--bind", "0.0.0.0:0"])
+        port = address.rsplit(":", 1)[1]
+        run = self.new_run()
+        ranks = self.begin(run, f"127.0.0.1:{port}", mpi=True, flags=["--tls", certs])
+        self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
+        self.assertEqual(process.wait(timeout=20), 0)  # the run is done
+        self.assertIn("the run is done", process.stderr.read())
+
+    def test_killed_and_restarted_loses_no_step(self):
+        wanted = self.embedded()
+        process, folder, address = self.start()
+        run = self.new_run()
+        ranks = self.begin(run, address)
+        for kill, step in enumerate((10, 30, 50)):
+            self.wait_for_step(run, step)
+            process.kill()
+            process.wait()
+            time.sleep(0.5)
+            process, _, again = self.start(folder=folder)
+            self.assertEqual(again, address)
+            status = self.ask("status", "--coordinator", address)
+            self.assertIn(f"term    {kill + 2}, epoch 1", status)
+        self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
+
+    def test_gone_for_longer_than_the_grace_saves_and_continues(self):
+        wanted = self.embedded()
+        process, folder, address = self.start()
+        run = self.new_run()
+        ranks = self.begin(run, address, dict(POLICY, **{"coordinator.grace_s": 1}), mpi=True)
+        self.wait_for_step(run, 20)
+        process.kill()
+        process.wait()
+        text = self.end(ranks, expect=75)
+        self.assertIn("was not heard for 1 s", text)
+        self.assertIn("--resume auto continues", text)
+        self.assertIn("checkpoint", text)
+        self.start(folder=folder)
+        ranks = self.begin(run, address, ranks=3)
+        text = self.end(ranks)
+        self.assertIn("continued at step", text)
+        self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
+
+    def test_status_and_stop(self):
+        # Orders come with heartbeats, one a second: the run must last longer than that.
+        slow = dict(POLICY, **{"train.steps": 500})
+        wanted = self.embedded(slow)
+        # Both kinds of coordinator answer to the run's folder.
+        for address in ("", self.start(slow)[2]):
+            run = self.new_run()
+            ranks = self.begin(run, address, slow)
+            self.wait_for_step(run, 3)
+            status = json.loads(self.ask("status", run, "--json"))
+            self.assertEqual(status["total_steps"], "500")
+            self.assertEqual([r["rank"] for r in status["ranks"]], [0, 1])
+            self.assertTrue(all(r["connected"] for r in status["ranks"]))
+            with open(os.path.join(run, "run.json")) as f:
+                self.assertEqual(status["run_id"], json.load(f)["parts"][-1]["run_id"])
+            self.assertIn("found no, wanted " + status["run_id"],
+                          self.ask("stop", run, "--run-id", "no", expect=5))
+            self.assertIn("asked run " + status["run_id"], self.ask("stop", run))
+            text = self.end(ranks, expect=75)
+            self.assertIn("asked to stop; saved at step", text)
+            self.assertFalse(os.path.exists(os.path.join(run, "coordinator.json")))
+            self.assertIn("coordinator.json", self.ask("status", run, expect=3))
+            ranks = self.begin(run, address, slow, ranks=1)
+            self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
+
+    def test_refusals_on_the_command_line(self):
+        self.assertIn("did you mean --folder?", self.ask("coordinator", "--folde", "x", expect=2))
+        self.assertIn("did you mean --coordinator?", self.ask("train", "--cordinator=x", expect=2))
+        args = ["--folder", self.new_run(), "--bind", "0.0.0.0:0"]
+        for name, value in dict(cli.TINY, **POLICY).items():
+            args += ["--set", f"{name}={value}"]
+        self.assertIn("wanted TLS files (blockstep certs makes them) or --insecure",
+                      self.ask("coordinator", *args, expect=2))
+        self.assertFalse(os.path.exists(args[1]))
+        self.assertIn("wanted TLS files", self.ask("train", "--coordinator", "192.0.2.1:7",
+                                                   *args[4:], expect=2))
+        self.assertIn("wanted a folder or", self.ask("status", expect=2))
+        first, folder, _ = self.start()
+        self.assertIn("another coordinator has it open",
+                      self.ask("coordinator", "--folder", folder, *args[4:], expect=5))
+
+
+if __name__ == "__main__":
+    cli.main()
