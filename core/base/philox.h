@@ -30,6 +30,7 @@ enum class RandomUse : uint32_t {
   kProbe = 3,
   kBlockOrder = 4,
   kRounding = 5,
+  kMadeUpText = 6,
   kTest = 99
 };
 

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <optional>
 
+#include "core/base/sha256.h"
 #include "core/base/status.h"
 #include "launcher/trainer/metrics/json_lines.h"
 #include "launcher/trainer/metrics/progress.h"
@@ -31,6 +32,10 @@ struct Console::Impl {
     const StepReport& report = step.report;
     const double count = report.tokens > 0 ? static_cast<double>(report.tokens) : 1.0;
     const double loss = report.loss_sum / count;
+    blocks.Update(Cat(report.step, " ", step.phase));
+    for (const TensorNorm& norm : report.norms) {
+      blocks.Update(Cat(" ", norm.tensor, ":", static_cast<int>(norm.role), ":", norm.elements));
+    }
     seconds += seconds_of_step;
     tokens += report.tokens;
     progress.Step({.step = report.step,
@@ -73,6 +78,7 @@ struct Console::Impl {
   std::optional<TensorBoardWriter> board;
   double seconds = 0;
   int64_t tokens = 0;
+  Sha256 blocks;  // of what was active at each step since this start
 };
 
 Console::Console(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -96,6 +102,8 @@ absl::StatusOr<std::unique_ptr<Console>> Console::Open(const TrainConfig& config
                           next_step > 0 ? Cat(", continued at step ", next_step) : ""));
   return std::unique_ptr<Console>(new Console(std::move(impl)));
 }
+
+std::string Console::BlocksHash() { return impl_->blocks.Hex(); }
 
 void Console::Note(const std::string& text) { impl_->progress.Note(text); }
 

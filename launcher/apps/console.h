@@ -17,6 +17,8 @@ class Console {
   ~Console();
   TrainEvents Events();
   void Note(const std::string& text);
+  // SHA-256 of the sequence of active sets that OnStep has seen. Once, at the end.
+  std::string BlocksHash();
 
  private:
   struct Impl;

@@ -23,6 +23,7 @@ constexpr Command kCommands[] = {
     {"coordinator", "decides what a run learns next, as a process of its own", CoordinatorCommand},
     {"status", "what a run is doing", StatusCommand},
     {"stop", "asks a run to save and stop", StopCommand},
+    {"verify", "trains on 1, 2, 3, 4 ranks and compares the results bit for bit", VerifyCommand},
     {"certs", "certificates for mutual TLS between ranks and coordinator", CertsCommand},
     {"eval", "loss and perplexity of weights on a token file", EvalCommand},
     {"export", "weights of a checkpoint as a Hugging Face folder", ExportCommand},

@@ -168,6 +168,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ASSIGN_OR_RETURN(const std::string used, MemoryUsed(promise, session->arena(), memory, group));
   if (console != nullptr) {
     console->Note(used);
+    console->Note(Cat("blocks sha256 ", console->BlocksHash()));
     console->Note(Cat("weights sha256 ", hash));
   }
   return RankOutcome{.outcome = std::move(outcome), .weights_hash = std::move(hash)};

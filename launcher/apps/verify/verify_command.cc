@@ -1,0 +1,148 @@
+// blockstep verify: the equality matrix on the machine at hand, as a table and one verdict.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <sstream>
+
+#include "core/base/status.h"
+#include "launcher/apps/command.h"
+#include "launcher/apps/exit_codes.h"
+#include "launcher/apps/flags.h"
+#include "launcher/apps/stop_signal.h"
+#include "launcher/apps/verify/run_case.h"
+
+namespace blockstep {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Flags {
+  VerifyAxes axes;
+  bool pairwise = false, keep = false;
+  int64_t steps = 100;
+  double limit_s = 300;
+  std::string mpirun = "mpirun", config, folder;
+  std::vector<std::string> sets;
+};
+
+std::vector<std::string> Words(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
+  if (wanted.empty()) {
+    std::string name = (fs::temp_directory_path() / "blockstep-verify-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) return Unavailable("cannot make a folder like ", name);
+    return name;
+  }
+  std::error_code error;
+  fs::create_directories(wanted, error);
+  if (error) return Unavailable("cannot make folder ", wanted, ": ", error.message());
+  if (!fs::is_empty(wanted)) {
+    return absl::AlreadyExistsError("folder " + wanted +
+                                    ": found files in it, wanted an empty one");
+  }
+  return wanted;
+}
+
+// Runs all cases and prints a line for each; true: all of a policy ended alike.
+absl::StatusOr<bool> RunAll(const std::vector<VerifyCase>& cases, const VerifySetup& setup) {
+  std::map<std::string, CaseResult> first;
+  bool equal = true;
+  std::printf("%-9s %5s %-9s %-11s %-9s %8s  %-16s %-16s\n", "policy", "ranks", "placement",
+              "coordinator", "transport", "s", "weights", "blocks");
+  for (const VerifyCase& c : cases) {
+    const absl::StatusOr<CaseResult> result = RunCase(c, setup);
+    if (absl::IsCancelled(result.status())) return result.status();
+    std::printf("%-9s %5s %-9s %-11s %-9s ", c.policy.c_str(), c.ranks.c_str(), c.placement.c_str(),
+                c.coordinator.c_str(), c.transport.c_str());
+    if (!result.ok()) {
+      equal = false;
+      std::printf("FAILED: %s\n", std::string(Std(result.status().message())).c_str());
+    } else {
+      const CaseResult& wanted = first.try_emplace(c.policy, *result).first->second;
+      const bool same = wanted.weights == result->weights && wanted.blocks == result->blocks;
+      equal &= same;
+      std::printf("%8.1f  %.16s %.16s%s\n", result->seconds, result->weights.c_str(),
+                  result->blocks.c_str(), same ? "" : "  DIFFERS");
+    }
+    std::fflush(stdout);
+  }
+  return equal;
+}
+
+absl::StatusOr<bool> Verify(const Flags& flags) {
+  RETURN_IF_ERROR(Validate(flags.axes));
+  VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
+  if (setup.mpirun.empty()) return InvalidArgument("verify: --mpirun is empty");
+  setup.program = fs::read_symlink("/proc/self/exe").string();
+  ASSIGN_OR_RETURN(setup.folder, WorkFolder(flags.folder));
+  if (flags.config.empty()) {
+    ASSIGN_OR_RETURN(setup.train_args, MakeToyRun(setup.folder, flags.steps));
+  } else {
+    setup.train_args = {"--config", flags.config, "--set", Cat("train.steps=", flags.steps)};
+  }
+  for (const std::string& set : flags.sets) {
+    setup.train_args.insert(setup.train_args.end(), {"--set", set});
+  }
+  const std::vector<VerifyCase> cases =
+      flags.pairwise ? PairwiseCases(flags.axes) : AllCases(flags.axes);
+  ASSIGN_OR_RETURN(const bool equal, RunAll(cases, setup));
+  std::printf(
+      "\n%zu cases of %ld steps: %s\n", cases.size(), static_cast<long>(flags.steps),
+      equal ? "EQUAL: one hash of the weights and one block sequence per policy" : "NOT EQUAL");
+  if (equal && !flags.keep && flags.folder.empty()) {
+    fs::remove_all(setup.folder);
+  } else {
+    std::printf("runs and logs are in %s\n", setup.folder.c_str());
+  }
+  return equal;
+}
+
+}  // namespace
+
+int VerifyCommand(int argc, char** argv) {
+  Flags flags;
+  CLI::App app{
+      "Trains the same run on several numbers of ranks, sharded and pinned, with an embedded and "
+      "an\n"
+      "external coordinator, over threads and MPI, and compares SHA-256s: they must be one per\n"
+      "policy. Without --config, a tiny model on made-up text. Exit code 0: all equal."};
+  app.name("blockstep verify");
+  const auto list = [&](const char* name, std::vector<std::string>& values, const char* help) {
+    app.add_option(name, values, help)->delimiter(',')->capture_default_str();
+  };
+  list("--policies", flags.axes.policies, "which policies");
+  list("--ranks", flags.axes.ranks, "numbers of ranks");
+  list("--placements", flags.axes.placements, "where weights live");
+  list("--coordinators", flags.axes.coordinators, "embedded in rank 0, or a process");
+  list("--transports", flags.axes.transports, "local: threads of one process");
+  app.add_flag("--pairwise", flags.pairwise,
+               "only so many cases that each value meets each value of the other axes");
+  app.add_option("--steps", flags.steps, "training steps of a case")->capture_default_str();
+  app.add_option("--limit-s", flags.limit_s, "longest time of a case")->capture_default_str();
+  app.add_option("--mpirun", flags.mpirun, "how to launch, as \"mpirun --hostfile hosts\"")
+      ->capture_default_str();
+  app.add_option("--config", flags.config, "a configuration of your own, run in slot_exact");
+  app.add_option("--set", flags.sets, "a field, as section.name=value; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_option("--folder", flags.folder,
+                 "empty folder for runs and logs, seen by all ranks; default: a temporary one");
+  app.add_flag("--keep", flags.keep, "keep the temporary folder");
+  if (const std::optional<int> code = ParseFlags(app, argc, argv)) return *code;
+  InstallStopSignals();
+  const absl::StatusOr<bool> equal = Verify(flags);
+  if (!equal.ok()) {
+    std::fprintf(stderr, "blockstep: %s\n", std::string(Std(equal.status().message())).c_str());
+    return absl::IsCancelled(equal.status()) ? kExitFailure : ExitCodeOf(equal.status());
+  }
+  return *equal ? kExitOk : kExitFailure;
+}
+
+}  // namespace blockstep
