@@ -2,6 +2,7 @@
 
 #include "core/base/status.h"
 #include "launcher/apps/command.h"
+#include "launcher/apps/empty_run.h"
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/flags.h"
 #include "launcher/trainer/plan/plan_text.h"
@@ -18,20 +19,23 @@ struct EstimateFlags {
   std::vector<std::string> sets;
   int ranks = 0, local_ranks = 0;
   double gemm_gflops = 0, attention_gflops = 0, memory_gbs = 0, link_gbs = 0;
-  bool json = false, memory_only = false;
+  bool json = false, quick = false;
 };
 
 absl::StatusOr<RunPlan> Estimate(const TrainConfig& config, const EstimateFlags& flags) {
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
   const bool threads_as_ranks = config.runtime.transport == TransportKind::kLocal;
   RunPlan plan;
-  plan.program_bytes = ResidentBytes();  // before anything is planned
   const int ranks = flags.ranks > 0 ? flags.ranks : static_cast<int>(config.runtime.local_ranks);
   plan.local_ranks = flags.local_ranks > 0 ? std::min(flags.local_ranks, ranks) : ranks;
   plan.ranks_per_process = threads_as_ranks ? ranks : 1;
   plan.tokens_per_step = config.batch.slots * config.data.tokens;
   const int threads = config.runtime.threads > 0 ? static_cast<int>(config.runtime.threads)
                                                  : ThreadsPerRank(plan.local_ranks);
+  plan.program_bytes = ResidentBytes();  // before anything is planned
+  if (!flags.quick) {
+    ASSIGN_OR_RETURN(plan.program_bytes, EmptyRunPeak(plan.ranks_per_process, threads));
+  }
   const TensorTable table = LlamaTensors(model);
   char parameters[32];
   std::snprintf(parameters, sizeof parameters, "%.2f M",
@@ -44,7 +48,7 @@ absl::StatusOr<RunPlan> Estimate(const TrainConfig& config, const EstimateFlags&
                      PlanRank(config, model, {.ranks = ranks, .threads = threads}, r));
     plan.ranks.push_back(std::move(rank));
   }
-  if (flags.memory_only) return plan;
+  if (flags.quick) return plan;
   MachineRates rates{.gemm_flops = flags.gemm_gflops * 1e9,
                      .attention_flops = flags.attention_gflops * 1e9,
                      .memory_bytes = flags.memory_gbs * 1e9,
@@ -90,7 +94,8 @@ int EstimateCommand(int argc, char** argv) {
   app.add_option("--link-gbs", flags.link_gbs,
                  "GB/s that a rank sends to other machines; default: all ranks share this one")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--memory-only", flags.memory_only, "no step time; nothing is measured");
+  app.add_flag("--quick", flags.quick,
+               "measure nothing: no step time, and for the program itself what it takes now");
   app.add_flag("--json", flags.json, "one JSON object");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::StatusOr<TrainConfig> config = LoadTrainConfig(flags.config, flags.sets);

@@ -35,6 +35,35 @@ CommBytes Since(const CommBytes& now, const CommBytes& then) {
           .calls = now.calls - then.calls};
 }
 
+bool SavesBesideTraining(const TrainConfig& config) {
+  return config.checkpoint.every_steps > 0 && config.checkpoint.every_steps < config.train.steps;
+}
+
+// The most that a save beside training copies: the state it began with, and the rows that are
+// written before it has them in its files, of the phase it began in and of one more.
+class Staging {
+ public:
+  void Add(const ActiveSet& set, const ClassBytes& phase, Session& session) {
+    int64_t rows = 0;
+    for (const ActiveEntry& e : set.entries) {
+      const TensorView owned = session.units().Owned(e.tensor);
+      const Range mine = Intersect(session.units().OwnedRange(e.tensor), e.rows);
+      if (e.role == Role::kTrain) rows += mine.size() * owned.cols * DTypeSize(owned.dtype);
+    }
+    rows_.push_back(rows);
+    state_ = std::max(state_, phase[static_cast<size_t>(MemoryClass::kState)]);
+  }
+  int64_t Most(size_t phase) const {
+    int64_t other = 0;
+    for (size_t i = 0; i < rows_.size(); ++i) other = std::max(other, i == phase ? 0 : rows_[i]);
+    return state_ + rows_[phase] + other;
+  }
+
+ private:
+  std::vector<int64_t> rows_;
+  int64_t state_ = 0;
+};
+
 constexpr int64_t kAddresses = int64_t{1} << 44;
 
 }  // namespace
@@ -67,6 +96,7 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   ListedSteps source(phases);
   ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
   RankPlan plan{.rank = rank};
+  Staging staging;
   // Comes beside any phase, at the run's end; not from the arena.
   const int64_t hash = WeightsSha256Bytes(session->owned_weights(), shape.ranks, rank);
   for (size_t i = 0; i < phases.size(); ++i) {
@@ -78,6 +108,12 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                            .sent = Since(group.bytes_sent(), sent),
                            .ops = NullCounters()});
     plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += hash;
+    staging.Add(phases[i].sets[0], plan.phases[i].bytes, *session);
+  }
+  for (size_t i = 0; i < phases.size(); ++i) {
+    if (SavesBesideTraining(config)) {
+      plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += staging.Most(i);
+    }
     if (Sum(plan.phases[i].bytes) > plan.total()) plan.worst = i;
   }
   plan.peak = session->arena().use().peak;

@@ -61,7 +61,7 @@ Reality Train(const TrainConfig& config, int ranks) {
       auto source = coordinator->Source(r);
       auto evaluator = session->MakeEvaluator().value();
       auto engine = session->MakeEngine(source.get(), {}).value();
-      CHECK_OK(session->InitWeights());
+      // Weights stay zero: values take most of the time and change nothing here.
       for (int64_t step = 0; step < kSteps; ++step) CHECK_OK(engine->Run(step).status());
       // The last publication may still read other ranks' weights.
       CHECK_OK(groups[r]->stream().Synchronize());
@@ -170,7 +170,7 @@ TEST(WorstPhase, BoundsEverySelection) {
 
 // 7B on this machine: addresses only.
 TEST(Plan, OfALargeModelTouchesNoMemory) {
-  const TrainConfig config = ConfigOf("badam", "sharded", {"model.preset=7b"});
+  const TrainConfig config = ConfigOf("badam", "sharded", {"model.preset=7b", "model.vocab=32000"});
   const LlamaConfig model = ModelOf(config).value();
   const auto resident = [] {
     int64_t pages = 0, resident = 0;

@@ -80,7 +80,7 @@ def estimate(fields, ranks, transport, time):
     command = [BLOCKSTEP, "estimate", "--json", "--ranks", str(ranks), *flags_of(fields)]
     if transport == "local":
         command += ["--set", "runtime.transport=local"]
-    done = subprocess.run(command + ([] if time else ["--memory-only"]), text=True, capture_output=True,
+    done = subprocess.run(command + ([] if time else ["--quick"]), text=True, capture_output=True,
                           timeout=60, check=False)
     if done.returncode != 0:
         sys.exit(done.stderr)

@@ -1,0 +1,38 @@
+"""A run that needs more memory than it may have is refused before it has a folder, with one error that names
+the phase and the largest class; the same run fits when the limit is what the refusal asked for."""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../e2e"))
+import cli  # pylint: disable=wrong-import-position
+
+
+class MemoryLimit(cli.RunTest):
+    def refused(self, limit, **kwargs):
+        run = self.new_run()
+        settings = {"runtime.memory_limit_bytes": limit, "train.steps": 2}
+        done = subprocess.run(cli.command(run, settings, **kwargs), env=cli.environment(), text=True,
+                              capture_output=True, timeout=100, stdin=subprocess.DEVNULL, check=False)
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertFalse(os.path.exists(run))
+        found = re.findall(r"memory: the run needs ([\d.]+) MiB in a process.* in phase '([^']+)', most of "
+                           r"that ([\w/ ]+) with [\d.]+ MiB; there are ([\d.]+) MiB", done.stderr)
+        self.assertEqual(len(found), 1, done.stderr)
+        self.assertEqual(found[0][1:], ("all", "slot/probe", f"{limit / 1048576:.1f}"))
+        return float(found[0][0])
+
+    def test_refused_once_and_fits_with_what_it_asked_for(self):
+        for kwargs in ({"mpi": False}, {"ranks": 2}):
+            needs = self.refused(8 << 20, **kwargs)
+            self.assertGreater(needs, 8)
+            enough = int((needs + 4) * 1048576)
+            text = cli.train(self.new_run(), {"runtime.memory_limit_bytes": enough, "train.steps": 2},
+                             **kwargs)
+            self.assertIn("plan: ", text)
+            self.assertRegex(text, r"memory: [\d.]+ MiB used of [\d.]+ planned, process at most")
+
+
+if __name__ == "__main__":
+    cli.main()
