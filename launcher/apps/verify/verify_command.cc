@@ -50,10 +50,21 @@ absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
   return wanted;
 }
 
-// Runs all cases and prints a line for each; true: all of a policy ended alike.
-absl::StatusOr<bool> RunAll(const std::vector<VerifyCase>& cases, const VerifySetup& setup) {
+struct Verdict {
+  int failed = 0, differ = 0;
+  bool equal() const { return failed == 0 && differ == 0; }
+  std::string Text() const {
+    if (equal()) return "EQUAL: one hash of the weights and one block sequence per policy";
+    return Cat(differ > 0 ? Cat("NOT EQUAL: ", differ, " differ from the first of their policy")
+                          : std::string("NOT SHOWN"),
+               failed > 0 ? Cat("; ", failed, " did not run to their end") : "");
+  }
+};
+
+// Runs all cases and prints a line for each.
+absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const VerifySetup& setup) {
   std::map<std::string, CaseResult> first;
-  bool equal = true;
+  Verdict verdict;
   std::printf("%-9s %5s %-9s %-11s %-9s %8s  %-16s %-16s\n", "policy", "ranks", "placement",
               "coordinator", "transport", "s", "weights", "blocks");
   for (const VerifyCase& c : cases) {
@@ -62,18 +73,18 @@ absl::StatusOr<bool> RunAll(const std::vector<VerifyCase>& cases, const VerifySe
     std::printf("%-9s %5s %-9s %-11s %-9s ", c.policy.c_str(), c.ranks.c_str(), c.placement.c_str(),
                 c.coordinator.c_str(), c.transport.c_str());
     if (!result.ok()) {
-      equal = false;
+      ++verdict.failed;
       std::printf("FAILED: %s\n", std::string(Std(result.status().message())).c_str());
     } else {
       const CaseResult& wanted = first.try_emplace(c.policy, *result).first->second;
       const bool same = wanted.weights == result->weights && wanted.blocks == result->blocks;
-      equal &= same;
+      verdict.differ += same ? 0 : 1;
       std::printf("%8.1f  %.16s %.16s%s\n", result->seconds, result->weights.c_str(),
                   result->blocks.c_str(), same ? "" : "  DIFFERS");
     }
     std::fflush(stdout);
   }
-  return equal;
+  return verdict;
 }
 
 absl::StatusOr<bool> Verify(const Flags& flags) {
@@ -92,16 +103,16 @@ absl::StatusOr<bool> Verify(const Flags& flags) {
   }
   const std::vector<VerifyCase> cases =
       flags.pairwise ? PairwiseCases(flags.axes) : AllCases(flags.axes);
-  ASSIGN_OR_RETURN(const bool equal, RunAll(cases, setup));
+  ASSIGN_OR_RETURN(const Verdict verdict, RunAll(cases, setup));
   std::printf(
       "\n%zu cases of %ld steps: %s\n", cases.size(), static_cast<long>(flags.steps),
       equal ? "EQUAL: one hash of the weights and one block sequence per policy" : "NOT EQUAL");
-  if (equal && !flags.keep && flags.folder.empty()) {
+  if (verdict.equal() && !flags.keep && flags.folder.empty()) {
     fs::remove_all(setup.folder);
   } else {
     std::printf("runs and logs are in %s\n", setup.folder.c_str());
   }
-  return equal;
+  return verdict.equal();
 }
 
 }  // namespace
