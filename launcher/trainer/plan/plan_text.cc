@@ -31,8 +31,8 @@ struct Column {
 std::vector<Column> Columns(const RunPlan& plan) {
   std::vector<Column> columns;
   for (const RankPlan& rank : plan.ranks) {
-    if (!columns.empty() &&
-        columns.back().plan->phases[rank.worst].bytes == rank.phases[rank.worst].bytes) {
+    const RankPlan* last = columns.empty() ? nullptr : columns.back().plan;
+    if (last != nullptr && last->phases[last->worst].bytes == rank.phases[rank.worst].bytes) {
       columns.back().last = rank.rank;
     } else {
       columns.push_back({rank.rank, rank.rank, &rank});

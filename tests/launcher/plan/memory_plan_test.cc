@@ -36,6 +36,7 @@ TrainConfig ConfigOf(const std::string& policy, const std::string& placement,
 
 struct Reality {
   std::vector<MemoryUse> arenas;  // per rank
+  std::vector<CommBytes> sent;    // per rank, by the steps
   std::vector<Directive> issued;
 };
 
@@ -48,6 +49,7 @@ Reality Train(const TrainConfig& config, int ranks) {
   auto groups = LocalGroup::Create(ranks);
   Reality reality;
   reality.arenas.resize(ranks);
+  reality.sent.resize(ranks);
   std::vector<std::thread> threads;
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
@@ -66,6 +68,7 @@ Reality Train(const TrainConfig& config, int ranks) {
       // The last publication may still read other ranks' weights.
       CHECK_OK(groups[r]->stream().Synchronize());
       reality.arenas[r] = session->arena().use();
+      reality.sent[r] = groups[r]->bytes_sent();
     });
   }
   for (std::thread& t : threads) t.join();
@@ -115,6 +118,16 @@ TEST_P(PlanEqualsReality, ByClassAndRankToTheByte) {
         EXPECT_LE(reality.arenas[r].peak[c], worst.peak[c]) << where;
       }
       EXPECT_LE(reality.arenas[r].total_peak, worst.total());
+      CommBytes sent;
+      for (const PhasePlan& phase : gone_through.phases) {
+        sent.all_gather += phase.sent.all_gather;
+        sent.reduce_scatter += phase.sent.reduce_scatter;
+      }
+      EXPECT_EQ(reality.sent[r].reduce_scatter, sent.reduce_scatter);
+      // A pass of the sweep counts as a step here, with a comparison of directives of its own.
+      const int64_t small = 64 * ranks * static_cast<int64_t>(gone_through.phases.size());
+      EXPECT_NEAR(static_cast<double>(reality.sent[r].all_gather),
+                  static_cast<double>(sent.all_gather), static_cast<double>(small));
     }
   }
 }
