@@ -104,9 +104,8 @@ absl::StatusOr<bool> Verify(const Flags& flags) {
   const std::vector<VerifyCase> cases =
       flags.pairwise ? PairwiseCases(flags.axes) : AllCases(flags.axes);
   ASSIGN_OR_RETURN(const Verdict verdict, RunAll(cases, setup));
-  std::printf(
-      "\n%zu cases of %ld steps: %s\n", cases.size(), static_cast<long>(flags.steps),
-      equal ? "EQUAL: one hash of the weights and one block sequence per policy" : "NOT EQUAL");
+  std::printf("\n%zu cases of %ld steps: %s\n", cases.size(), static_cast<long>(flags.steps),
+              verdict.Text().c_str());
   if (verdict.equal() && !flags.keep && flags.folder.empty()) {
     fs::remove_all(setup.folder);
   } else {
