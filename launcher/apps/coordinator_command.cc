@@ -55,8 +55,6 @@ void AddFlags(CLI::App& app, CoordinatorFlags& flags, std::string& http) {
   app.add_option("--http", http,
                  "host:port of /healthz, /status and /metrics; off loopback it wants a token in "
                  "BLOCKSTEP_HTTP_TOKEN");
-  app.add_flag("--reflection", flags.reflection,
-               "lets grpcurl and its like ask which calls there are");
 }
 
 }  // namespace
@@ -67,7 +65,6 @@ absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlag
   ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(config, LlamaTensors(model)));
   options.address = flags.bind;
   options.insecure = flags.insecure;
-  options.reflection = flags.reflection;
   if (!flags.tls.empty()) {
     const TlsFolder files = ServerFiles(flags.tls);
     ASSIGN_OR_RETURN(options.tls, ReadTlsFiles(files.ca, files.cert, files.key));

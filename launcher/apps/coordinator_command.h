@@ -15,7 +15,6 @@ struct CoordinatorFlags {
   std::string bind = "127.0.0.1:0";
   std::string tls;  // folder; empty: none
   bool insecure = false;
-  bool reflection = false;
 };
 
 // The folder exists afterwards. Port 0 becomes the port of the folder's last start, if it had one:

@@ -21,7 +21,8 @@ uint64_t RandomNonce() {
 CoordinatorClient::CoordinatorClient(CoordinatorClientOptions options)
     : options_(std::move(options)),
       nonce_(RandomNonce()),
-      stub_(proto::Coordinator::NewStub(MakeChannel(options_.channel))),
+      channel_(MakeChannel(options_.channel)),
+      stub_(proto::Coordinator::NewStub(channel_)),
       heard_(Clock::now()),
       covered_(options_.resume_step - 1) {
   if (options_.resume != nullptr) resume_ = *options_.resume;
@@ -99,6 +100,14 @@ bool CoordinatorClient::Sleep(double seconds) {
   return !changed_.wait_for(lock, Seconds(seconds), [&] { return ending_; });
 }
 
+bool CoordinatorClient::Pause(double seconds) {
+  if (channel_->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY) return Sleep(seconds);
+  // gRPC connects while somebody polls: where all threads sleep it looks every five seconds only.
+  channel_->WaitForConnected(std::chrono::system_clock::now() +
+                             Seconds<std::chrono::system_clock::duration>(seconds));
+  return Sleep(0);
+}
+
 absl::Status CoordinatorClient::Join() {
   proto::JoinRequest request;
   {
@@ -163,7 +172,7 @@ absl::Status CoordinatorClient::Retry(std::string_view what, double patience,
       return absl::Status(twin ? absl::StatusCode::kAlreadyExists : absl::StatusCode::kUnavailable,
                           Cat(what, ": gave up after ", limit, " s: ", status.message()));
     }
-    if (!Sleep(pause)) return absl::CancelledError("the client ends");
+    if (!Pause(pause)) return absl::CancelledError("the client ends");
     pause = std::min(2 * pause, kLongestPause);
   }
 }

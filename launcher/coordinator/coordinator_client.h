@@ -96,6 +96,7 @@ class CoordinatorClient : public DirectiveSource {
   absl::Status Once(std::string_view what, double deadline_s,
                     const std::function<grpc::Status(grpc::ClientContext*)>& call);
   bool Sleep(double seconds);  // false: the client ends
+  bool Pause(double seconds);  // the same, and a connection that is found ends it sooner
   void Heard();
   void Fail(const absl::Status& status);
 
@@ -109,7 +110,8 @@ class CoordinatorClient : public DirectiveSource {
   const CoordinatorClientOptions options_;
   PolicySnapshot resume_;
   const uint64_t nonce_;
-  std::unique_ptr<proto::Coordinator::Stub> stub_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<proto::Coordinator::Stub> stub_;
 
   std::mutex join_mutex_;  // one join at a time; before mutex_
   mutable std::mutex mutex_;

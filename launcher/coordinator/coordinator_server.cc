@@ -3,7 +3,9 @@
 #include <chrono>
 
 #include "core/base/status.h"
+#ifdef BLOCKSTEP_GRPC_REFLECTION
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
+#endif
 #include "grpcpp/health_check_service_interface.h"
 #include "launcher/coordinator/channel.h"
 #include "launcher/coordinator/http_endpoint.h"
@@ -31,7 +33,9 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   made->service_ = std::make_unique<CoordinatorService>(made->state_.get());
 
   grpc::EnableDefaultHealthCheckService(true);
-  if (o.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+#ifdef BLOCKSTEP_GRPC_REFLECTION
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+#endif
   grpc::ServerBuilder builder;
   SetServerOptions(&builder, o.keepalive_s);
   builder.AddListeningPort(o.address, MakeServerCredentials(o.tls), &made->port_);

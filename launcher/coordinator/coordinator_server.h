@@ -18,7 +18,6 @@ struct CoordinatorServerOptions {
   TlsIdentity tls;                      // empty: plaintext
   bool insecure = false;                // plaintext on an address that others reach
   double keepalive_s = 5;
-  bool reflection = false;   // grpcurl and its like may ask what there is
   std::string http_address;  // host:port; empty: none. Off loopback it wants http_token
   std::string http_token;    // "Authorization: Bearer <token>"; empty: none is asked for
   RunStateOptions run;       // now_ms may be empty: the steady clock

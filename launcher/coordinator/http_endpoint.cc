@@ -93,6 +93,10 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(HttpEndpointOp
   // Few readers: more threads than these only cost memory.
   impl->server.new_task_queue = [] { return new httplib::ThreadPool(2); };
   impl->server.set_payload_max_length(4096);
+  // A reader that says nothing, or stays, must not keep the others out.
+  impl->server.set_read_timeout(1);
+  impl->server.set_write_timeout(1);
+  impl->server.set_keep_alive_max_count(1);
   const auto guarded = [token = o.token](auto answer) {
     return [token, answer](const httplib::Request& request, httplib::Response& response) {
       if (!token.empty() &&
