@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kWord = 64;  // a rank's word of the small exchange
 constexpr int64_t kNorm = 24;  // and a norm beside it
+constexpr int64_t kHeld = 16;  // what it holds for the first step: hash and code
 static_assert(sizeof(RankWord) == kWord && sizeof(ExactSum) == kNorm);
 
 class Wire {
@@ -34,7 +35,7 @@ class Wire {
     CommBytes sent;
     if (spec_.ranks == 1) return sent;
     const int64_t others = spec_.ranks - 1;
-    sent.all_gather = others * 8;  // once: every rank holds the same script
+    sent.all_gather = others * kHeld;  // once: every rank holds the same script
     for (int64_t step = 0; step < spec_.steps; ++step) {
       const ActiveSet& set = sets_[step];
       const auto entries = static_cast<int64_t>(set.entries.size());
@@ -84,7 +85,7 @@ class Wire {
     return (spec_.ranks - 1) * sum;
   }
   int64_t Small(int rank) const {
-    int64_t sum = 8 * (spec_.ranks - 1);
+    int64_t sum = kHeld * (spec_.ranks - 1);
     for (int64_t step = 0; step < spec_.steps; ++step) {
       const auto entries = static_cast<int64_t>(sets_[step].entries.size());
       sum += (spec_.ranks - 1) * SmallBytes(entries);
