@@ -54,9 +54,10 @@ absl::StatusOr<RunPlan> Estimate(const TrainConfig& config, const EstimateFlags&
                      .memory_bytes = flags.memory_gbs * 1e9,
                      .link_bytes = flags.link_gbs * 1e9};
   if (rates.gemm_flops == 0 || rates.attention_flops == 0 || rates.memory_bytes == 0) {
-    ASSIGN_OR_RETURN(const MachineRates here,
-                     MeasureMachine(model, config.data.tokens,
-                                    std::min(UsableCpus(), threads * plan.local_ranks)));
+    ASSIGN_OR_RETURN(
+        const MachineRates here,
+        MeasureMachine(model, {.slots = config.batch.micro_slots, .tokens = config.data.tokens},
+                       std::min(UsableCpus(), threads * plan.local_ranks)));
     if (rates.gemm_flops == 0) rates.gemm_flops = here.gemm_flops;
     if (rates.attention_flops == 0) {
       rates.attention_flops =

@@ -12,19 +12,20 @@ namespace {
 
 constexpr double kSecondsEach = 0.1;
 
-// Shortest time of one call, after one that warms up.
+// Median time of one call, after one that warms up.
 template <typename Call>
-double Best(const Call& call) {
+double Median(const Call& call) {
   const auto now = [] { return std::chrono::steady_clock::now(); };
   const auto seconds = [](auto d) { return std::chrono::duration<double>(d).count(); };
   call();
-  double best = 1e9;
-  for (const auto began = now(); seconds(now() - began) < kSecondsEach;) {
+  std::vector<double> times;
+  for (const auto began = now(); times.empty() || seconds(now() - began) < kSecondsEach;) {
     const auto from = now();
     call();
-    best = std::min(best, seconds(now() - from));
+    times.push_back(seconds(now() - from));
   }
-  return best;
+  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+  return times[times.size() / 2];
 }
 
 class Bench {
@@ -32,9 +33,9 @@ class Bench {
   Bench(Arena arena, int threads)
       : pool_(threads), stream_("bench", &pool_), arena_(std::move(arena)) {}
 
-  absl::Status Measure(const LlamaConfig& model, int64_t tokens, MachineRates& rates) {
-    RETURN_IF_ERROR(Gemm(model, tokens, rates));
-    RETURN_IF_ERROR(Attention(model, tokens, rates));
+  absl::Status Measure(const LlamaConfig& model, BatchShape shape, MachineRates& rates) {
+    RETURN_IF_ERROR(Gemm(model, shape.slots * shape.tokens, rates));
+    RETURN_IF_ERROR(Attention(model, shape.tokens, rates));
     return Memory(rates);
   }
 
@@ -46,13 +47,29 @@ class Bench {
     return view;
   }
 
+  // Forward, dX and dW of several matrices in turn, as a step runs them: none finds its weights in
+  // a small cache.
   absl::Status Gemm(const LlamaConfig& model, int64_t tokens, MachineRates& rates) {
-    ASSIGN_OR_RETURN(const TensorView a, Make(std::max<int64_t>(tokens, 256), model.hidden));
-    ASSIGN_OR_RETURN(const TensorView b, Make(model.intermediate, model.hidden));
-    ASSIGN_OR_RETURN(const TensorView d, Make(a.rows, model.intermediate));
-    const MatmulArgs args{.a = a, .b = b, .d = d, .trans_b = Transpose::kYes};
-    rates.gemm_flops =
-        static_cast<double>(Cost(args).flops) / Best([&] { kernels_.matmul(stream_, args); });
+    const int64_t n = std::clamp<int64_t>(tokens, 64, 1024);
+    const int64_t in = std::min<int64_t>(model.hidden, 4096),
+                  out = std::min<int64_t>(model.intermediate, 4096);
+    const int64_t count = std::clamp<int64_t>((int64_t{16} << 20) / (in * out), 1, 8);
+    ASSIGN_OR_RETURN(const TensorView x, Make(n, in));
+    ASSIGN_OR_RETURN(const TensorView y, Make(n, out));
+    ASSIGN_OR_RETURN(const TensorView dw, Make(out, in));
+    std::vector<MatmulArgs> products;
+    for (int64_t i = 0; i < count; ++i) {
+      ASSIGN_OR_RETURN(const TensorView w, Make(out, in));
+      products.push_back({.a = x, .b = w, .d = y, .trans_b = Transpose::kYes});
+      products.push_back({.a = y, .b = w, .d = x});
+      products.push_back({.a = y, .b = x, .d = dw, .trans_a = Transpose::kYes});
+    }
+    double flops = 0;
+    for (const MatmulArgs& p : products) flops += static_cast<double>(Cost(p).flops);
+    const double seconds = Median([&] {
+      for (const MatmulArgs& p : products) kernels_.matmul(stream_, p);
+    });
+    rates.gemm_flops = flops / seconds;
     return absl::OkStatus();
   }
 
@@ -100,24 +117,28 @@ class Bench {
                                          .scale = 1.0f,
                                          .scratch = scratch};
     rates.attention_flops =
-        static_cast<double>(Cost(forward).flops + Cost(backward).flops) / Best([&] {
+        static_cast<double>(Cost(forward).flops + Cost(backward).flops) / Median([&] {
           kernels_.attention_forward(stream_, forward);
           kernels_.attention_backward(stream_, backward);
         });
     return absl::OkStatus();
   }
 
-  // Four streams read and three written, of arrays far larger than caches: the optimizer's update,
-  // which is what most bytes of a step go to.
+  // Norm and update of a gradient far larger than caches, which is what most bytes of a step go to.
   absl::Status Memory(MachineRates& rates) {
     constexpr int64_t kElements = int64_t{12} << 20;
     ASSIGN_OR_RETURN(const TensorView param, Make(kElements / 256, 256));
     ASSIGN_OR_RETURN(const TensorView grad, Make(kElements / 256, 256));
     ASSIGN_OR_RETURN(const TensorView m, Make(kElements / 256, 256));
     ASSIGN_OR_RETURN(const TensorView v, Make(kElements / 256, 256));
-    const AdamWArgs args{.param = param, .grad = grad, .m = m, .v = v, .lr = 1e-3f};
-    rates.memory_bytes =
-        static_cast<double>(Cost(args).bytes) / Best([&] { kernels_.adamw(stream_, args); });
+    ExactSum sum;
+    const SquaredNormArgs norm{.x = grad, .sum = &sum};
+    const AdamWArgs update{.param = param, .grad = grad, .m = m, .v = v, .lr = 1e-3f};
+    const double seconds = Median([&] {
+      kernels_.squared_norm(stream_, norm);
+      kernels_.adamw(stream_, update);
+    });
+    rates.memory_bytes = static_cast<double>(Cost(norm).bytes + Cost(update).bytes) / seconds;
     return absl::OkStatus();
   }
 
@@ -129,10 +150,10 @@ class Bench {
 
 }  // namespace
 
-absl::StatusOr<MachineRates> MeasureMachine(const LlamaConfig& model, int64_t tokens, int threads) {
+absl::StatusOr<MachineRates> MeasureMachine(const LlamaConfig& model, BatchShape shape, int threads) {
   ASSIGN_OR_RETURN(Arena arena, Arena::Reserve(CpuBackend(), int64_t{1} << 40));
   MachineRates rates;
-  RETURN_IF_ERROR(Bench(std::move(arena), threads).Measure(model, tokens, rates));
+  RETURN_IF_ERROR(Bench(std::move(arena), threads).Measure(model, shape, rates));
   return rates;
 }
 

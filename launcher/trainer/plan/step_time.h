@@ -4,6 +4,7 @@
 #include "core/ops/backends.h"
 #include "core/tensor/tensor_view.h"
 #include "launcher/trainer/plan/memory_plan.h"
+#include "model/llama.h"
 
 namespace blockstep {
 
@@ -16,8 +17,9 @@ struct MachineRates {
 };
 
 // Runs kernels of the cpu backend for about half a second on `threads` threads, in the shapes of
-// the model: the best of several times each.
-absl::StatusOr<MachineRates> MeasureMachine(const LlamaConfig& model, int64_t tokens, int threads);
+// the model and of micro-steps of `shape`: the median of several times each.
+absl::StatusOr<MachineRates> MeasureMachine(const LlamaConfig& model, BatchShape shape,
+                                            int threads);
 
 // One step of a phase on one of `local_ranks` that share the machine. A product takes the longer of
 // its FLOPs and its bytes; what is sent inside a machine is copied at memory's rate, over a link it
