@@ -150,7 +150,8 @@ class Bench {
 
 }  // namespace
 
-absl::StatusOr<MachineRates> MeasureMachine(const LlamaConfig& model, BatchShape shape, int threads) {
+absl::StatusOr<MachineRates> MeasureMachine(const LlamaConfig& model, BatchShape shape,
+                                            int threads) {
   ASSIGN_OR_RETURN(Arena arena, Arena::Reserve(CpuBackend(), int64_t{1} << 40));
   MachineRates rates;
   RETURN_IF_ERROR(Bench(std::move(arena), threads).Measure(model, shape, rates));
