@@ -24,45 +24,73 @@ Arena::Arena(Arena&& other) noexcept
       base_(std::exchange(other.base_, nullptr)),
       capacity_(other.capacity_),
       top_(other.top_),
+      far_(other.far_),
       blocks_(std::move(other.blocks_)),
+      far_blocks_(std::move(other.far_blocks_)),
       use_(other.use_) {}
 
 Arena::~Arena() {
   if (base_ != nullptr) backend_->device.release(base_, capacity_);
 }
 
+absl::Status Arena::CheckFits(MemoryClass cls, const std::string& name, int64_t bytes) const {
+  if (top_ + far_ + bytes <= capacity_ / 256 * 256) return absl::OkStatus();
+  return ResourceExhausted("memory plan: ", MemoryClassName(cls), " '", name, "' wants ", bytes,
+                           " bytes, ", capacity_ - top_ - far_, " of ", capacity_,
+                           " are left; carved:\n", Table());
+}
+
+void Arena::Count(MemoryClass cls, int64_t bytes) {
+  const size_t c = static_cast<size_t>(cls);
+  use_.current[c] += bytes;
+  use_.peak[c] = std::max(use_.peak[c], use_.current[c]);
+  use_.total = top_ + far_;
+  use_.total_peak = std::max(use_.total_peak, use_.total);
+}
+
 absl::StatusOr<void*> Arena::Allocate(MemoryClass cls, std::string name, int64_t bytes) {
   const int64_t rounded = RoundUp(std::max<int64_t>(bytes, 1), 256);
-  if (top_ + rounded > capacity_) {
-    return ResourceExhausted("memory plan: ", MemoryClassName(cls), " '", name, "' wants ", rounded,
-                             " bytes, ", capacity_ - top_, " of ", capacity_,
-                             " are left; carved:\n", Table());
-  }
+  RETURN_IF_ERROR(CheckFits(cls, name, rounded));
   blocks_.push_back({cls, std::move(name), top_, rounded});
   void* data = static_cast<char*>(base_) + top_;
   top_ += rounded;
-  const size_t c = static_cast<size_t>(cls);
-  use_.current[c] += rounded;
-  use_.peak[c] = std::max(use_.peak[c], use_.current[c]);
-  use_.total = top_;
-  use_.total_peak = std::max(use_.total_peak, top_);
+  Count(cls, rounded);
   return data;
+}
+
+absl::StatusOr<void*> Arena::AllocateFar(MemoryClass cls, std::string name, int64_t bytes) {
+  const int64_t rounded = RoundUp(std::max<int64_t>(bytes, 1), 256);
+  RETURN_IF_ERROR(CheckFits(cls, name, rounded));
+  far_ += rounded;
+  const int64_t offset = capacity_ / 256 * 256 - far_;
+  far_blocks_.push_back({cls, std::move(name), offset, rounded});
+  Count(cls, rounded);
+  return static_cast<char*>(base_) + offset;
 }
 
 void Arena::ReleaseTo(Mark mark) {
   while (blocks_.size() > mark.blocks) {
     const Block& block = blocks_.back();
-    use_.current[static_cast<size_t>(block.cls)] -= block.bytes;
     top_ = block.offset;
+    Count(block.cls, -block.bytes);
     blocks_.pop_back();
   }
-  use_.total = top_;
+}
+
+void Arena::ReleaseFar() {
+  for (const Block& block : far_blocks_) {
+    far_ -= block.bytes;
+    Count(block.cls, -block.bytes);
+  }
+  far_blocks_.clear();
 }
 
 std::string Arena::Table() const {
   std::string table;
-  for (const Block& b : blocks_) {
-    table += Cat("  ", MemoryClassName(b.cls), "  ", b.name, "  ", b.bytes, "\n");
+  for (const std::vector<Block>* blocks : {&blocks_, &far_blocks_}) {
+    for (const Block& b : *blocks) {
+      table += Cat("  ", MemoryClassName(b.cls), "  ", b.name, "  ", b.bytes, "\n");
+    }
   }
   return table;
 }

@@ -57,6 +57,11 @@ class Arena {
   Mark GetMark() const { return {blocks_.size()}; }
   void ReleaseTo(Mark mark);
 
+  // The same from the far end of the reservation: outlives marks, so that a save goes on over a
+  // switch. All of it goes back at once; the caller has ended whoever reads it.
+  absl::StatusOr<void*> AllocateFar(MemoryClass cls, std::string name, int64_t bytes);
+  void ReleaseFar();
+
   const MemoryUse& use() const { return use_; }
   std::string Table() const;  // one line per block: class, name, bytes
 
@@ -72,8 +77,11 @@ class Arena {
   const Backend* backend_;
   void* base_;
   int64_t capacity_;
-  int64_t top_ = 0;
-  std::vector<Block> blocks_;
+  absl::Status CheckFits(MemoryClass cls, const std::string& name, int64_t bytes) const;
+  void Count(MemoryClass cls, int64_t bytes);
+
+  int64_t top_ = 0, far_ = 0;  // bytes carved from either end
+  std::vector<Block> blocks_, far_blocks_;
   MemoryUse use_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <ctime>
+#include <iomanip>
 #include <optional>
 
 #include "core/base/sha256.h"
@@ -13,6 +14,35 @@
 #include "launcher/trainer/metrics/tensorboard.h"
 
 namespace blockstep {
+namespace {
+
+int64_t Milliseconds(double seconds) { return static_cast<int64_t>(seconds * 1000 + 0.5); }
+
+std::string SaveLine(const SaveReport& save) {
+  if (!save.status.ok()) {
+    return Cat("CHECKPOINT OF STEP ", save.step, " FAILED: ", save.status.message(), "; ",
+               save.announced < 0 ? "none is saved yet"
+                                  : Cat("the last good one is of step ", save.announced));
+  }
+  std::string line = Cat("checkpoint ", save.info.folder, ", ", save.info.bytes, " bytes in ",
+                         Milliseconds(save.seconds), " ms; training waited ",
+                         Milliseconds(save.stall_seconds), " ms");
+  if (save.interval_seconds > 0) {
+    line += Cat(", ", std::fixed, std::setprecision(2),
+                100 * save.stall_seconds / save.interval_seconds,
+                " % of the time since the save before");
+  }
+  if (save.waited_seconds > 0) {
+    line += Cat("; the next save came before it was done and waited ",
+                Milliseconds(save.waited_seconds), " ms");
+  }
+  if (!save.info.removal.ok()) {
+    line += Cat("; OLDER ONES COULD NOT BE REMOVED: ", save.info.removal.message());
+  }
+  return line;
+}
+
+}  // namespace
 
 struct Console::Impl {
   Impl(const TrainConfig& config, int64_t next_step)
@@ -23,13 +53,22 @@ struct Console::Impl {
                   .plain_every = std::max<int64_t>(1, config.log.every_steps)},
                  stderr) {}
 
+  // A full disk costs lines of metrics, not the run: it is said once, and once more when they are
+  // written again.
   absl::Status Write(const StepMetrics& metrics) {
-    RETURN_IF_ERROR(lines->Write(metrics));
-    return board.has_value() ? board->Write(metrics) : absl::OkStatus();
+    absl::Status status = lines->Write(metrics);
+    if (board.has_value()) status.Update(board->Write(metrics));
+    if (!status.ok() && !losing) progress.Note(Cat("METRICS ARE LOST: ", status.message()));
+    if (status.ok() && losing) {
+      progress.Note(Cat("metrics are written again from step ", metrics.step));
+    }
+    losing = !status.ok();
+    return absl::OkStatus();
   }
 
   absl::Status OnStep(const StepResult& step, double seconds_of_step) {
     const StepReport& report = step.report;
+    last_step = report.step;
     const double count = report.tokens > 0 ? static_cast<double>(report.tokens) : 1.0;
     const double loss = report.loss_sum / count;
     blocks.Update(Cat(report.step, " ", step.phase));
@@ -66,10 +105,16 @@ struct Console::Impl {
                   .values = {{"eval/loss", eval.Loss()}, {"eval/perplexity", eval.Perplexity()}}});
   }
 
-  absl::Status OnSave(const CheckpointInfo& info, double seconds_of_save) {
-    progress.Note(Cat("checkpoint ", info.folder, ", ", info.bytes, " bytes in ",
-                      static_cast<int64_t>(seconds_of_save * 1000), " ms"));
-    return absl::OkStatus();
+  absl::Status OnSave(const SaveReport& save) {
+    progress.Note(SaveLine(save));
+    const double interval = save.interval_seconds > 0 ? save.interval_seconds : 1.0;
+    return Write({.step = last_step,
+                  .values = {{"save/step", static_cast<double>(save.step)},
+                             {"save/failed", save.status.ok() ? 0.0 : 1.0},
+                             {"save/bytes", static_cast<double>(save.info.bytes)},
+                             {"save/seconds", save.seconds},
+                             {"save/stall_seconds", save.stall_seconds},
+                             {"save/stall_share", save.stall_seconds / interval}}});
   }
 
   TrainConfig config;
@@ -78,7 +123,9 @@ struct Console::Impl {
   std::optional<TensorBoardWriter> board;
   double seconds = 0;
   int64_t tokens = 0;
-  Sha256 blocks;  // of what was active at each step since this start
+  Sha256 blocks;          // of what was active at each step since this start
+  int64_t last_step = 0;  // that was done
+  bool losing = false;    // metrics cannot be written just now
 };
 
 Console::Console(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -111,7 +158,7 @@ TrainEvents Console::Events() {
   Impl* impl = impl_.get();
   return {.on_step = [impl](const StepResult& s, double t) { return impl->OnStep(s, t); },
           .on_eval = [impl](int64_t s, const EvalResult& e) { return impl->OnEval(s, e); },
-          .on_save = [impl](const CheckpointInfo& i, double t) { return impl->OnSave(i, t); }};
+          .on_save = [impl](const SaveReport& s) { return impl->OnSave(s); }};
 }
 
 }  // namespace blockstep

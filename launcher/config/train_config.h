@@ -102,6 +102,7 @@ struct TrainConfig {
   struct Checkpoint {
     int64_t every_steps = 0;
     int64_t keep = 2;
+    bool background = true;
   } checkpoint;
   struct Eval {
     int64_t every_steps = 0;

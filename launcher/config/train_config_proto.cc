@@ -141,6 +141,7 @@ template <typename Copy>
 void Checkpoint(TrainConfig::Checkpoint& plain, proto::CheckpointConfig* wire, Copy copy) {
   FIELD(every_steps);
   FIELD(keep);
+  FIELD(background);
 }
 template <typename Copy>
 void Eval(TrainConfig::Eval& plain, proto::EvalConfig* wire, Copy copy) {

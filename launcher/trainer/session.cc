@@ -164,7 +164,7 @@ absl::Status Session::PublishWeights() {
 }
 
 absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
-    DirectiveSource* source, std::function<bool()> stop_requested) {
+    DirectiveSource* source, std::function<bool()> stop_requested, SaveHooks saves) {
   const ScheduleConfig schedule = ScheduleOf(config_);
   const int64_t steps = config_.train.steps;
   return StepEngine::Create({
@@ -190,6 +190,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .read_slots = ReadFrom(train_.get()),
       .source = source,
       .stop_requested = std::move(stop_requested),
+      .saves = std::move(saves),
   });
 }
 

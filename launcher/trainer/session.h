@@ -32,7 +32,8 @@ class Session {
   absl::Status PublishWeights();
 
   absl::StatusOr<std::unique_ptr<StepEngine>> MakeEngine(DirectiveSource* source,
-                                                         std::function<bool()> stop_requested);
+                                                         std::function<bool()> stop_requested,
+                                                         SaveHooks saves = {});
   // Null if the configuration names no validation file. At most one of each is made.
   absl::StatusOr<std::unique_ptr<Evaluator>> MakeEvaluator();
   int64_t eval_slots() const { return eval_slots_; }
@@ -45,6 +46,7 @@ class Session {
   UnitStore& units() { return *units_; }
   Arena& arena() { return arena_; }
   Stream& compute() { return *compute_; }
+  const Backend& backend() { return *env_.backend; }
   Communicator& group() { return *env_.group; }
   const BatchReader* train_data() const { return train_.get(); }
 

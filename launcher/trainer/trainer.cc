@@ -2,7 +2,6 @@
 
 #include "core/base/status.h"
 #include "core/base/trace.h"
-#include "launcher/trainer/checkpoint/retention.h"
 
 namespace blockstep {
 namespace {
@@ -14,8 +13,19 @@ double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - si
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(TrainerOptions options) {
   std::unique_ptr<Trainer> trainer(new Trainer(std::move(options)));
   ASSIGN_OR_RETURN(trainer->evaluator_, trainer->o_.session->MakeEvaluator());
+  TrainerOptions& o = trainer->o_;
+  SaveHooks hooks;
+  if (o.run != nullptr) {
+    Saver& saver = trainer->saver_.emplace(SaverOptions{.session = o.session,
+                                                        .run_folder = o.run->path,
+                                                        .tokenizer_files = o.tokenizer_files,
+                                                        .on_save = o.events.on_save,
+                                                        .hook = o.save_hook});
+    hooks = {.part_done = [&saver] { return saver.part_done(); },
+             .before_commit = [&saver](const ActiveSet& set) { return saver.BeforeCommit(set); }};
+  }
   ASSIGN_OR_RETURN(trainer->engine_,
-                   trainer->o_.session->MakeEngine(trainer->o_.source, trainer->o_.stop_requested));
+                   o.session->MakeEngine(o.source, o.stop_requested, std::move(hooks)));
   return trainer;
 }
 
@@ -53,14 +63,19 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     if (due(config.eval.every_steps) && state_.step < config.train.steps) {
       RETURN_IF_ERROR(Evaluate(state_.step));
     }
-    if (due(config.checkpoint.every_steps)) RETURN_IF_ERROR(Save());
+    if (saver_.has_value() && result->parts_done) RETURN_IF_ERROR(saver_->Advance());
+    const bool last = result->stop || state_.step == config.train.steps;
+    if (due(config.checkpoint.every_steps) && !last) {
+      RETURN_IF_ERROR(
+          Save(config.checkpoint.background ? SaveMode::kBackground : SaveMode::kHereAndNow));
+    }
     if (result->stop) {
       outcome.end = TrainEnd::kStopped;
       break;
     }
   }
   if (outcome.end == TrainEnd::kFinished) RETURN_IF_ERROR(Evaluate(state_.step));
-  RETURN_IF_ERROR(Save());
+  RETURN_IF_ERROR(SaveLast());
   At(RunPhase::kEnd);
   outcome.step = state_.step;
   outcome.last_eval = last_eval_;
@@ -106,17 +121,16 @@ std::vector<StateSlice> Trainer::StateSlices() {
   return slices;
 }
 
-absl::Status Trainer::Save() {
-  if (o_.run == nullptr || saved_step_ == state_.step) return absl::OkStatus();
+absl::Status Trainer::Save(SaveMode mode) {
+  if (!saver_.has_value() || saver_->announced_step() == state_.step) return absl::OkStatus();
   At(RunPhase::kSave);
-  const int64_t began = Tracer::Now();
+  RETURN_IF_ERROR(saver_->MakeWay());
+  const int64_t since = Tracer::Now();
   Session& s = *o_.session;
-  RETURN_IF_ERROR(s.compute().Synchronize());
-  const TrainConfig& config = s.config();
   state_.run_id = o_.run->run_id;
   state_.parent_run_id = o_.run->parent_run_id;
   if (s.train_data() != nullptr) {
-    const int64_t position = state_.step * config.batch.slots;
+    const int64_t position = state_.step * s.config().batch.slots;
     state_.epoch = position / s.train_data()->order().slots();
     state_.slot = position % s.train_data()->order().slots();
   }
@@ -125,21 +139,20 @@ absl::Status Trainer::Save() {
     state_.counters.push_back({entry.entry.tensor, entry.entry.rows, entry.step});
   }
   if (o_.policy_state) RETURN_IF_ERROR(o_.policy_state(state_.step, state_));
-  ASSIGN_OR_RETURN(const CheckpointInfo info,
-                   SaveCheckpoint(o_.run->path,
-                                  {.weights = s.owned_weights(),
-                                   .states = StateSlices(),
-                                   .trainer = state_,
-                                   .config_json = LlamaConfigJson(s.model().config()),
-                                   .tokenizer_files = o_.tokenizer_files},
-                                  &s.group()));
-  saved_step_ = state_.step;
-  if (s.group().rank() == 0 && config.checkpoint.keep > 0) {
-    RETURN_IF_ERROR(
-        ApplyRetention(o_.run->path, {.keep_last = static_cast<int>(config.checkpoint.keep)})
-            .status());
-  }
-  return o_.events.on_save ? o_.events.on_save(info, Seconds(began)) : absl::OkStatus();
+  return saver_->Save(state_, StateSlices(), mode, since);
+}
+
+absl::Status Trainer::SaveLast() {
+  if (!saver_.has_value()) return absl::OkStatus();
+  At(RunPhase::kSave);
+  RETURN_IF_ERROR(saver_->Finish());
+  if (saver_->announced_step() == state_.step) return absl::OkStatus();
+  RETURN_IF_ERROR(Save(SaveMode::kHereAndNow));
+  const int64_t announced = saver_->announced_step();
+  if (announced == state_.step) return absl::OkStatus();
+  return Annotate(saver_->last(),
+                  Cat("step ", state_.step, " was not saved; ",
+                      announced < 0 ? "nothing was" : Cat("the last saved step is ", announced)));
 }
 
 // The coordinator continues from the checkpoint's policy state, so the directive of the step to run
@@ -151,7 +164,7 @@ absl::Status Trainer::Restore() {
   RETURN_IF_ERROR(reader->LoadWeights(s.owned_weights()));
   RETURN_IF_ERROR(s.PublishWeights());
   state_ = reader->trainer();
-  saved_step_ = state_.step;
+  saver_->set_announced_step(state_.step);
   if (state_.step >= s.config().train.steps) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
   if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {

@@ -8,6 +8,7 @@
 
 #include "launcher/trainer/checkpoint/checkpoint.h"
 #include "launcher/trainer/checkpoint/run_folder.h"
+#include "launcher/trainer/saver.h"
 #include "launcher/trainer/session.h"
 #include "launcher/trainer/watchdog/run_place.h"
 
@@ -17,7 +18,8 @@ namespace blockstep {
 struct TrainEvents {
   std::function<absl::Status(const StepResult& step, double seconds)> on_step;
   std::function<absl::Status(int64_t step, const EvalResult& eval)> on_eval;
-  std::function<absl::Status(const CheckpointInfo& saved, double seconds)> on_save;
+  // A save that ended, well or not.
+  std::function<absl::Status(const SaveReport& save)> on_save;
 };
 
 enum class TrainEnd : uint8_t {
@@ -44,6 +46,7 @@ struct TrainerOptions {
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   TrainEvents events;
   RunPlace* place = nullptr;  // (optional) kept up to date for a watchdog
+  FileHook save_hook;  // (optional) tests
 };
 
 class Trainer {
@@ -61,7 +64,9 @@ class Trainer {
  private:
   explicit Trainer(TrainerOptions options) : o_(std::move(options)) {}
   absl::Status Restore();
-  absl::Status Save();
+  absl::Status Save(SaveMode mode);
+  // The state as it is now, when the run ends: an error if it cannot be saved.
+  absl::Status SaveLast();
   absl::Status Evaluate(int64_t step);
   std::vector<StateSlice> StateSlices();
   void At(RunPhase phase);
@@ -72,7 +77,7 @@ class Trainer {
   std::unique_ptr<StepEngine> engine_;
   std::unique_ptr<Evaluator> evaluator_;
   TrainerState state_;
-  int64_t saved_step_ = -1;
+  std::optional<Saver> saver_;  // none: nothing is saved
   std::optional<EvalResult> last_eval_;
 };
 

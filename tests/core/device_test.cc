@@ -33,6 +33,28 @@ TEST(Arena, CarvesAndCountsByClass) {
   EXPECT_EQ(arena.Allocate(MemoryClass::kGradients, "g", 10).value(), b);
 }
 
+TEST(Arena, TheFarEndOutlivesMarks) {
+  Arena arena = Arena::Reserve(CpuBackend(), 4096 + 100).value();
+  const Arena::Mark mark = arena.GetMark();
+  char* near = static_cast<char*>(arena.Allocate(MemoryClass::kState, "m", 1000).value());
+  char* far = static_cast<char*>(arena.AllocateFar(MemoryClass::kStaging, "copy", 1000).value());
+  EXPECT_EQ(far - near, 4096 - 1024);
+  arena.ReleaseTo(mark);
+  const size_t staging = static_cast<size_t>(MemoryClass::kStaging);
+  EXPECT_EQ(arena.use().current[staging], 1024);
+  EXPECT_EQ(arena.use().total, 1024);
+  EXPECT_EQ(arena.use().total_peak, 2048);
+  // Neither end may grow into the other.
+  ASSERT_TRUE(arena.Allocate(MemoryClass::kState, "m", 3072).ok());
+  EXPECT_FALSE(arena.Allocate(MemoryClass::kState, "v", 1).ok());
+  const absl::Status status = arena.AllocateFar(MemoryClass::kStaging, "more", 1).status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("staging  copy  1024"));
+  arena.ReleaseFar();
+  EXPECT_EQ(arena.use().current[staging], 0);
+  EXPECT_EQ(arena.use().total, 3072);
+  EXPECT_EQ(arena.AllocateFar(MemoryClass::kStaging, "copy", 256).value(), far + 768);
+}
+
 TEST(Arena, AnErrorNamesTheRequestAndWhatIsThere) {
   Arena arena = Arena::Reserve(CpuBackend(), 4096).value();
   ASSERT_TRUE(arena.Allocate(MemoryClass::kGather, "layer buffer", 4000).ok());

@@ -22,6 +22,7 @@
 #include "dist/communicator.h"
 #include "launcher/trainer/checkpoint/file_ops.h"
 #include "launcher/trainer/checkpoint/trainer_state.h"
+#include "launcher/trainer/staging/save_pieces.h"
 
 namespace blockstep {
 
@@ -57,7 +58,8 @@ struct CheckpointContents {
 struct SaveOptions {
   int64_t max_file_bytes = int64_t{5} << 30;   // weights and state are cut into files at about this
   int64_t max_slice_bytes = int64_t{4} << 20;  // rows hashed together: what a reader buffers
-  FileHook hook;                               // (optional) tests
+  int keep_last = 0;  // announced checkpoints that stay once this one is; 0: all
+  FileHook hook;      // (optional) tests
 };
 
 struct CheckpointInfo {
@@ -65,27 +67,36 @@ struct CheckpointInfo {
   int64_t step = 0;
   int64_t bytes = 0;          // on disk, all ranks
   int64_t bytes_written = 0;  // by this rank
+  absl::Status removal;       // of older ones, on rank 0; this one is announced whatever it says
 };
 
-// A save in three parts, so that the long one needs no collective and can run beside training:
-// Begin and Finish are collective and called by the engine thread in program order; Write is not
-// and may run on any thread while the views in `contents` do not change.
+// A save in parts, so that the long ones need no collective and can run beside training:
+//   create    rank 0: every file at its full size, headers and small files
+//   write     each rank: its rows, hashed; fsync of every file that it wrote to
+//   announce  rank 0: folders fsynced, renamed, the manifest
+// A part is Work() on any thread, then Turn() on the engine thread of every rank, in program order.
 class CheckpointSave {
  public:
-  // Ranks agree on what is saved; rank 0 creates files at their full size. A leftover of a save
-  // that died is removed. A step that is announced already is not written again.
+  // Collective and short; touches no file: ranks agree on what is saved. A leftover of a save that
+  // died will be removed; a step that is announced already is not written again.
   static absl::StatusOr<std::unique_ptr<CheckpointSave>> Begin(const std::string& run_folder,
                                                                CheckpointContents contents,
                                                                Communicator* group,
                                                                SaveOptions options = {});
   ~CheckpointSave();
 
-  // Writes this rank's rows, hashes them, fsyncs every file it wrote to.
-  absl::Status Write();
-  // After Write returned, with its status: gathers the hashes, renames, announces. An error on any
-  // rank is returned on all of them, names the rank, and leaves the last announced checkpoint as it
-  // was.
-  absl::StatusOr<CheckpointInfo> Finish(absl::Status written);
+  // What this rank writes. Bytes of the save's step must stay where these say until written.
+  SavePieces& pieces();
+  // This rank's share of the part in hand.
+  absl::Status Work();
+  // Collective, with Work's status. True: there is another part. An error of Work on any rank ends
+  // the save, leaves the last announced checkpoint as it was and gives the space back; outcome()
+  // says so on every rank and names the one. What Turn itself returns is the communication's.
+  absl::StatusOr<bool> Turn(absl::Status worked);
+  // Collective: the parts that are left, here and now.
+  absl::Status Finish();
+  // Once no part is left.
+  const absl::StatusOr<CheckpointInfo>& outcome() const;
 
  private:
   struct Impl;
@@ -93,7 +104,7 @@ class CheckpointSave {
   std::unique_ptr<Impl> impl_;
 };
 
-// Begin, Write, Finish. Collective.
+// A whole save at once. Collective.
 absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
                                               CheckpointContents contents, Communicator* group,
                                               SaveOptions options = {});

@@ -134,7 +134,7 @@ absl::Status FileOps::Write(const File& file, const void* data, int64_t bytes,
       [&](int64_t done, size_t n) {
         return pwrite(file.fd(), static_cast<const char*>(data) + done, n, offset + done);
       },
-      bytes, "write", file.path());
+      bytes, Cat("write ", bytes, " bytes at ", offset, " of"), file.path());
 }
 
 absl::Status FileOps::Fsync(const File& file) const {

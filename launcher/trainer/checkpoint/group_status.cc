@@ -16,7 +16,8 @@ struct StatusOnWire {
 
 }  // namespace
 
-absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what) {
+absl::StatusOr<Agreement> GatherStatus(Communicator* group, const absl::Status& mine,
+                                       const std::string& what) {
   StatusOnWire wire;
   wire.code = static_cast<int32_t>(mine.code());
   wire.bytes = static_cast<int32_t>(std::min(mine.message().size(), sizeof(wire.message)));
@@ -29,9 +30,15 @@ absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const 
     const std::string text = rank == group->rank()
                                  ? std::string(mine.message())
                                  : std::string(one.message, static_cast<size_t>(one.bytes));
-    return absl::Status(static_cast<absl::StatusCode>(one.code), Cat("rank ", rank, ": ", text));
+    return Agreement{
+        absl::Status(static_cast<absl::StatusCode>(one.code), Cat("rank ", rank, ": ", text))};
   }
-  return absl::OkStatus();
+  return Agreement{};
+}
+
+absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what) {
+  ASSIGN_OR_RETURN(const Agreement agreed, GatherStatus(group, mine, what));
+  return agreed.status;
 }
 
 absl::StatusOr<std::string> BroadcastText(Communicator* group, const std::string& text, int root,

@@ -13,6 +13,14 @@ namespace blockstep {
 // failing rank, which it names (long messages are cut to about 1000 bytes on the other ranks).
 absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what);
 
+// The same where the caller goes on after an error of a rank: the returned status is that of the
+// communication alone.
+struct Agreement {
+  absl::Status status;
+};
+absl::StatusOr<Agreement> GatherStatus(Communicator* group, const absl::Status& mine,
+                                       const std::string& what);
+
 // Collective: rank `root`'s text on every rank.
 absl::StatusOr<std::string> BroadcastText(Communicator* group, const std::string& text, int root,
                                           const std::string& what);

@@ -2,32 +2,19 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <sstream>
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
 #include "launcher/trainer/checkpoint/checkpoint.h"
 #include "launcher/trainer/checkpoint/group_status.h"
 #include "launcher/trainer/checkpoint/layout.h"
-#include "launcher/trainer/checkpoint/manifest.h"
 #include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/trainer/checkpoint/save_manifest.h"
 
 namespace blockstep {
 namespace {
 
-struct WrittenSlice {
-  int tensor = 0;  // index into CheckpointLayout::tensors
-  Range rows;
-  std::string sha256;
-};
-
-std::string SlicesText(const std::vector<WrittenSlice>& slices) {
-  std::ostringstream out;
-  for (const WrittenSlice& s : slices) {
-    out << s.tensor << ' ' << s.rows.begin << ' ' << s.rows.end << ' ' << s.sha256 << '\n';
-  }
-  return std::move(out).str();
-}
+enum class Part : uint8_t { kCreate, kWrite, kAnnounce, kNone };
 
 }  // namespace
 
@@ -38,15 +25,30 @@ struct CheckpointSave::Impl {
   FileOps files;
   std::string run_folder, folder, temporary;
   CheckpointLayout layout;
-  bool announced_before = false;
+  SavePieces pieces;
+
+  Part part = Part::kCreate;
+  bool announced_before = false;          // rank 0
   std::vector<ManifestFile> small_files;  // rank 0
+  std::vector<std::string> slices;        // rank 0: of every rank
   std::vector<WrittenSlice> written;
   int64_t bytes_written = 0;
+  absl::Status removal;
+  absl::StatusOr<CheckpointInfo> outcome = absl::UnknownError("the save has not ended");
 
-  Impl(FileHook hook) : files(std::move(hook)) {}
+  Impl(const std::string& run, CheckpointContents what, Communicator* ranks, SaveOptions how)
+      : contents(std::move(what)),
+        group(ranks),
+        options(std::move(how)),
+        files(options.hook),
+        run_folder(run),
+        folder(CheckpointFolder(run, contents.trainer.step)),
+        temporary(folder + ".tmp"),
+        layout(PlanCheckpoint(contents, options.max_file_bytes)),
+        pieces(Pieces()) {}
 
   // This rank's rows of a planned tensor and the absolute row of the view's first.
-  std::pair<TensorView, int64_t> Part(const PlannedTensor& t) const {
+  std::pair<TensorView, int64_t> Owned(const PlannedTensor& t) const {
     if (t.source < 0) {
       return {contents.weights.owned(t.tensor), contents.weights.owned_range(t.tensor).begin};
     }
@@ -55,16 +57,41 @@ struct CheckpointSave::Impl {
     return {group->rank() == 0 ? slice.view : slice.view.Rows(0, 0), 0};
   }
 
+  std::vector<SavePiece> Pieces() const;
   absl::Status AgreeOnPlan();
   absl::Status CreateFiles();
   absl::Status SmallFile(const std::string& name, const std::string& text);
-  absl::Status WriteTensor(size_t index, std::map<int, File>& open, std::vector<char>& buffer);
+  absl::Status WritePiece(const SavePiece& piece, std::map<int, File>& open,
+                          std::vector<char>& buffer);
   absl::Status WriteAll();
-  absl::StatusOr<Manifest> MakeManifest(const std::vector<std::string>& slices_of_ranks) const;
-  absl::Status Announce(const std::vector<std::string>& slices_of_ranks);
+  absl::Status Announce();
+  bool End(absl::Status status);
   // Gives the disk space of a failed save back; the next save would remove it too.
   void Discard() const;
 };
+
+std::vector<SavePiece> CheckpointSave::Impl::Pieces() const {
+  std::vector<SavePiece> pieces;
+  for (size_t i = 0; i < layout.tensors.size(); ++i) {
+    const PlannedTensor& t = layout.tensors[i];
+    const auto [view, row0] = Owned(t);
+    if (view.rows == 0) continue;
+    CHECK_EQ(view.cols, t.cols);
+    CHECK(view.dtype == t.dtype);
+    CHECK_LE(t.rows.begin, row0);
+    CHECK_LE(row0 + view.rows, t.rows.end);
+    const int64_t step = std::max<int64_t>(1, options.max_slice_bytes / t.row_bytes());
+    for (int64_t row = 0; row < view.rows; row += step) {
+      const int64_t end = std::min(row + step, view.rows);
+      pieces.push_back({.planned = static_cast<int>(i),
+                        .tensor = t.tensor,
+                        .state = t.source >= 0,
+                        .rows = {row0 + row, row0 + end},
+                        .view = view.Rows(row, end)});
+    }
+  }
+  return pieces;
+}
 
 absl::Status CheckpointSave::Impl::AgreeOnPlan() {
   std::string text = Cat(contents.trainer.step, "\n");
@@ -119,48 +146,42 @@ absl::Status CheckpointSave::Impl::CreateFiles() {
   return SmallFile("trainer_state.pb", SerializeTrainerState(contents.trainer));
 }
 
-absl::Status CheckpointSave::Impl::WriteTensor(size_t index, std::map<int, File>& open,
-                                               std::vector<char>& buffer) {
-  const PlannedTensor& t = layout.tensors[index];
-  const auto [view, row0] = Part(t);
-  if (view.rows == 0) return absl::OkStatus();
-  CHECK_EQ(view.cols, t.cols);
-  CHECK(view.dtype == t.dtype);
-  CHECK_LE(t.rows.begin, row0);
-  CHECK_LE(row0 + view.rows, t.rows.end);
+absl::Status CheckpointSave::Impl::WritePiece(const SavePiece& piece, std::map<int, File>& open,
+                                              std::vector<char>& buffer) {
+  const PlannedTensor& t = layout.tensors[static_cast<size_t>(piece.planned)];
   if (!open.contains(t.file)) {
     const PlannedFile& planned = layout.files[static_cast<size_t>(t.file)];
     ASSIGN_OR_RETURN(File file, File::OpenForWrite(temporary + "/" + planned.name));
     open.emplace(t.file, std::move(file));
   }
-  const int64_t step = std::max<int64_t>(1, options.max_slice_bytes / t.row_bytes());
-  for (int64_t row = 0; row < view.rows; row += step) {
-    const TensorView rows = view.Rows(row, std::min(row + step, view.rows));
-    const void* data = rows.data;
-    if (!rows.contiguous()) {
-      buffer.resize(static_cast<size_t>(rows.bytes()));
-      for (int64_t r = 0; r < rows.rows; ++r) {
-        std::memcpy(buffer.data() + r * t.row_bytes(), rows.Rows(r, r + 1).data,
-                    static_cast<size_t>(t.row_bytes()));
-      }
-      data = buffer.data();
+  const TensorView& rows = piece.view;
+  const void* data = rows.data;
+  if (!rows.contiguous()) {
+    buffer.resize(static_cast<size_t>(rows.bytes()));
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      std::memcpy(buffer.data() + r * t.row_bytes(), rows.Rows(r, r + 1).data,
+                  static_cast<size_t>(t.row_bytes()));
     }
-    Sha256 sha;
-    sha.Update(data, static_cast<size_t>(rows.bytes()));
-    const Range absolute{row0 + row, row0 + row + rows.rows};
-    RETURN_IF_ERROR(files.Write(open.at(t.file), data, rows.bytes(),
-                                t.offset + (absolute.begin - t.rows.begin) * t.row_bytes()));
-    written.push_back({static_cast<int>(index), absolute, sha.Hex()});
-    bytes_written += rows.bytes();
+    data = buffer.data();
   }
+  Sha256 sha;
+  sha.Update(data, static_cast<size_t>(rows.bytes()));
+  RETURN_IF_ERROR(files.Write(open.at(t.file), data, rows.bytes(),
+                              t.offset + (piece.rows.begin - t.rows.begin) * t.row_bytes()));
+  written.push_back({piece.planned, piece.rows, sha.Hex()});
+  bytes_written += rows.bytes();
   return absl::OkStatus();
 }
 
 absl::Status CheckpointSave::Impl::WriteAll() {
   std::map<int, File> open;
   std::vector<char> buffer;
-  for (size_t i = 0; i < layout.tensors.size(); ++i) {
-    RETURN_IF_ERROR(WriteTensor(i, open, buffer));
+  while (const std::optional<SavePiece> piece = pieces.Take()) {
+    const absl::Status status = WritePiece(*piece, open, buffer);
+    pieces.Written();
+    if (status.ok()) continue;
+    pieces.Cancel();  // what is left needs no staging
+    return status;
   }
   if (group->rank() == 0) {  // wrote every header
     for (size_t f = 0; f < layout.files.size(); ++f) {
@@ -173,65 +194,39 @@ absl::Status CheckpointSave::Impl::WriteAll() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Manifest> CheckpointSave::Impl::MakeManifest(
-    const std::vector<std::string>& slices_of_ranks) const {
-  Manifest m;
-  m.step = contents.trainer.step;
-  m.run_id = contents.trainer.run_id;
-  m.config_hash = contents.trainer.config_hash;
-  for (const PlannedFile& file : layout.files) {
-    Sha256 sha;
-    sha.Update(file.header);
-    m.files.push_back({file.name, file.bytes, static_cast<int64_t>(file.header.size()), sha.Hex()});
-  }
-  m.files.insert(m.files.end(), small_files.begin(), small_files.end());
-  const TensorTable& table = *contents.weights.table;
-  for (const PlannedTensor& t : layout.tensors) {
-    const Range entry_rows =
-        t.source < 0 ? t.rows : contents.states[static_cast<size_t>(t.source)].rows;
-    m.tensors.push_back({table.tensors[static_cast<size_t>(t.tensor)].name,
-                         t.state,
-                         t.tensor,
-                         t.layout,
-                         t.dtype,
-                         entry_rows,
-                         t.rows,
-                         t.cols,
-                         t.file,
-                         t.offset,
-                         {}});
-  }
-  for (const std::string& text : slices_of_ranks) {
-    std::istringstream in(text);
-    WrittenSlice s;
-    while (in >> s.tensor >> s.rows.begin >> s.rows.end >> s.sha256) {
-      m.tensors[static_cast<size_t>(s.tensor)].slices.push_back({s.rows, s.sha256});
-    }
-  }
-  for (ManifestTensor& t : m.tensors) {
-    std::sort(t.slices.begin(), t.slices.end(), [](const ManifestSlice& a, const ManifestSlice& b) {
-      return a.rows.begin < b.rows.begin;
-    });
-    RETURN_IF_ERROR(CheckTiling(
-        t, Cat("checkpoint of step ", m.step, ": tensor ", t.name, t.state.empty() ? "" : " state ",
-               t.state, ": the ranks' rows do not tile it")));
-  }
-  return m;
-}
-
-absl::Status CheckpointSave::Impl::Announce(const std::vector<std::string>& slices_of_ranks) {
-  ASSIGN_OR_RETURN(const Manifest manifest, MakeManifest(slices_of_ranks));
+absl::Status CheckpointSave::Impl::Announce() {
+  ASSIGN_OR_RETURN(const Manifest manifest, MakeManifest(contents, layout, small_files, slices));
   RETURN_IF_ERROR(files.FsyncFolder(temporary + "/state"));
   RETURN_IF_ERROR(files.FsyncFolder(temporary));
   RETURN_IF_ERROR(files.Rename(temporary, folder));
   RETURN_IF_ERROR(files.FsyncFolder(run_folder + "/checkpoints"));
-  return files.ReplaceSmall(folder + "/" + kManifestName, ManifestJson(manifest));
+  RETURN_IF_ERROR(files.ReplaceSmall(folder + "/" + kManifestName, ManifestJson(manifest)));
+  if (options.keep_last > 0) {
+    removal = ApplyRetention(run_folder, {.keep_last = options.keep_last}, options.hook).status();
+  }
+  return absl::OkStatus();
 }
 
 void CheckpointSave::Impl::Discard() const {
   const FileOps plain;
   (void)plain.RemoveAll(temporary);
   if (!ReadManifest(folder).ok()) (void)plain.RemoveAll(folder);
+}
+
+bool CheckpointSave::Impl::End(absl::Status status) {
+  part = Part::kNone;
+  if (!status.ok()) {
+    if (group->rank() == 0) Discard();
+    outcome = std::move(status);
+    return false;
+  }
+  CheckpointInfo info{.folder = folder,
+                      .step = contents.trainer.step,
+                      .bytes_written = bytes_written,
+                      .removal = std::move(removal)};
+  for (const PlannedFile& file : layout.files) info.bytes += file.bytes;
+  outcome = std::move(info);
+  return false;
 }
 
 CheckpointSave::CheckpointSave(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -241,57 +236,52 @@ absl::StatusOr<std::unique_ptr<CheckpointSave>> CheckpointSave::Begin(const std:
                                                                       CheckpointContents contents,
                                                                       Communicator* group,
                                                                       SaveOptions options) {
-  auto impl = std::make_unique<Impl>(options.hook);
-  impl->contents = std::move(contents);
-  impl->group = group;
-  impl->options = std::move(options);
-  impl->run_folder = run_folder;
-  impl->folder = CheckpointFolder(run_folder, impl->contents.trainer.step);
-  impl->temporary = impl->folder + ".tmp";
-  impl->layout = PlanCheckpoint(impl->contents, impl->options.max_file_bytes);
+  auto impl = std::make_unique<Impl>(run_folder, std::move(contents), group, std::move(options));
   RETURN_IF_ERROR(impl->AgreeOnPlan());
-  absl::Status created;
-  std::string announced = "no";
-  if (group->rank() == 0) {
-    if (ReadManifest(impl->folder).ok()) {
-      announced = "yes";
-    } else {
-      created = impl->CreateFiles();
-      if (!created.ok()) impl->Discard();
-    }
-  }
-  RETURN_IF_ERROR(AgreeOnStatus(group, created, "checkpoint files"));
-  ASSIGN_OR_RETURN(announced, BroadcastText(group, announced, 0, "checkpoint announced before"));
-  impl->announced_before = announced == "yes";
   return std::unique_ptr<CheckpointSave>(new CheckpointSave(std::move(impl)));
 }
 
-absl::Status CheckpointSave::Write() {
-  return impl_->announced_before ? absl::OkStatus() : impl_->WriteAll();
+SavePieces& CheckpointSave::pieces() { return impl_->pieces; }
+const absl::StatusOr<CheckpointInfo>& CheckpointSave::outcome() const { return impl_->outcome; }
+
+absl::Status CheckpointSave::Work() {
+  Impl& impl = *impl_;
+  CHECK(impl.part != Part::kNone);
+  if (impl.part == Part::kWrite) return impl.WriteAll();
+  if (impl.group->rank() != 0) return absl::OkStatus();
+  if (impl.part == Part::kAnnounce) return impl.Announce();
+  impl.announced_before = ReadManifest(impl.folder).ok();
+  return impl.announced_before ? absl::OkStatus() : impl.CreateFiles();
 }
 
-absl::StatusOr<CheckpointInfo> CheckpointSave::Finish(absl::Status written) {
+absl::StatusOr<bool> CheckpointSave::Turn(absl::Status worked) {
   Impl& impl = *impl_;
-  CheckpointInfo info{impl.folder, impl.contents.trainer.step};
-  for (const PlannedFile& file : impl.layout.files) info.bytes += file.bytes;
-  info.bytes_written = impl.bytes_written;
-  if (impl.announced_before) return info;
+  static constexpr const char* kWhat[] = {"checkpoint created", "checkpoint written",
+                                          "checkpoint announced"};
+  ASSIGN_OR_RETURN(Agreement agreed,
+                   GatherStatus(impl.group, worked, kWhat[static_cast<size_t>(impl.part)]));
+  if (!agreed.status.ok()) return impl.End(std::move(agreed.status));
+  if (impl.part == Part::kCreate) {
+    const int64_t before = impl.announced_before ? 1 : 0;
+    std::vector<int64_t> all(static_cast<size_t>(impl.group->size()));
+    RETURN_IF_ERROR(impl.group->HostAllGather(&before, sizeof before, all.data(),
+                                              "checkpoint announced before"));
+    if (all[0] != 0) return impl.End(absl::OkStatus());
+    impl.part = Part::kWrite;
+    return true;
+  }
+  if (impl.part == Part::kWrite) {
+    ASSIGN_OR_RETURN(impl.slices,
+                     GatherText(impl.group, SlicesText(impl.written), "checkpoint hashes"));
+    impl.part = Part::kAnnounce;
+    return true;
+  }
+  return impl.End(absl::OkStatus());
+}
 
-  const bool first = impl.group->rank() == 0;
-  if (const absl::Status all = AgreeOnStatus(impl.group, written, "checkpoint written");
-      !all.ok()) {
-    if (first) impl.Discard();
-    return all;
-  }
-  ASSIGN_OR_RETURN(const std::vector<std::string> slices,
-                   GatherText(impl.group, SlicesText(impl.written), "checkpoint hashes"));
-  absl::Status announced;
-  if (first) {
-    announced = impl.Announce(slices);
-    if (!announced.ok()) impl.Discard();
-  }
-  RETURN_IF_ERROR(AgreeOnStatus(impl.group, announced, "checkpoint announced"));
-  return info;
+absl::Status CheckpointSave::Finish() {
+  while (impl_->part != Part::kNone) RETURN_IF_ERROR(Turn(Work()).status());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
@@ -300,7 +290,8 @@ absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
   ASSIGN_OR_RETURN(
       const std::unique_ptr<CheckpointSave> save,
       CheckpointSave::Begin(run_folder, std::move(contents), group, std::move(options)));
-  return save->Finish(save->Write());
+  RETURN_IF_ERROR(save->Finish());
+  return save->outcome();
 }
 
 }  // namespace blockstep

@@ -29,6 +29,9 @@ class EntryStates {
   absl::Status Begin(const ActiveSet& set, int64_t shards, int64_t shard,
                      const KernelTable& kernels, Stream& compute, Arena& arena);
 
+  // The memory goes to something else: nothing is held until the next Begin.
+  void Clear() { entries_.clear(); }
+
   // True if the train entries of `set` are the ones this holds state for.
   bool Matches(const ActiveSet& set) const;
   std::vector<EntryState>& entries() { return entries_; }

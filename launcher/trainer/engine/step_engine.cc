@@ -41,6 +41,7 @@ absl::StatusOr<ExchangeResult> StepEngine::Prepare(int64_t step) {
 
 absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, StepResult& result) {
   if (result.report.nonfinite > 0) return absl::OkStatus();
+  if (o_.saves.before_commit) RETURN_IF_ERROR(o_.saves.before_commit(set_));
   const double mean = MeanScale(agreed);
   buffers_.SetGradScale(static_cast<float>(mean * ClipFactor(result.grad_norm, o_.clip_norm)));
   result.learning_rate = o_.learning_rate(step);
@@ -76,6 +77,7 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
 // Norms of sets that do not fit at once: each is a pass over the same slots; nothing is updated.
 absl::StatusOr<StepResult> StepEngine::Sweep(const Directive& directive, int64_t step) {
   phase_ = -1;
+  states_.Clear();
   o_.arena->ReleaseTo(run_mark_);
   phase_mark_ = run_mark_;
   StepResult result;
@@ -169,6 +171,7 @@ RankWord StepEngine::Word(int64_t step) const {
     word.next_through = next->through;
   }
   word.stop = o_.stop_requested && o_.stop_requested() ? 1 : 0;
+  word.part_done = !o_.saves.part_done || o_.saves.part_done() ? 1 : 0;
   return word;
 }
 
@@ -198,6 +201,7 @@ void StepEngine::FillReport(const ExchangeResult& agreed, int64_t step, StepResu
   }
   result.grad_norm = std::sqrt(train);
   result.stop = agreed.stop;
+  result.parts_done = agreed.parts_done;
 }
 
 }  // namespace blockstep

@@ -19,6 +19,12 @@
 
 namespace blockstep {
 
+// What a save beside training needs of a step. Either may be empty.
+struct SaveHooks {
+  std::function<bool()> part_done;  // this rank is not behind with a save under way; once a step
+  std::function<absl::Status(const ActiveSet& set)> before_commit;  // train entries change next
+};
+
 struct EngineOptions {
   const Backend* backend = nullptr;
   Communicator* group = nullptr;
@@ -44,15 +50,17 @@ struct EngineOptions {
   ReadSlots read_slots;
   DirectiveSource* source = nullptr;
   std::function<bool()> stop_requested;  // polled once per step; signals, coordinator
+  SaveHooks saves;
 };
 
 struct StepResult {
   StepReport report;
   double learning_rate = 0;
-  double grad_norm = 0;    // of the averaged gradient over train entries, before clipping
-  bool committed = false;  // false: sweep, or non-finite values
-  bool stop = false;       // some rank was asked to stop after this step
-  std::string label;       // of the directive
+  double grad_norm = 0;     // of the averaged gradient over train entries, before clipping
+  bool committed = false;   // false: sweep, or non-finite values
+  bool stop = false;        // some rank was asked to stop after this step
+  bool parts_done = false;  // every rank said SaveHooks::part_done
+  std::string label;        // of the directive
   int64_t phase = 0;
 };
 

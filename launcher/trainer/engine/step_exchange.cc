@@ -48,6 +48,7 @@ absl::StatusOr<ExchangeResult> ExchangeStep(Communicator& group, const RankWord&
     result.loss.Add(word.loss);
     result.tokens += word.tokens;
     result.stop |= word.stop != 0;
+    result.parts_done &= word.part_done != 0;
     all_hold &= word.next_hash != 0;
     hashes.push_back(word.next_hash);
     for (size_t i = 0; i < norms.size(); ++i) {

@@ -21,7 +21,8 @@ struct RankWord {
   int64_t tokens = 0;      // counted targets
   uint64_t next_hash = 0;  // directive for step + 1; 0: not held yet
   int64_t next_through = -1;
-  int64_t stop = 0;  // 1: stop at the end of this step
+  int64_t stop = 0;       // 1: stop at the end of this step
+  int64_t part_done = 0;  // 1: this rank's share of a save under way, if there is one
 };
 
 struct ExchangeResult {
@@ -30,6 +31,7 @@ struct ExchangeResult {
   std::vector<ExactSum> norms;  // per entry, of all owners
   bool next_agreed = false;     // every rank holds the same directive for step + 1
   bool stop = false;            // some rank asked
+  bool parts_done = true;       // every rank said part_done
 };
 
 // Host-blocking. FAILED_PRECONDITION names the ranks that are at another step or hold another

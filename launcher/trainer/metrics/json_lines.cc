@@ -66,10 +66,14 @@ JsonLinesWriter::~JsonLinesWriter() {
 
 absl::Status JsonLinesWriter::Write(const StepMetrics& metrics) {
   const std::string line = MetricsJson(metrics) + "\n";
+  const off_t before = lseek(fd_, 0, SEEK_END);
   const ssize_t n = write(fd_, line.data(), line.size());
   if (n == static_cast<ssize_t>(line.size())) return absl::OkStatus();
+  const int error = errno;
+  // A torn line would hide those after it; what cannot be cut either is cut at the next resume.
+  if (n > 0 && before >= 0) (void)!ftruncate(fd_, before);
   return Unavailable("cannot write ", line.size(), " bytes to metrics file ", path_, " at step ",
-                     metrics.step, ": ", n < 0 ? std::strerror(errno) : "written in part");
+                     metrics.step, ": ", n < 0 ? std::strerror(error) : "written in part");
 }
 
 }  // namespace blockstep

@@ -17,7 +17,8 @@ class JsonLinesWriter {
   JsonLinesWriter(JsonLinesWriter&& other) noexcept;
   ~JsonLinesWriter();
 
-  // One line, in one write. Non-finite values become null, as JSON has none.
+  // One line, in one write: whole or, with an error, not there. Non-finite values become null, as
+  // JSON has none.
   absl::Status Write(const StepMetrics& metrics);
 
  private:

@@ -36,7 +36,8 @@ CommBytes Since(const CommBytes& now, const CommBytes& then) {
 }
 
 bool SavesBesideTraining(const TrainConfig& config) {
-  return config.checkpoint.every_steps > 0 && config.checkpoint.every_steps < config.train.steps;
+  return config.checkpoint.background && config.checkpoint.every_steps > 0 &&
+         config.checkpoint.every_steps < config.train.steps;
 }
 
 // The most that a save beside training copies: the state it began with, and the rows that are
