@@ -46,7 +46,7 @@ struct TrainerOptions {
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   TrainEvents events;
   RunPlace* place = nullptr;  // (optional) kept up to date for a watchdog
-  FileHook save_hook;  // (optional) tests
+  FileHook save_hook;         // (optional) tests
 };
 
 class Trainer {
