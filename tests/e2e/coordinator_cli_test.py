@@ -1,5 +1,6 @@
 """The coordinator as a process of its own: the embedded one's hash, over TLS; killed and started again; gone
 for good; asked for its status and to stop the run."""
+import itertools
 import json
 import os
 import signal
@@ -10,20 +11,26 @@ import cli
 
 POLICY = dict(cli.POLICIES["blockllm"], **{"policy.name": "blockllm", "train.steps": 60})
 
+# Where a coordinator fails: the call that fault_shim.c counts, which one of them, and the step from which
+# a restart goes on. Report 24 is the 25th to be made durable; two heads are written before the first.
+PLACES = {"idle": None, "decision": (25, 25), "log": (27, 24)}
+FAULTS = itertools.product(("KILL", "STOP", "SEGV"), PLACES)
+
 
 class Coordinator(cli.RunTest):
-    def start(self, settings=POLICY, folder=None, flags=()):
+    def start(self, settings=POLICY, folder=None, flags=(), env=None):
         """A running coordinator: (process, folder, address)."""
         folder = folder or self.new_run()
         args = [cli.BLOCKSTEP, "coordinator", "--folder", folder, *flags]
         for name, value in dict(cli.TINY, **settings).items():
             args += ["--set", f"{name}={value}"]
-        process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+                                   env=dict(os.environ, **(env or {})))
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
-        said = process.stderr.readline()
-        self.assertIn("blockstep coordinator: term", said)
+        self.said = process.stderr.readline()
+        self.assertIn("blockstep coordinator: term", self.said)
         with open(os.path.join(folder, "coordinator.json")) as f:
             return process, folder, json.load(f)["address"]
 
@@ -89,6 +96,34 @@ class Coordinator(cli.RunTest):
             status = self.ask("status", "--coordinator", address)
             self.assertIn(f"term    {kill + 2}, epoch 1", status)
         self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
+
+    def test_faults_lose_no_step(self):
+        wanted = self.embedded()
+        for name, place in FAULTS:
+            with self.subTest(signal=name, place=place):
+                number = getattr(signal, "SIG" + name)
+                at, step = PLACES[place] or (0, None)
+                env = {"LD_PRELOAD": os.environ["FAULT_SHIM"], "FAULT_CALL": place,
+                       "FAULT_RANK": "none", "FAULT_AT": str(at), "FAULT_SIGNAL": str(int(number))}
+                process, folder, address = self.start(env=env)
+                run = self.new_run()
+                ranks = self.begin(run, address)
+                if place == "idle":
+                    self.wait_for_step(run, 20)
+                    process.send_signal(number)
+                how = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+                self.assertEqual(how.si_status, number)
+                if name == "STOP":
+                    time.sleep(1)
+                    self.assertIsNone(ranks.poll(), "the run ended without its coordinator")
+                    process.send_signal(signal.SIGCONT)
+                else:
+                    process.wait()
+                    self.start(folder=folder)
+                    self.assertIn("term 2 at " + address, self.said)
+                    if step is not None:
+                        self.assertIn(f"from step {step},", self.said)
+                self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
 
     def test_gone_for_longer_than_the_grace_saves_and_continues(self):
         wanted = self.embedded()

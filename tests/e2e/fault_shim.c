@@ -1,20 +1,27 @@
-/* Preloaded into one rank by faults_cli_test.py: raises FAULT_SIGNAL in the FAULT_AT-th call of
- * FAULT_CALL by rank FAULT_RANK, so that a process dies or stops in the midst of that very call.
- * The program itself has no such switch. */
+/* Preloaded into ranks by faults_cli_test.py and into a coordinator by coordinator_cli_test.py: raises
+ * FAULT_SIGNAL in the FAULT_AT-th call of FAULT_CALL by rank FAULT_RANK ("none": a process that is
+ * no rank), so that a process dies or stops in the midst of that very call. The program itself has
+ * no such switch. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 static atomic_long calls;
 
-static void Called(const char* name) {
+static int Due(const char* name) {
   const char *call = getenv("FAULT_CALL"), *rank = getenv("FAULT_RANK");
   const char *mine = getenv("OMPI_COMM_WORLD_RANK"), *at = getenv("FAULT_AT");
-  if (!call || !rank || !mine || !at || strcmp(call, name) != 0 || strcmp(rank, mine) != 0) return;
-  if (atomic_fetch_add(&calls, 1) + 1 == atol(at)) raise(atoi(getenv("FAULT_SIGNAL")));
+  if (!call || !rank || !at || strcmp(call, name) != 0) return 0;
+  if (strcmp(rank, mine ? mine : "none") != 0) return 0;
+  return atomic_fetch_add(&calls, 1) + 1 == atol(at);
+}
+
+static void Called(const char* name) {
+  if (Due(name)) raise(atoi(getenv("FAULT_SIGNAL")));
 }
 
 /* A product inside forward or backward. */
@@ -40,4 +47,24 @@ int fsync(int fd) {
   if (!real) *(void**)&real = dlsym(RTLD_NEXT, "fsync");
   Called("save");
   return real(fd);
+}
+
+/* A record of the coordinator's log, of which half is in the file. */
+ssize_t pwrite(int fd, const void* data, size_t bytes, off_t at) {
+  static ssize_t (*real)(int, const void*, size_t, off_t);
+  if (!real) *(void**)&real = dlsym(RTLD_NEXT, "pwrite");
+  if (Due("log")) {
+    (void)!real(fd, data, bytes / 2, at);
+    raise(atoi(getenv("FAULT_SIGNAL")));
+  }
+  return real(fd, data, bytes, at);
+}
+
+/* A decision of the coordinator: its report is durable, nobody has been answered. */
+int fdatasync(int fd) {
+  static int (*real)(int);
+  if (!real) *(void**)&real = dlsym(RTLD_NEXT, "fdatasync");
+  const int done = real(fd);
+  Called("decision");
+  return done;
 }
