@@ -19,6 +19,8 @@ static_assert(static_cast<int>(BlockOrder::kRandom) == proto::PolicySection::ran
 static_assert(static_cast<int>(EmbeddingPolicy::kAsBlocks) == proto::PolicySection::as_blocks);
 static_assert(static_cast<int>(BlockLlmMode::kPaper) == proto::PolicySection::paper);
 static_assert(static_cast<int>(BlockLlmScore::kAdam) == proto::PolicySection::adam);
+static_assert(static_cast<int>(ProbeScope::kAll) == proto::PolicySection::all);
+static_assert(static_cast<int>(BlockLlmMask::kLiteral) == proto::PolicySection::literal);
 static_assert(static_cast<int>(PlacementMode::kBudget) == proto::PlacementConfig::budget);
 static_assert(static_cast<int>(BackendKind::kCuda) == proto::RuntimeConfig::cuda);
 static_assert(static_cast<int>(TransportKind::kLocal) == proto::RuntimeConfig::local);
@@ -108,6 +110,8 @@ void Policy(PolicyConfig& plain, proto::PolicySection* wire, Copy copy) {
   FIELD(patience);
   FIELD(probes_per_step);
   FIELD(sweep_elements);
+  FIELD(probe_scope);
+  FIELD(mask);
 }
 template <typename Copy>
 void Placement(TrainConfig::Placement& plain, proto::PlacementConfig* wire, Copy copy) {

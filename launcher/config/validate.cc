@@ -84,6 +84,9 @@ void PolicyFields(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("policy.patience", p.patience, int64_t{1});
   checks.AtLeast("policy.probes_per_step", p.probes_per_step, 0);
   checks.AtLeast("policy.sweep_elements", p.sweep_elements, int64_t{0});
+  checks.Require(p.mask == BlockLlmMask::kNone, "policy.mask",
+                 p.mask == BlockLlmMask::kShare ? "share" : "literal",
+                 "none: this build selects whole tensors");
   checks.Require((p.name == "scripted") == !c.script.empty(), "policy.phase",
                  Cat(c.script.size(), " phases"),
                  p.name == "scripted" ? "at least one with policy.name scripted"

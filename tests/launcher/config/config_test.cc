@@ -137,6 +137,12 @@ batch { slots: 2 slots: 3 }
   EXPECT_THAT(error, HasSubstr("8 errors"));
 }
 
+TEST(TrainConfig, MasksOfElementsAreRefusedByName) {
+  EXPECT_EQ(Parse(kSmall, {"policy.probe_scope=all"}).policy.probe_scope, ProbeScope::kAll);
+  EXPECT_THAT(ErrorOf(kSmall, {"policy.mask=literal"}),
+              HasSubstr("policy.mask: found literal, wanted none"));
+}
+
 TEST(TrainConfig, BrokenSyntaxIsAnErrorNotAHang) {
   for (const char* text : {"train {", "train { steps: }", "}", "train steps: 1", "data { train: [",
                            "data { train: [\"a\" \"b\", ", "train: 5", "train { steps { } }",
