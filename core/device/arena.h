@@ -50,7 +50,8 @@ class Arena {
   // carved already. Contents are what the last user left.
   absl::StatusOr<void*> Allocate(MemoryClass cls, std::string name, int64_t bytes);
 
-  // Everything carved after Mark() goes back at ReleaseTo(mark); the caller has fenced all streams.
+  // Everything carved after Mark() goes back at ReleaseTo(mark); the caller has fenced all streams
+  // (a backend that poisons shows it where not).
   struct Mark {
     size_t blocks;
   };

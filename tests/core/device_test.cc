@@ -55,6 +55,17 @@ TEST(Arena, TheFarEndOutlivesMarks) {
   EXPECT_EQ(arena.AllocateFar(MemoryClass::kStaging, "copy", 256).value(), far + 768);
 }
 
+TEST(Arena, WhatGoesBackIsPoisonedOnAsync) {
+  Arena arena = Arena::Reserve(AsyncBackend(), 1 << 20).value();
+  char* kept = static_cast<char*>(arena.Allocate(MemoryClass::kWeights, "w", 256).value());
+  const Arena::Mark mark = arena.GetMark();
+  (void)arena.Allocate(MemoryClass::kState, "m", 256);
+  (void)arena.Allocate(MemoryClass::kState, "v", 256);
+  arena.ReleaseTo(mark);
+  EXPECT_EQ(std::string(kept, 1024),
+            std::string(256, '\0') + std::string(512, '\xff') + std::string(256, '\0'));
+}
+
 TEST(Arena, AnErrorNamesTheRequestAndWhatIsThere) {
   Arena arena = Arena::Reserve(CpuBackend(), 4096).value();
   ASSERT_TRUE(arena.Allocate(MemoryClass::kGather, "layer buffer", 4000).ok());

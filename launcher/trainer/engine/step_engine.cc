@@ -76,6 +76,8 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
 
 // Norms of sets that do not fit at once: each is a pass over the same slots; nothing is updated.
 absl::StatusOr<StepResult> StepEngine::Sweep(const Directive& directive, int64_t step) {
+  RETURN_IF_ERROR(o_.compute->Synchronize());
+  RETURN_IF_ERROR(o_.group->stream().Synchronize());
   phase_ = -1;
   states_.Clear();
   o_.arena->ReleaseTo(run_mark_);
