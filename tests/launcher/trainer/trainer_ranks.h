@@ -34,10 +34,11 @@ struct TrainerRun {
   std::vector<int64_t> phases;  // per step
 };
 
-// `hook` is called by every rank's saves, on any thread.
+// `hook` is called by every rank's saves, on any thread. `resume_from` is a checkpoint; the policy
+// starts anew all the same, which is right for those that no report changes.
 inline TrainerRun RunTrainer(const TrainConfig& config, const std::string& folder, int ranks,
-                             FileHook hook = nullptr) {
-  const RunFolder run{.path = folder, .run_id = std::string(32, '7')};
+                             FileHook hook = nullptr, const std::string& resume_from = "") {
+  const RunFolder run{.path = folder, .run_id = std::string(32, '7'), .resume_from = resume_from};
   std::filesystem::create_directories(folder);
   const LlamaConfig model = ModelOf(config).value();
   const TensorTable table = LlamaTensors(model);
