@@ -13,8 +13,9 @@
 #   release   720  cpu-release: everything builds, all tests but the golden ones
 #   golden     60  the ladder against transformers: logits, loss, gradients, ten losses
 #   smoke      60  mpirun -n 2 blockstep train with the coordinator over gRPC, resumed once
-#   asan      390  AddressSanitizer and UBSan over the libraries
-#   tsan      390  ThreadSanitizer over the libraries
+#   mutants    60  three one-line breakages are seen by the tests that they name (tests/mutants)
+#   asan      370  AddressSanitizer and UBSan over the libraries
+#   tsan      370  ThreadSanitizer over the libraries
 # A stage over its budget is named; one over four times its budget is ended. Logs: build/test-logs.
 set -uo pipefail
 
@@ -22,7 +23,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self="$root/deploy/test.sh"
 logs="$root/build/test-logs"
 jobs=$(nproc)
-stages=(setup format includes tidy release golden smoke asan tsan)
+stages=(setup format includes tidy release golden smoke mutants asan tsan)
 
 sources() { git -C "$root" ls-files -z -- '*.h' '*.cc' '*.cu'; }
 
@@ -70,6 +71,9 @@ stage_smoke() {
   build/cpu-release/bin/blockstep eval "$folder/run" deploy/data/c4_tiny/val.bin --tokens 128 --slots 8
 }
 
+# What the release stage compiled comes from the compiler cache; alone and without one it takes minutes.
+stage_mutants() { "$root/tests/mutants/run.py" --ci --verbose; }
+
 sanitized() {  # sanitized PRESET ARGS...: builds all and runs its tests
   "$root/deploy/setup.sh" --preset "$1" --target all && run_ctest "$@"
 }
@@ -85,6 +89,8 @@ stage_tsan() {
     "${fixed[@]}" ctest --output-on-failure --no-tests=error -j "$jobs"
 }
 
+# The mutants' tree finds what the release stage compiled: paths below the root are taken as relative.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
@@ -99,7 +105,7 @@ wanted=()
 verbose=no
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --help|-h) sed -n '2,20s/^# \{0,1\}//p' "$self"; exit 0 ;;
+    --help|-h) sed -n '2,21s/^# \{0,1\}//p' "$self"; exit 0 ;;
     --stage)
       [[ " ${stages[*]} " == *" ${2:-} "* ]] || {
         echo "test.sh: found stage '${2:-}', wanted one of: ${stages[*]}" >&2
@@ -139,7 +145,7 @@ for stage in "${wanted[@]}"; do
   elif [[ $verbose == yes ]]; then
     cat "$log"
   else
-    grep -E 'tests passed|mistakes' "$log" || true
+    grep -E 'tests passed|mistakes|mutants killed' "$log" || true
   fi
   echo "== $stage: $note, $took s"
   table+=$(printf '%-9s %6s %6s  %s' "$stage" "$took" "$budget" "$note")$'\n'
