@@ -62,6 +62,7 @@ absl::Status Decisions::LoadHead(const proto::LogHead& head) {
       ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
       directives.push_back(std::move(directive));
     }
+    directives = policy->Continue(head.next_step(), std::move(directives));
   }
   policy_ = std::move(policy);
   directives_.assign(directives.begin(), directives.end());

@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<InProcessCoordinator>> InProcessCoordinator::Crea
   std::vector<Directive> first;
   if (resume != nullptr) {
     RETURN_IF_ERROR(made->policy_->LoadState(resume->policy_state));
-    first = resume->directives;
+    first = made->policy_->Continue(made->next_step_, resume->directives);
   } else {
     first = made->policy_->Start();
   }

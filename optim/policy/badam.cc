@@ -7,6 +7,7 @@
 #include "core/base/check.h"
 #include "core/base/philox.h"
 #include "core/base/status.h"
+#include "optim/policy/cut.h"
 #include "optim/policy/state_text.h"
 
 namespace blockstep {
@@ -72,6 +73,7 @@ std::vector<Directive> BadamPolicy::OnReport(const StepReport& report) {
 std::string BadamPolicy::SaveState() const {
   StateWriter writer(name());
   writer.Ints("blocks", {static_cast<int64_t>(blocks_.size())});
+  writer.Ints("block_steps", {config_.block_steps});
   writer.Ints("next_phase", {next_phase_});
   return writer.Finish();
 }
@@ -80,9 +82,24 @@ absl::Status BadamPolicy::LoadState(std::string_view state) {
   ASSIGN_OR_RETURN(const StateReader reader, StateReader::Parse(state, name()));
   const auto blocks = static_cast<int64_t>(blocks_.size());
   RETURN_IF_ERROR(reader.Int("blocks", blocks, blocks).status());
+  // Another K would number the phases anew in the middle of one.
+  const int64_t k = config_.block_steps;
+  RETURN_IF_ERROR(reader.Int("block_steps", k, k).status());
   ASSIGN_OR_RETURN(next_phase_,
                    reader.Int("next_phase", 0, std::numeric_limits<int64_t>::max() - 1));
   return absl::OkStatus();
+}
+
+std::vector<Directive> BadamPolicy::Continue(int64_t step, std::vector<Directive> issued) {
+  const int64_t k = config_.block_steps, final_phase = (config_.total_steps - 1) / k;
+  if (issued.empty()) {
+    next_phase_ = step / k;  // the run that saved ended here
+  } else {
+    // That run's end may have cut it.
+    issued.back().through = next_phase_ > final_phase ? config_.total_steps : next_phase_ * k - 1;
+  }
+  for (Directive& directive : IssueThrough(step)) issued.push_back(std::move(directive));
+  return CutAt(config_.total_steps, std::move(issued));
 }
 
 }  // namespace blockstep

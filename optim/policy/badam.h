@@ -19,6 +19,7 @@ class BadamPolicy : public Policy {
   std::vector<Directive> OnReport(const StepReport& report) override;
   std::string SaveState() const override;
   absl::Status LoadState(std::string_view state) override;
+  std::vector<Directive> Continue(int64_t step, std::vector<Directive> issued) override;
 
   // Index into BadamBlocks of the block of `phase`: a pure function of seed and phase.
   size_t BlockOf(int64_t phase) const;

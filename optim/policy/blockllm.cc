@@ -6,6 +6,7 @@
 #include "core/base/check.h"
 #include "core/base/str.h"
 #include "optim/policy/blocks.h"
+#include "optim/policy/cut.h"
 
 namespace blockstep {
 
@@ -35,13 +36,29 @@ std::vector<Directive> BlockLlmPolicy::OnReport(const StepReport& report) {
   const int64_t t = report.step;
   CountTrainedStep(t);
   UpdateNorms(report);
-  if (next_step_ >= config_.total_steps) return {};
   // Not short-circuited: the sweep's loss enters the paper's window.
   const bool wants_switch = WantsSwitch(report);
   if (t == 0 || wants_switch) Select(t);
   const int64_t from = next_step_;
-  next_step_ = std::min(t + 2 + config_.lag, config_.total_steps);
-  return {TrainDirective(from, next_step_ - 1)};
+  next_step_ = std::max(from, t + 2 + config_.lag);  // a continued run may have a shorter lag
+  return Train(from);
+}
+
+std::vector<Directive> BlockLlmPolicy::Continue(int64_t step, std::vector<Directive> issued) {
+  const int64_t from = issued.empty() ? step : issued.back().through + 1;
+  for (Directive& directive : Train(from)) issued.push_back(std::move(directive));
+  return CutAt(config_.total_steps, std::move(issued));
+}
+
+std::vector<Directive> BlockLlmPolicy::Train(int64_t from) const {
+  std::vector<Directive> directives;
+  for (size_t i = 0; i < selections_.size(); ++i) {
+    const bool last = i + 1 == selections_.size();
+    const int64_t begin = std::max(from, selections_[i].from);
+    const int64_t end = last ? next_step_ : std::min(next_step_, selections_[i + 1].from);
+    if (begin < end) directives.push_back(TrainDirective(i, begin, end - 1));
+  }
+  return CutAt(config_.total_steps, std::move(directives));
 }
 
 void BlockLlmPolicy::CountTrainedStep(int64_t step) {
@@ -102,8 +119,7 @@ void BlockLlmPolicy::Select(int64_t step) {
                            .sparsity = config_.sparsity,
                            .count = paper ? selections_made_ : step};
   Selection selection;
-  // The sweep trains nothing: what it selects has no lag.
-  selection.from = step == 0 ? 1 : step + 1 + config_.lag;
+  selection.from = next_step_;
   for (int i : SelectTensors(rule, statistics_)) {
     selection.tensors.push_back(candidates_[i]);
     if (paper) ++statistics_[i].selected;
@@ -115,15 +131,15 @@ void BlockLlmPolicy::Select(int64_t step) {
   selections_.push_back(std::move(selection));
 }
 
-Directive BlockLlmPolicy::TrainDirective(int64_t from, int64_t through) const {
-  const std::vector<int64_t>& selected = selections_.back().tensors;
+Directive BlockLlmPolicy::TrainDirective(size_t selection, int64_t from, int64_t through) const {
+  const std::vector<int64_t>& selected = selections_[selection].tensors;
   std::vector<int> tensors(selected.begin(), selected.end());
   tensors.insert(tensors.end(), always_.begin(), always_.end());
   const ActiveSet set = MakeSet(table_, tensors);
   Directive d;
   d.from = from;
   d.through = through;
-  d.phase = phase_;
+  d.phase = phase_ - static_cast<int64_t>(selections_.size() - 1 - selection);
   d.sets.assign(config_.groups, set);
   if (config_.probes_per_step > 0) {
     const int cut = config_.probe_scope == ProbeScope::kAll ? 0 : CutUnit(table_, set);

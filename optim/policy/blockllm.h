@@ -34,6 +34,7 @@ class BlockLlmPolicy : public Policy {
   std::vector<Directive> OnReport(const StepReport& report) override;
   std::string SaveState() const override;
   absl::Status LoadState(std::string_view state) override;
+  std::vector<Directive> Continue(int64_t step, std::vector<Directive> issued) override;
 
  private:
   struct Selection {
@@ -45,7 +46,9 @@ class BlockLlmPolicy : public Policy {
   void UpdateNorms(const StepReport& report);
   bool WantsSwitch(const StepReport& report);
   void Select(int64_t step);
-  Directive TrainDirective(int64_t from, int64_t through) const;
+  // Directives of the steps from `from` to before next_step_.
+  std::vector<Directive> Train(int64_t from) const;
+  Directive TrainDirective(size_t selection, int64_t from, int64_t through) const;
 
   const PolicyConfig config_;
   const TensorTable table_;
@@ -59,7 +62,7 @@ class BlockLlmPolicy : public Policy {
   std::deque<Selection> selections_;
   std::deque<double> window_;
   int64_t next_report_ = 0;
-  int64_t next_step_ = 0;  // first that no directive covers
+  int64_t next_step_ = 0;  // first that is not decided; may lie beyond total_steps
   int64_t phase_ = 0;
   int64_t selections_made_ = 0;
 };

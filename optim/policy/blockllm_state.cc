@@ -38,12 +38,12 @@ std::string BlockLlmPolicy::SaveState() const {
 
 absl::Status BlockLlmPolicy::LoadState(std::string_view state) {
   ASSIGN_OR_RETURN(const StateReader reader, StateReader::Parse(state, name()));
-  const int64_t total = config_.total_steps;
+  constexpr int64_t kMost = int64_t{1} << 62;
   const auto count = static_cast<int64_t>(candidates_.size());
-  ASSIGN_OR_RETURN(const int64_t next_report, reader.Int("next_report", 0, total));
-  ASSIGN_OR_RETURN(const int64_t next_step, reader.Int("next_step", next_report, total));
-  ASSIGN_OR_RETURN(const int64_t phase, reader.Int("phase", 0, total));
-  ASSIGN_OR_RETURN(const int64_t selections_made, reader.Int("selections_made", 0, total));
+  ASSIGN_OR_RETURN(const int64_t next_report, reader.Int("next_report", 0, kMost));
+  ASSIGN_OR_RETURN(const int64_t next_step, reader.Int("next_step", next_report, kMost));
+  ASSIGN_OR_RETURN(const int64_t phase, reader.Int("phase", 0, kMost));
+  ASSIGN_OR_RETURN(const int64_t selections_made, reader.Int("selections_made", 0, kMost));
   ASSIGN_OR_RETURN(const std::vector<int64_t> selected, reader.Ints("selected", count));
   ASSIGN_OR_RETURN(const std::vector<double> squared, reader.Doubles("squared_norm", count));
   ASSIGN_OR_RETURN(const std::vector<double> adam, reader.Doubles("adam_squared_norm", count));

@@ -13,6 +13,7 @@ class FullPolicy : public Policy {
   std::vector<Directive> OnReport(const StepReport&) override { return {}; }
   std::string SaveState() const override;
   absl::Status LoadState(std::string_view state) override;
+  std::vector<Directive> Continue(int64_t, std::vector<Directive>) override { return {directive_}; }
 
  private:
   Directive directive_;

@@ -32,6 +32,9 @@ class Policy {
   // same config continues exactly where SaveState was taken.
   virtual std::string SaveState() const = 0;
   virtual absl::Status LoadState(std::string_view state) = 0;
+  // Once after LoadState: `issued` are the directives known then for `step` and later. Returns them
+  // as a run of this total_steps has them, which may be longer or shorter than the run that saved.
+  virtual std::vector<Directive> Continue(int64_t step, std::vector<Directive> issued) = 0;
 };
 
 enum class EmbeddingPolicy : uint8_t { kFrozen, kAlways, kAsBlocks };

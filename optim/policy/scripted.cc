@@ -30,4 +30,10 @@ absl::Status ScriptedPolicy::LoadState(std::string_view state) {
   return StateReader::Parse(state, name()).status();
 }
 
+std::vector<Directive> ScriptedPolicy::Continue(int64_t step, std::vector<Directive>) {
+  std::vector<Directive> directives = Start();
+  std::erase_if(directives, [&](const Directive& d) { return d.through < step; });
+  return directives;
+}
+
 }  // namespace blockstep

@@ -14,6 +14,7 @@ class ScriptedPolicy : public Policy {
   std::vector<Directive> OnReport(const StepReport&) override { return {}; }
   std::string SaveState() const override;
   absl::Status LoadState(std::string_view state) override;
+  std::vector<Directive> Continue(int64_t step, std::vector<Directive> issued) override;
 
  private:
   PolicyConfig config_;

@@ -32,6 +32,20 @@ class Resume(cli.RunTest):
                              f"continued at step {step} on {1 + i % 4} ranks; switches at {switches}")
             self.assertEqual(cli.blocks(again), [r for r in rows if r[0] >= step])
 
+    def test_to_another_length(self):
+        """A run of 8 steps, made 9 and then 16 long, ends as one that was 16 long from the start."""
+        for name, policy in cli.POLICIES.items():
+            settings = dict(policy, **{"policy.name": name, "checkpoint.keep": 0,
+                                       "optimizer.schedule.shape": "constant"})
+            whole, run = self.new_run(), self.new_run()
+            wanted = cli.weights_hash(cli.train(whole, dict(settings, **{"train.steps": 16}), ranks=2))
+            flags = ["--resume", "auto", "--resume-with-changed-maths"]
+            for steps in (8, 9, 16):
+                text = cli.train(run, dict(settings, **{"train.steps": steps}), ranks=2, flags=flags)
+            self.assertEqual(cli.weights_hash(text), wanted, name)
+            self.assertEqual([row[:2] for row in cli.blocks(run)],
+                             [row[:2] for row in cli.blocks(whole)], name)
+
     def test_signal_saves_and_auto_continues(self):
         wanted, rows = self.whole()
         run = self.new_run()

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/str.h"
 #include "optim/policy/describe.h"
 #include "tests/optim/play.h"
 #include "tests/optim/tiny_table.h"
@@ -90,6 +91,50 @@ TEST(EveryPolicy, ContinuesFromASavedStateAtEveryStep) {
           EXPECT_EQ(d.label, played.directives[at++].label);
         }
         ASSERT_EQ((*fresh)->SaveState(), played.states[s]) << config.name << " step " << s;
+      }
+    }
+  }
+}
+
+// A run of `shorter` steps that is continued to `config.total_steps`, from its end and from its
+// middle, decides as one that was as long from the beginning; so does the reverse.
+TEST(EveryPolicy, ContinuesToAnotherLength) {
+  const TensorTable table = TinyTable();
+  for (const PolicyConfig& config : AllConfigs()) {
+    auto policy = MakePolicy(config, table);
+    ASSERT_TRUE(policy.ok()) << policy.status();
+    const Played whole = Play(**policy, config, table);
+    for (const int64_t shorter : {1, 2, 3, 40, 41, 96}) {
+      PolicyConfig cut = config;
+      cut.total_steps = shorter;
+      auto first = MakePolicy(cut, table);
+      ASSERT_TRUE(first.ok());
+      const Played played = Play(**first, cut, table);
+      for (const int64_t step : {(shorter + 1) / 2, shorter}) {
+        const std::string where = Cat(config.name, " ", shorter, " steps, continued at ", step);
+        for (const bool longer : {true, false}) {
+          const Played& saved = longer ? played : whole;
+          std::vector<Directive> issued(saved.directives.begin(),
+                                        saved.directives.begin() + saved.issued[step - 1]);
+          std::erase_if(issued, [&](const Directive& d) { return d.through < step; });
+          const PolicyConfig& now = longer ? config : cut;
+          auto next = MakePolicy(now, table);
+          ASSERT_TRUE((*next)->LoadState(saved.states[step - 1]).ok()) << where;
+          std::vector<Directive> directives = (*next)->Continue(step, std::move(issued));
+          for (int64_t t = step; t < now.total_steps; ++t) {
+            const Directive *found = Covering(directives, t),
+                            *wanted = Covering(whole.directives, t);
+            ASSERT_NE(found, nullptr) << where << ": step " << t;
+            EXPECT_LT(found->through, now.total_steps) << where;
+            EXPECT_EQ(found->phase, wanted->phase) << where << ": step " << t;
+            EXPECT_EQ(found->label, wanted->label) << where << ": step " << t;
+            EXPECT_EQ(found->probe_candidates, wanted->probe_candidates) << where << ": step " << t;
+            for (Directive& more : (*next)->OnReport(whole.reports[t])) {
+              directives.push_back(std::move(more));
+            }
+          }
+          EXPECT_EQ(Covering(directives, now.total_steps), nullptr) << where;
+        }
       }
     }
   }

@@ -34,6 +34,9 @@ class RisingLossPolicy : public Policy {
     last_ = std::strtod(end, nullptr);
     return absl::OkStatus();
   }
+  std::vector<Directive> Continue(int64_t, std::vector<Directive> issued) override {
+    return issued;
+  }
 
  private:
   Directive Make(int64_t step) const {
