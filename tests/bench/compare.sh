@@ -2,14 +2,14 @@
 # Blockstep beside the newest PyTorch on the same model, batch and precision, in alternating rounds;
 # prints medians over rounds, ratios, and the time by part of one step. Never a pass/fail test.
 #   tests/bench/compare.sh BUILD_DIR [--rounds 3] [--steps 4] [--preset 60m] [--threads 2]
-#                          [--policies "full block=mid"]
+#                          [--policies "full badam"]
 # TORCH_PYTHON: a Python that has PyTorch; else one is installed from PyPI into BUILD_DIR/torch-venv.
 # With libtcmalloc installed, PyTorch is measured as installed and, compiled, over tcmalloc too.
 set -euo pipefail
 
 usage() { sed -n '2,7s/^# \{0,1\}//p' "$0"; }
 here=$(cd "$(dirname "$0")" && pwd)
-rounds=3 steps=4 preset=60m threads=2 policies="full block=mid" build=""
+rounds=3 steps=4 preset=60m threads=2 policies="full badam" build=""
 while [ $# -gt 0 ]; do
   case "$1" in
     --help) usage; exit 0 ;;
@@ -29,19 +29,29 @@ fi
 
 python=${TORCH_PYTHON:-$build/torch-venv/bin/python}
 if ! "$python" -c 'import torch' 2>/dev/null; then
+  if ! python3 -c 'import ensurepip' 2>/dev/null; then
+    echo "compare.sh: Python here makes no virtual environments; install python3-venv," \
+      "or set TORCH_PYTHON to a Python that has PyTorch" >&2
+    exit 2
+  fi
   python3 -m venv "$build/torch-venv"
   "$build/torch-venv/bin/pip" install --quiet torch
   python=$build/torch-venv/bin/python
 fi
 tcmalloc=$(ldconfig -p | awk '/libtcmalloc_minimal.so/ {print $NF; exit}')
 
-lines=$(mktemp)
-trap 'rm -f "$lines"' EXIT
+lines=$(mktemp) errors=$(mktemp) line=$(mktemp)
+trap 'rm -f "$lines" "$errors" "$line"' EXIT
 run() {  # label command...
   local label=$1
   shift
   echo "  $label" >&2
-  "$@" 2>/dev/null | tail -1 | sed "s|^{|{\"label\":\"$label\",|" >>"$lines"
+  if ! "$@" >"$line" 2>"$errors"; then
+    echo "compare.sh: failed: $*" >&2
+    tail -n 20 "$errors" >&2
+    exit 1
+  fi
+  tail -n 1 "$line" | sed "s|^{|{\"label\":\"$label\",|" >>"$lines"
 }
 for policy in $policies; do
   common=(--preset "$preset" --policy "$policy" --threads "$threads" --steps "$steps")

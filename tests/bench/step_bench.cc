@@ -20,8 +20,6 @@
 namespace blockstep {
 namespace {
 
-constexpr int64_t kWarmUp = 2;
-
 struct Options {
   BenchSpec spec;
   bool json = false;
@@ -30,6 +28,17 @@ struct Options {
 struct StepTime {
   double wall = 0, cpu = 0;
   PartUses parts{};
+
+  void Add(const StepTime& step, double share) {
+    wall += share * step.wall;
+    cpu += share * step.cpu;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      parts[i].wall += share * step.parts[i].wall;
+      parts[i].cpu += share * step.parts[i].cpu;
+      parts[i].flops += share * step.parts[i].flops;
+      parts[i].calls += step.parts[i].calls;
+    }
+  }
 };
 
 struct Outcome {
@@ -105,8 +114,12 @@ absl::StatusOr<Options> Parse(int argc, char** argv) {
 }
 
 absl::StatusOr<Outcome> Measure(BenchSpec spec) {
-  const int64_t timed = spec.steps;
-  spec.steps += kWarmUp;
+  // badam's steps differ by block: whole cycles are timed, and a cycle's mean is its time.
+  ASSIGN_OR_RETURN(const LlamaConfig config, LlamaPreset(spec.preset, 0));
+  const int64_t cycle = spec.policy == "badam" ? config.layers + 2 : 1;
+  const int64_t warm_up = std::max<int64_t>(2, cycle);
+  const int64_t timed = (spec.steps + cycle - 1) / cycle * cycle;
+  spec.steps = timed + warm_up;
   ASSIGN_OR_RETURN(auto run, BenchRun::Create(spec));
   Outcome out{.parameters = run->parameters()};
   out.peak = BestPeak(run->pool(), 20);
@@ -118,17 +131,21 @@ absl::StatusOr<Outcome> Measure(BenchSpec spec) {
     time.wall = WallSeconds() - wall;
     time.cpu = CpuSeconds() - cpu;
     out.loss = result.report.loss_sum / static_cast<double>(result.report.tokens);
-    if (step >= kWarmUp) out.steps.push_back(time);
+    if (step >= warm_up) {
+      if ((step - warm_up) % cycle == 0) out.steps.push_back({});
+      out.steps.back().Add(time, 1.0 / static_cast<double>(cycle));
+    }
     out.peak = std::max(out.peak, BestPeak(run->pool(), 5));
   }
   RecordParts(nullptr, 0);
-  CHECK_EQ(static_cast<int64_t>(out.steps.size()), timed);
+  CHECK_EQ(static_cast<int64_t>(out.steps.size()), timed / cycle);
   std::sort(out.steps.begin(), out.steps.end(),
             [](const StepTime& a, const StepTime& b) { return a.wall < b.wall; });
   out.cpu = out.steps[0].cpu;
   for (const StepTime& s : out.steps) out.cpu = std::min(out.cpu, s.cpu);
-  // badam's steps differ; the mean is what its tokens cost.
-  for (const StepTime& s : out.steps) out.flops += Flops(s.parts) / static_cast<double>(timed);
+  for (const StepTime& s : out.steps) {
+    out.flops += Flops(s.parts) / static_cast<double>(out.steps.size());
+  }
   out.planned_bytes = run->memory().total_peak;
   rusage use;
   getrusage(RUSAGE_SELF, &use);
