@@ -1,5 +1,6 @@
 // blockstep verify: the equality matrix on the machine at hand, as a table and one verdict.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -52,12 +53,17 @@ absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
 
 struct Verdict {
   int failed = 0, differ = 0;
-  bool equal() const { return failed == 0 && differ == 0; }
+  std::map<std::string, int> ran;  // cases of a policy that ran to their end
+  bool compared() const {
+    return std::all_of(ran.begin(), ran.end(), [](const auto& p) { return p.second > 1; });
+  }
+  bool equal() const { return failed == 0 && differ == 0 && compared(); }
   std::string Text() const {
     if (equal()) return "EQUAL: one hash of the weights and one block sequence per policy";
     return Cat(differ > 0 ? Cat("NOT EQUAL: ", differ, " differ from the first of their policy")
                           : std::string("NOT SHOWN"),
-               failed > 0 ? Cat("; ", failed, " did not run to their end") : "");
+               failed > 0 ? Cat("; ", failed, " did not run to their end") : "",
+               compared() ? "" : "; some policy ran in fewer than two cases: nothing to compare");
   }
 };
 
@@ -74,9 +80,11 @@ absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const Verif
                 c.coordinator.c_str(), c.transport.c_str());
     if (!result.ok()) {
       ++verdict.failed;
+      verdict.ran[c.policy] += 0;
       std::printf("FAILED: %s\n", std::string(Std(result.status().message())).c_str());
     } else {
       const CaseResult& wanted = first.try_emplace(c.policy, *result).first->second;
+      ++verdict.ran[c.policy];
       const bool same = wanted.weights == result->weights && wanted.blocks == result->blocks;
       verdict.differ += same ? 0 : 1;
       std::printf("%8.1f  %.16s %.16s%s\n", result->seconds, result->weights.c_str(),
@@ -87,8 +95,25 @@ absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const Verif
   return verdict;
 }
 
+// The cases set these themselves.
+absl::Status CheckSets(const std::vector<std::string>& sets) {
+  static constexpr std::string_view kOurs[] = {
+      "policy.name",    "placement.mode", "runtime.transport",  "runtime.local_ranks",
+      "train.numerics", "train.steps",    "coordinator.address"};
+  for (const std::string& set : sets) {
+    const std::string name = set.substr(0, set.find('='));
+    if (std::find(std::begin(kOurs), std::end(kOurs), name) != std::end(kOurs)) {
+      return InvalidArgument("verify: --set ", set, ": the cases set ", name,
+                             " themselves; see --policies, --placements, --coordinators, "
+                             "--transports, --ranks, --steps");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<bool> Verify(const Flags& flags) {
   RETURN_IF_ERROR(Validate(flags.axes));
+  RETURN_IF_ERROR(CheckSets(flags.sets));
   VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
   if (setup.mpirun.empty()) return InvalidArgument("verify: --mpirun is empty");
   setup.program = fs::read_symlink("/proc/self/exe").string();
