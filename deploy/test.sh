@@ -16,6 +16,7 @@
 #   mutants    60  three one-line breakages are seen by the tests that they name (tests/mutants)
 #   asan      370  AddressSanitizer and UBSan over the libraries
 #   tsan      370  ThreadSanitizer over the libraries
+#   hosts     180  by name only, as root: two and three hosts (network namespaces), a cut link
 # A stage over its budget is named; one over four times its budget is ended. Logs: build/test-logs.
 set -uo pipefail
 
@@ -24,6 +25,7 @@ self="$root/deploy/test.sh"
 logs="$root/build/test-logs"
 jobs=$(nproc)
 stages=(setup format includes tidy release golden smoke mutants asan tsan)
+by_name=(hosts)
 
 sources() { git -C "$root" ls-files -z -- '*.h' '*.cc' '*.cu'; }
 
@@ -74,6 +76,10 @@ stage_smoke() {
 # What the release stage compiled comes from the compiler cache; alone and without one it takes minutes.
 stage_mutants() { "$root/tests/mutants/run.py" --ci --verbose; }
 
+stage_hosts() {
+  "$root/deploy/setup.sh" && BLOCKSTEP="$root/build/cpu-release/bin/blockstep" "$root/tests/hosts/several_hosts.py"
+}
+
 sanitized() {  # sanitized PRESET ARGS...: builds all and runs its tests
   "$root/deploy/setup.sh" --preset "$1" --target all && run_ctest "$@"
 }
@@ -105,10 +111,10 @@ wanted=()
 verbose=no
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --help|-h) sed -n '2,21s/^# \{0,1\}//p' "$self"; exit 0 ;;
+    --help|-h) sed -n '2,22s/^# \{0,1\}//p' "$self"; exit 0 ;;
     --stage)
-      [[ " ${stages[*]} " == *" ${2:-} "* ]] || {
-        echo "test.sh: found stage '${2:-}', wanted one of: ${stages[*]}" >&2
+      [[ " ${stages[*]} ${by_name[*]} " == *" ${2:-} "* ]] || {
+        echo "test.sh: found stage '${2:-}', wanted one of: ${stages[*]} ${by_name[*]}" >&2
         exit 2
       }
       wanted+=("$2")
