@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -40,7 +41,9 @@ std::vector<std::string> TokenizerFiles(const std::string& path) {
 // A call that waits inside MPI cannot be taken back, so the process ends here and mpirun ends the
 // others. Ranks speak one after another: the first one that can is usually the only one.
 [[noreturn]] void EndOfHang(const std::string& report, int rank, const RunFolder& run) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(200) * rank);
+  if (!TerminationSeen()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200) * std::min(rank, 4));
+  }
   std::fprintf(
       stderr,
       "\nblockstep: %sblockstep: the run ends; checkpoints in %s stand; --resume auto continues\n",
@@ -61,6 +64,8 @@ int ExitCodeOfResult(const absl::StatusOr<RankOutcome>& result) {
     case TrainEnd::kStopped:
     case TrainEnd::kOrphaned:
       return kExitStopped;
+    case TrainEnd::kRefused:
+      return kExitPeers;
   }
   return kExitFailure;
 }
@@ -131,14 +136,14 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
       {.rank = group.rank(),
        .place = &place,
        .progress = [&] { return group.progress(); },
-       .peers = [&] { return env.coordination->Peers(config.coordinator.lease_s / 2); },
+       .peers = [&](double deadline_s) { return env.coordination->Peers(deadline_s); },
        .tell = [&](int64_t step, RunPhase phase,
                    const CommProgress& comm) { env.coordination->Tell(step, phase, comm); },
        .on_hang = [&](const std::string& report) { EndOfHang(report, group.rank(), run); },
        .ending = TerminationSeen,
        .lease_s = config.coordinator.lease_s,
-       .unreachable_s = config.coordinator.lease_s +
-                        (config.coordinator.address.empty() ? 0 : config.coordinator.grace_s),
+       // Embedded, it is a rank and is lost as one; an external one may be started again.
+       .patience_s = config.coordinator.address.empty() ? 0 : config.coordinator.grace_s,
        .limit_s = config.runtime.comm_timeout_s + 10});
   ASSIGN_OR_RETURN(
       std::unique_ptr<Trainer> trainer,

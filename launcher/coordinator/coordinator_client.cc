@@ -191,10 +191,10 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
       return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
                          " was not heard for ", options_.grace_s, " s at step ", step);
     }
-    if (Clock::now() - begin > Seconds(options_.decision_s)) {
-      return DeadlineExceeded("rank ", options_.rank, ": coordinator ", options_.channel.address,
-                              " answers but gave no directive for step ", step, " within ",
-                              options_.decision_s, " s; the last covers step ", covered_);
+    if (Clock::now() - begin > Seconds(options_.grace_s)) {
+      return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
+                         " answers but gave no directive for step ", step, " within ",
+                         options_.grace_s, " s; the last covers step ", covered_);
     }
     changed_.wait_for(lock, Seconds(0.1));
   }
@@ -257,7 +257,10 @@ int64_t CoordinatorClient::term() const {
 absl::Status CoordinatorClient::Leave(const std::string& reason) {
   {
     std::unique_lock lock(mutex_);
-    while (!reports_.empty() && fatal_.ok() && !Lost()) changed_.wait_for(lock, Seconds(0.1));
+    const Clock::time_point end = Clock::now() + Seconds(options_.grace_s);
+    while (!reports_.empty() && fatal_.ok() && !Lost() && Clock::now() < end) {
+      changed_.wait_for(lock, Seconds(0.1));
+    }
     if (!fatal_.ok()) return fatal_;
     if (!reports_.empty()) {
       return Unavailable("coordinator ", options_.channel.address, ": ", reports_.size(),

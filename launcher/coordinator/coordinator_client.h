@@ -40,7 +40,6 @@ struct CoordinatorClientOptions {
   const PolicySnapshot* resume = nullptr;  // rank 0 of a run that continues from a checkpoint
   std::string host;                        // for people
   double grace_s = 60;                     // longest time without the coordinator
-  double decision_s = 600;                 // longest wait for a directive of one that answers
   double call_s = 5;                       // deadline of one call
   double heartbeat_s = 1;
   double duplicate_s = 20;  // until a dead process of this rank must be known dead
@@ -60,7 +59,7 @@ class CoordinatorClient : public DirectiveSource {
       CoordinatorClientOptions options);
   ~CoordinatorClient() override;
 
-  // UNAVAILABLE: not heard for the grace. DEADLINE_EXCEEDED: it answers but decided nothing.
+  // UNAVAILABLE: not heard for the grace, or it answers but decided nothing for as long.
   // FAILED_PRECONDITION: it refused this rank; never for a step that Peek has shown, so that ranks
   // which compared their directives for a step all come to it.
   absl::StatusOr<Directive> Await(int64_t step) override;
@@ -76,7 +75,7 @@ class CoordinatorClient : public DirectiveSource {
   bool stop_requested() const;
   int64_t save_generation() const;  // a save is due when it has grown
 
-  // Waits for queued reports, while the coordinator was heard within the grace, then says good-bye.
+  // Waits for queued reports, for the grace at most, then says good-bye.
   absl::Status Leave(const std::string& reason);
 
   int64_t term() const;

@@ -42,8 +42,9 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     const int64_t began = Tracer::Now();
     At(RunPhase::kStep);
     absl::StatusOr<StepResult> result = engine_->Run(state_.step);
-    if (!result.ok() && absl::IsUnavailable(result.status())) {
-      outcome.end = TrainEnd::kOrphaned;
+    if (!result.ok() && engine_->undirected()) {
+      // The step has not begun on any rank: what the one before left can be saved.
+      outcome.end = absl::IsUnavailable(result.status()) ? TrainEnd::kOrphaned : TrainEnd::kRefused;
       outcome.why = std::string(Std(result.status().message()));
       break;
     }

@@ -27,12 +27,13 @@ enum class TrainEnd : uint8_t {
   kStopped,    // asked to stop: saved
   kNonFinite,  // max_bad_steps in a row: saved
   kOrphaned,   // no coordinator within its grace: saved
+  kRefused,    // no directive that all ranks hold, for another reason: saved
 };
 
 struct TrainOutcome {
   TrainEnd end = TrainEnd::kFinished;
   int64_t step = 0;  // the next step to run
-  std::string why;   // for kNonFinite and kOrphaned
+  std::string why;   // for kNonFinite, kOrphaned and kRefused
   std::optional<EvalResult> last_eval;
 };
 

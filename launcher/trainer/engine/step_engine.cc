@@ -9,7 +9,10 @@ namespace blockstep {
 
 absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
   const absl::StatusOr<Directive> awaited = o_.source->Await(step);
-  if (agreed_step_ != step) RETURN_IF_ERROR(AgreeOnDirective(*o_.group, step, awaited));
+  undirected_ = false;
+  if (agreed_step_ != step) {
+    RETURN_IF_ERROR(AgreeOnDirective(*o_.group, step, awaited, &undirected_));
+  }
   ASSIGN_OR_RETURN(const Directive directive, awaited);
   ASSIGN_OR_RETURN(StepResult result, directive.kind == DirectiveKind::kSweep
                                           ? Sweep(directive, step)

@@ -69,6 +69,9 @@ class StepEngine {
   static absl::StatusOr<std::unique_ptr<StepEngine>> Create(EngineOptions options);
 
   absl::StatusOr<StepResult> Run(int64_t step);
+  // After Run failed: the step has no directive that all ranks hold. It has not begun on any of
+  // them, and each of them knows.
+  bool undirected() const { return undirected_; }
 
   // Where a run continues: the state of the current phase, for checkpoints. A restored engine
   // enters the phase of `directive` at `step`, after which states() can be filled.
@@ -104,6 +107,7 @@ class StepEngine {
   StepBuffers buffers_;
   ActiveSet set_;  // of the step in hand, probes included
   int64_t phase_ = -1;
+  bool undirected_ = false;
   int64_t agreed_step_ = -1;  // all ranks are known to hold the same directive for this step
   Arena::Mark run_mark_{}, phase_mark_{};
 };

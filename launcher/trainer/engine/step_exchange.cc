@@ -76,7 +76,7 @@ absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& group,
 }
 
 absl::Status AgreeOnDirective(Communicator& group, int64_t step,
-                              const absl::StatusOr<Directive>& directive) {
+                              const absl::StatusOr<Directive>& directive, bool* undirected) {
   struct Held {
     uint64_t hash = 0;
     int64_t code = 0;
@@ -95,12 +95,14 @@ absl::Status AgreeOnDirective(Communicator& group, int64_t step,
       failed = r;
     }
   }
+  const bool agreed = failed < 0 && AllEqual(hashes);
+  if (undirected != nullptr) *undirected = !agreed;
   if (failed >= 0) {
     if (mine.code == all[failed].code) return directive.status();
     return absl::Status(static_cast<absl::StatusCode>(all[failed].code),
                         Cat("rank ", failed, " could not get the directive of step ", step));
   }
-  if (AllEqual(hashes)) return absl::OkStatus();
+  if (agreed) return absl::OkStatus();
   return FailedPrecondition("ranks hold different directives for step ", step, ": ",
                             Differences(hashes));
 }

@@ -20,15 +20,16 @@ std::string LineOf(const PeerState& peer, const HangFacts& facts) {
                             : std::string(", no call yet");
   if (!peer.left.empty()) return line + Cat("; LEFT: ", peer.left);
   if (!peer.connected) line += "; its connection is CLOSED";
-  if (IsLost(peer, facts.lease_s)) return line + Cat("; LOST: silent for ", Seconds(peer.silent_s));
+  if (IsLost(peer, facts.lost_after_s))
+    return line + Cat("; LOST: silent for ", Seconds(peer.silent_s));
   if (peer.rank != facts.rank && peer.sequence < facts.waiting.sequence) line += "; BEHIND";
   return line;
 }
 
 }  // namespace
 
-bool IsLost(const PeerState& peer, double lease_s) {
-  return !peer.left.empty() || peer.silent_s > lease_s;
+bool IsLost(const PeerState& peer, double lost_after_s) {
+  return !peer.left.empty() || peer.silent_s > lost_after_s;
 }
 
 std::string HangReport(const HangFacts& facts) {

@@ -29,13 +29,13 @@ struct HangFacts {
   RunPhase phase = RunPhase::kStarting;
   CommProgress waiting;
   double waited_s = 0;
-  double lease_s = 0;
+  double lost_after_s = 0;
   std::vector<PeerState> peers;  // empty: not known
   std::string peers_unknown;     // why
 };
 
 // True if nobody can wait for this rank any more.
-bool IsLost(const PeerState& peer, double lease_s);
+bool IsLost(const PeerState& peer, double lost_after_s);
 
 // Several lines: first what hangs, then a line per rank.
 std::string HangReport(const HangFacts& facts);

@@ -11,12 +11,16 @@ namespace {
 
 double NowS() { return static_cast<double>(Tracer::Now()) * 1e-9; }
 
-// Others are asked once a wait is longer than this share of the lease, and then this often.
-constexpr double kAskAfter = 0.3, kAskEveryS = 1.0;
-// One look may fall into the moment in which a coordinator comes back and has heard nobody yet.
+// Shares of the lease; in sum the report is there before it ends. Others are asked once a wait is
+// longer than kAskAfter, then every kAskEvery, and given kAnswerWithin. A rank is lost once it was
+// silent for kLostAfter in kLostLooks answers in a row (one look may fall into the moment in which
+// a coordinator comes back and has heard nobody yet), or no answer came for kUnreachable.
+constexpr double kAskAfter = 0.25, kAskEvery = 0.125, kAnswerWithin = 0.2;
+constexpr double kLostAfter = 0.6, kUnreachable = 0.5;
 constexpr int kLostLooks = 3;
-// Calls of a run in order end sooner, or their peers are there.
-constexpr double kCallWhileEndingS = 0.15;
+constexpr double kLongestPauseS = 1.0;
+// While the launcher ends the run. Calls of a run in order end sooner, or their peers are there.
+constexpr double kCallWhileEndingS = 0.05, kAnswerWhileEndingS = 0.3;
 
 }  // namespace
 
@@ -52,21 +56,22 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
     answered_at_s_ = now;
     return false;
   }
-  if (!ending && now - asked_at_s_ < std::min(kAskEveryS, o_.lease_s / 4)) return false;
-  absl::StatusOr<std::vector<PeerState>> peers = o_.peers();
+  if (!ending && now - asked_at_s_ < std::min(kLongestPauseS, kAskEvery * o_.lease_s)) return false;
+  const absl::StatusOr<std::vector<PeerState>> peers =
+      o_.peers(ending ? kAnswerWhileEndingS : kAnswerWithin * o_.lease_s);
   asked_at_s_ = NowS();
   facts = {.rank = o_.rank,
            .step = o_.place->step,
            .phase = o_.place->phase,
            .waiting = comm,
            .waited_s = asked_at_s_ - static_cast<double>(comm.since_ns) * 1e-9,
-           .lease_s = o_.lease_s};
+           .lost_after_s = kLostAfter * o_.lease_s};
   bool hopeless = facts.waited_s > o_.limit_s;
   if (peers.ok()) {
     answered_at_s_ = asked_at_s_;
-    facts.peers = *std::move(peers);
+    facts.peers = *peers;
     const bool lost = std::any_of(facts.peers.begin(), facts.peers.end(), [&](const PeerState& p) {
-      return p.rank != o_.rank && IsLost(p, o_.lease_s);
+      return p.rank != o_.rank && IsLost(p, facts.lost_after_s);
     });
     lost_looks_ = lost ? lost_looks_ + 1 : 0;
     hopeless |= lost_looks_ >= kLostLooks;
@@ -75,7 +80,7 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
   } else {
     lost_looks_ = 0;
     facts.peers_unknown = std::string(Std(peers.status().message()));
-    hopeless |= asked_at_s_ - answered_at_s_ > o_.unreachable_s || ending;
+    hopeless |= asked_at_s_ - answered_at_s_ > kUnreachable * o_.lease_s + o_.patience_s || ending;
   }
   // The call may have ended while others were asked.
   const CommProgress again = o_.progress();

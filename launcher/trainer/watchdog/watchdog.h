@@ -17,8 +17,8 @@ struct WatchdogOptions {
   int rank = 0;
   const RunPlace* place = nullptr;
   std::function<CommProgress()> progress;
-  // Every rank as the coordinator knows it, this one included; returns within some seconds.
-  std::function<absl::StatusOr<std::vector<PeerState>>()> peers;
+  // Every rank as the coordinator knows it, this one included.
+  std::function<absl::StatusOr<std::vector<PeerState>>(double deadline_s)> peers;
   // Hands on where this rank is; called at each look.
   std::function<void(int64_t step, RunPhase phase, const CommProgress& comm)> tell;
   // Given the report, once. The program prints it and ends the process.
@@ -28,10 +28,10 @@ struct WatchdogOptions {
   // about a second to say what was seen.
   std::function<bool()> ending;
 
-  double lease_s = 15;        // a rank not heard for longer is lost
-  double unreachable_s = 30;  // longest wait in a call without an answer from the coordinator
-  double limit_s = 310;       // longest wait in any call
-  double look_s = 0.25;
+  double lease_s = 15;    // a rank that died or stopped is reported within this time
+  double patience_s = 0;  // the coordinator may be away for so long beyond the lease
+  double limit_s = 310;   // longest wait in any call
+  double look_s = 0.1;
 };
 
 class Watchdog {

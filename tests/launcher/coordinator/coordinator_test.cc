@@ -75,9 +75,12 @@ TEST(Coordinator, GoneForLongerThanTheGraceIsUnavailable) {
 TEST(Coordinator, AnswersButDecidesNothing) {
   const auto server = Started(ServerOptions());
   CoordinatorClientOptions options = ClientOptions(server->address(), 0, 1);
-  options.decision_s = 0.3;
+  options.grace_s = 1;
+  options.heartbeat_s = 0.1;
   const Client client = Joined(options);
-  EXPECT_EQ(client->Await(2).status().code(), absl::StatusCode::kDeadlineExceeded);
+  const absl::Status status = client->Await(2).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("answers but gave no directive"));
   EXPECT_EQ(client->Peek(2), nullptr);
   ASSERT_NE(client->Peek(1), nullptr);
   EXPECT_EQ(client->Peek(1)->from, 1);

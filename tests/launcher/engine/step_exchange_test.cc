@@ -23,7 +23,11 @@ std::vector<absl::Status> Agree(const std::vector<absl::StatusOr<Directive>>& he
   std::vector<absl::Status> got(held.size());
   std::vector<std::thread> threads;
   for (size_t r = 0; r < held.size(); ++r) {
-    threads.emplace_back([&, r] { got[r] = AgreeOnDirective(*groups[r], 7, held[r]); });
+    threads.emplace_back([&, r] {
+      bool undirected = false;
+      got[r] = AgreeOnDirective(*groups[r], 7, held[r], &undirected);
+      EXPECT_EQ(undirected, !got[r].ok());
+    });
   }
   for (std::thread& thread : threads) thread.join();
   return got;

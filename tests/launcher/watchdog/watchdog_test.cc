@@ -49,7 +49,7 @@ class WatchdogTest : public ::testing::Test {
                   std::lock_guard lock(mutex);
                   return comm;
                 },
-            .peers = [this]() -> absl::StatusOr<std::vector<PeerState>> {
+            .peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
               std::lock_guard lock(mutex);
               ++asked;
               if (unreachable) return Unavailable("no answer from h:1");
@@ -58,7 +58,7 @@ class WatchdogTest : public ::testing::Test {
             .tell = [this](int64_t step, RunPhase, const CommProgress&) { told = step; },
             .on_hang = [this](const std::string& text) { report.set_value(text); },
             .lease_s = kLease,
-            .unreachable_s = 0.5,
+            .patience_s = 0.4,
             .limit_s = 1e9,
             .look_s = 0.01};
   }
@@ -117,7 +117,7 @@ TEST_F(WatchdogTest, WaitsForARankThatIsMerelyBehind) {
 
 TEST_F(WatchdogTest, OneSilentAnswerIsNotEnough) {
   WatchdogOptions options = Options();
-  options.peers = [this]() -> absl::StatusOr<std::vector<PeerState>> {
+  options.peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
     std::vector<PeerState> answer = peers;
     // As a coordinator that was away sees everyone at first.
     answer[2].silent_s = asked++ % 3 == 0 ? 10 * kLease : 0;
@@ -153,7 +153,7 @@ TEST_F(WatchdogTest, NobodyIsAskedWhileNothingWaits) {
 
 TEST_F(WatchdogTest, ACallThatEndsMeanwhileIsNoHang) {
   WatchdogOptions options = Options();
-  options.peers = [this]() -> absl::StatusOr<std::vector<PeerState>> {
+  options.peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
     std::lock_guard lock(mutex);
     if (++asked >= 5) comm.running = false;
     std::vector<PeerState> answer = peers;
