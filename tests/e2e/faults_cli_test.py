@@ -18,7 +18,7 @@ LEASE_S = 2
 # The call in which it happens: late enough for a checkpoint, early enough for the run's end.
 PLACES = {"product": 3000, "message": 2000, "save": 12}
 SIGNALS = {"KILL": 137, "SEGV": 139, "STOP": 5}
-ALL = list(itertools.product((0, 2), SIGNALS, PLACES))
+ALL = list(itertools.product(range(RANKS), SIGNALS, PLACES))
 SOME = [(2, "KILL", "message"), (0, "SEGV", "save"), (1, "STOP", "product"), (0, "STOP", "message")]
 CASES = ALL if "--all" in sys.argv else SOME
 
