@@ -96,6 +96,10 @@ class Communicator {
   // Memory for slabs that travel; valid as long as the communicator.
   virtual absl::StatusOr<void*> AllocateTransport(int64_t bytes) = 0;
 
+  // This rank failed and takes part in no further call: where ranks are threads, the others' calls
+  // that need it fail with `why` at once. Elsewhere the end of the process says it.
+  virtual void Abandon(const absl::Status& why) { (void)why; }
+
   virtual CommBytes bytes_sent() const = 0;
   virtual CommProgress progress() const = 0;
 

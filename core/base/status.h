@@ -43,6 +43,11 @@ template <typename... Parts>
 absl::Status Internal(const Parts&... parts) {
   return absl::InternalError(Cat(parts...));
 }
+// A format of another version than this build's.
+template <typename... Parts>
+absl::Status Unimplemented(const Parts&... parts) {
+  return absl::UnimplementedError(Cat(parts...));
+}
 template <typename... Parts>
 absl::Status Aborted(const Parts&... parts) {
   return absl::AbortedError(Cat(parts...));

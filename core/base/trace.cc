@@ -34,7 +34,7 @@ absl::Status Tracer::WriteJson(const std::string& path, int rank) const {
   }
   out << "\n]\n";
   out.close();
-  if (!out) return Unavailable("trace file ", path, ": cannot be written");
+  if (!out) return ResourceExhausted("trace file ", path, ": cannot be written");
   return absl::OkStatus();
 }
 

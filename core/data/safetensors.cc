@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -22,7 +23,7 @@ absl::Status ReadAt(int fd, const std::string& path, void* data, int64_t bytes, 
   for (int64_t done = 0; done < bytes;) {
     const ssize_t got = ::pread(fd, static_cast<char*>(data) + done, bytes - done, offset + done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return Unavailable(path, ": cannot read: ", std::strerror(errno));
+    if (got < 0) return ErrnoStatus(errno, Cat(path, ": cannot read"));
     if (got == 0) {
       return DataLoss(path, ": cut short: found ", done, " bytes at offset ", offset, ", wanted ",
                       bytes);
@@ -66,17 +67,17 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   SafetensorsFile file;
   file.path_ = path;
   file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file.fd_ < 0) return NotFound(path, ": cannot open: ", std::strerror(errno));
+  if (file.fd_ < 0) return ErrnoStatus(errno, Cat(path, ": cannot open"));
   struct stat info = {};
   if (::fstat(file.fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
-    return InvalidArgument(path, ": not a regular file");
+    return DataLoss(path, ": not a regular file");
   }
   uint64_t length = 0;
   if (info.st_size < 8) return DataLoss(path, ": ", info.st_size, " bytes, wanted at least 8");
   RETURN_IF_ERROR(ReadAt(file.fd_, path, &length, sizeof length, 0));
   if (length > kMaxSafetensorsHeader) {
-    return InvalidArgument(path, ": header of ", length, " bytes, wanted at most ",
-                           kMaxSafetensorsHeader, "; is this a safetensors file?");
+    return DataLoss(path, ": header of ", length, " bytes, wanted at most ", kMaxSafetensorsHeader,
+                    "; is this a safetensors file?");
   }
   if (static_cast<int64_t>(length) > info.st_size - 8) {
     return DataLoss(path, ": header of ", length, " bytes, the file has ", info.st_size);
@@ -111,8 +112,8 @@ absl::Status SafetensorsFile::ReadRows(std::string_view name, Range rows, float*
   CHECK_LE(rows.begin, rows.end);
   CHECK_LE(rows.end, entry->rows());
   if (entry->dtype != "F32" && entry->dtype != "BF16" && entry->dtype != "F16") {
-    return InvalidArgument(path_, ": tensor ", name, ": dtype ", entry->dtype,
-                           ", wanted F32, BF16 or F16");
+    return DataLoss(path_, ": tensor ", name, ": dtype ", entry->dtype,
+                    ", wanted F32, BF16 or F16");
   }
   const int64_t count = rows.size() * entry->cols();
   const int64_t bytes = rows.size() * entry->row_bytes();

@@ -28,14 +28,14 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   const auto index = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    return InvalidArgument(path, ": wanted a JSON object with a weight_map");
+    return DataLoss(path, ": wanted a JSON object with a weight_map");
   }
   std::map<std::string, std::string> files;
   for (const auto& [name, file] : index["weight_map"].items()) {
     const std::string text_of = file.is_string() ? file.get<std::string>() : "";
     if (text_of.empty() || text_of.find('/') != std::string::npos) {
-      return InvalidArgument(path, ": tensor ", name, ": file ", file.dump(),
-                             ", wanted a file name without folders");
+      return DataLoss(path, ": tensor ", name, ": file ", file.dump(),
+                      ", wanted a file name without folders");
     }
     files[name] = text_of;
   }
@@ -67,7 +67,7 @@ absl::StatusOr<SafetensorsFolder> SafetensorsFolder::Open(const std::string& fol
       result.files_.push_back(std::move(file));
     }
     if (result.files_[at->second].Find(name) == nullptr) {
-      return InvalidArgument(index, ": tensor ", name, " is not in ", file_name);
+      return DataLoss(index, ": tensor ", name, " is not in ", file_name);
     }
     result.file_of_[name] = at->second;
   }
@@ -114,7 +114,7 @@ absl::Status SafetensorsFolder::Matches(const TensorTable& table) const {
     if (table.Find(name) < 0 && !Ignored(name, table)) wrong += Cat("\n  unexpected: ", name);
   }
   if (wrong.empty()) return absl::OkStatus();
-  return InvalidArgument(path_, ": weights do not fit the configuration:", wrong);
+  return DataLoss(path_, ": weights do not fit the configuration:", wrong);
 }
 
 }  // namespace blockstep

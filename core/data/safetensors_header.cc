@@ -48,24 +48,24 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const json&
   const auto offsets = value.find("data_offsets");
   if (dtype == value.end() || !dtype->is_string() || shape == value.end() || !shape->is_array() ||
       offsets == value.end() || !offsets->is_array() || offsets->size() != 2) {
-    return InvalidArgument(at, ": wanted dtype, shape and two data_offsets");
+    return DataLoss(at, ": wanted dtype, shape and two data_offsets");
   }
   entry.dtype = dtype->get<std::string>();
   if (SafetensorsDTypeBytes(entry.dtype) == 0) {
-    return InvalidArgument(at, ": unknown dtype '", entry.dtype, "'");
+    return DataLoss(at, ": unknown dtype '", entry.dtype, "'");
   }
   for (const json& dim : *shape) entry.shape.push_back(Size(dim));
   const int64_t begin = Size((*offsets)[0]), end = Size((*offsets)[1]);
   if (begin < 0 || end < begin) {
-    return InvalidArgument(at, ": data_offsets ", offsets->dump(), ", wanted 0 <= begin <= end");
+    return DataLoss(at, ": data_offsets ", offsets->dump(), ", wanted 0 <= begin <= end");
   }
   if (end > data_bytes) {
     return DataLoss(at, ": data ends at ", end, ", the file has ", data_bytes, " bytes of data");
   }
   entry.bytes = end - begin;
   if (const int64_t wanted = WantedBytes(entry); wanted != entry.bytes) {
-    return InvalidArgument(at, ": ", entry.bytes, " bytes of data, wanted ", wanted, " for ",
-                           entry.dtype, " ", shape->dump());
+    return DataLoss(at, ": ", entry.bytes, " bytes of data, wanted ", wanted, " for ", entry.dtype,
+                    " ", shape->dump());
   }
   entry.offset = begin;
   return entry;
@@ -90,7 +90,7 @@ absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(std::string
                                                                      int64_t file_bytes,
                                                                      std::string_view where) {
   const json header = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) return InvalidArgument(where, ": the header is no JSON object");
+  if (!header.is_object()) return DataLoss(where, ": the header is no JSON object");
   const int64_t data_start = 8 + static_cast<int64_t>(text.size());
   std::vector<SafetensorsEntry> entries;
   for (const auto& [name, value] : header.items()) {
@@ -105,16 +105,15 @@ absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(std::string
   int64_t end = 0;
   for (SafetensorsEntry& entry : entries) {
     if (entry.offset != end) {
-      return InvalidArgument(where, ": tensor ", entry.name, ": data begins at ", entry.offset,
-                             ", wanted ", end, ", where the data before it ends (",
-                             entry.offset < end ? "overlap" : "hole", ")");
+      return DataLoss(where, ": tensor ", entry.name, ": data begins at ", entry.offset,
+                      ", wanted ", end, ", where the data before it ends (",
+                      entry.offset < end ? "overlap" : "hole", ")");
     }
     end += entry.bytes;
     entry.offset += data_start;
   }
   if (data_start + end != file_bytes) {
-    return InvalidArgument(where, ": ", file_bytes - data_start,
-                           " bytes of data, the header names ", end);
+    return DataLoss(where, ": ", file_bytes - data_start, " bytes of data, the header names ", end);
   }
   std::sort(entries.begin(), entries.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });

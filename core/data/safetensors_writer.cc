@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/base/errno_status.h"
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
 
@@ -19,7 +20,7 @@ absl::Status WriteAt(int fd, const std::string& path, const void* data, int64_t 
     const ssize_t put =
         ::pwrite(fd, static_cast<const char*>(data) + done, bytes - done, offset + done);
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return Unavailable(path, ": cannot write: ", std::strerror(errno));
+    if (put < 0) return ErrnoStatus(errno, Cat(path, ": cannot write"));
     done += put;
   }
   return absl::OkStatus();
@@ -33,7 +34,7 @@ absl::StatusOr<SafetensorsWriter> SafetensorsWriter::Create(const std::string& p
   SafetensorsWriter writer;
   writer.path_ = path;
   writer.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (writer.fd_ < 0) return Unavailable(path, ": cannot create: ", std::strerror(errno));
+  if (writer.fd_ < 0) return ErrnoStatus(errno, Cat(path, ": cannot create"));
   if (const int error = ::posix_fallocate(writer.fd_, 0, layout.file_bytes); error != 0) {
     return ResourceExhausted(path, ": cannot reserve ", layout.file_bytes,
                              " bytes: ", std::strerror(error));
@@ -50,7 +51,7 @@ absl::StatusOr<SafetensorsWriter> SafetensorsWriter::Attach(const std::string& p
   writer.path_ = path;
   writer.entries_ = file.entries();
   writer.fd_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (writer.fd_ < 0) return Unavailable(path, ": cannot open to write: ", std::strerror(errno));
+  if (writer.fd_ < 0) return ErrnoStatus(errno, Cat(path, ": cannot open to write"));
   return writer;
 }
 
@@ -83,7 +84,7 @@ absl::Status SafetensorsWriter::WriteRows(std::string_view name, Range rows,
 
 absl::Status SafetensorsWriter::Sync() const {
   if (::fsync(fd_) == 0) return absl::OkStatus();
-  return Unavailable(path_, ": cannot fsync: ", std::strerror(errno));
+  return ErrnoStatus(errno, Cat(path_, ": cannot fsync"));
 }
 
 }  // namespace blockstep

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/base/check.h"
+#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -42,7 +43,7 @@ int64_t ReadFully(int fd, void* data, int64_t bytes, int64_t offset) {
 }
 
 absl::Status Failed(const std::string& path, const char* what) {
-  return Internal("token file ", path, ": ", what, ": ", std::strerror(errno));
+  return ErrnoStatus(errno, Cat("token file ", path, ": ", what));
 }
 
 }  // namespace
@@ -54,7 +55,7 @@ absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
   file.vocab_size_ = options.vocab_size;
   file.fd_ = ::open(options.path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file.fd_ < 0) {
-    return NotFound("token file ", options.path, ": cannot open: ", std::strerror(errno));
+    return Failed(options.path, "cannot open");
   }
   struct stat info = {};
   if (::fstat(file.fd_, &info) != 0) return Failed(options.path, "cannot stat");
@@ -151,6 +152,15 @@ absl::Status TokenFile::Read(int64_t first, absl::Span<int32_t> ids) const {
                       ", wanted ids below the vocabulary size ", vocab_size_);
     }
     ids[i] = static_cast<int32_t>(id);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TokenFile::CheckIds(Range tokens) const {
+  constexpr int64_t kChunk = 1 << 14;
+  std::vector<int32_t> ids(kChunk);
+  for (int64_t first = tokens.begin; first < tokens.end; first += kChunk) {
+    RETURN_IF_ERROR(Read(first, absl::MakeSpan(ids.data(), std::min(kChunk, tokens.end - first))));
   }
   return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/base/math.h"
 
 namespace blockstep {
 
@@ -47,6 +48,8 @@ class TokenFile {
   // ids = tokens [first, first + ids.size()), a range inside the file. Any number of threads.
   // DATA_LOSS: the file shrank since Open, or an id outside the vocabulary.
   absl::Status Read(int64_t first, absl::Span<int32_t> ids) const;
+  // Reads `tokens` for their ids alone: what Read would refuse is found before it is needed.
+  absl::Status CheckIds(Range tokens) const;
 
  private:
   TokenFile() = default;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -72,10 +73,7 @@ TokenWriter::TokenWriter(TokenWriter&& other) noexcept
       buffer_(std::move(other.buffer_)) {}
 
 absl::Status TokenWriter::Failed(const char* what) const {
-  const int error = errno;
-  const std::string text = Cat("token file ", temporary_, ": ", what, ": ", std::strerror(error));
-  return error == ENOSPC || error == EDQUOT ? absl::ResourceExhaustedError(text)
-                                            : absl::InternalError(text);
+  return ErrnoStatus(errno, Cat("token file ", temporary_, ": ", what));
 }
 
 absl::Status TokenWriter::Append(absl::Span<const int32_t> ids) {

@@ -54,7 +54,7 @@ absl::StatusOr<const Backend*> FindBackend(std::string_view name) {
   for (const Backend* backend : {&CpuBackend(), &AsyncBackend(), &NullBackend()}) {
     if (name == backend->name) return backend;
   }
-  return NotFound("backend '", name, "', wanted one of: cpu, async, null");
+  return InvalidArgument("backend '", name, "', wanted one of: cpu, async, null");
 }
 
 }  // namespace blockstep

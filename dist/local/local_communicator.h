@@ -29,6 +29,7 @@ class LocalCommunicator : public OrderedCommunicator {
   Stream& stream() override { return *stream_; }
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
   absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
+  void Abandon(const absl::Status& why) override { meet_->Abandon(rank(), why); }
 
  protected:
   absl::Status DoAllGather(const CommCall& call,

@@ -34,31 +34,42 @@ absl::Status LocalRendezvous::Leave(int rank) {
 }
 
 absl::Status LocalRendezvous::Meet(int rank, std::unique_lock<std::mutex>& lock) {
-  if (!broken_.ok()) return broken_;
-  const int64_t mine = ++meetings_[rank];
+  const int64_t mine = meetings_[rank] + 1;
+  if (Broken(mine)) return broken_;
+  meetings_[rank] = mine;
   if (*std::min_element(meetings_.begin(), meetings_.end()) == mine) {
     complete_ = mine;
     const bool arrival = mine % 2 == 1;
     if (arrival) Break(Compare(), mine);
     changed_.notify_all();
-    return broken_;
+    return Broken(mine) ? broken_ : absl::OkStatus();
   }
   const bool met =
-      changed_.wait_for(lock, timeout_, [&] { return complete_ >= mine || !broken_.ok(); });
+      changed_.wait_for(lock, timeout_, [&] { return complete_ >= mine || Broken(mine); });
   if (!met) {
     Break(DeadlineExceeded("rank ", rank, " of ", ranks_, ": ", Describe(posts_[rank]), " waited ",
                            timeout_.count(), " ms for ", Missing(rank)),
           mine);
     changed_.notify_all();
   }
-  // What broke in a later meeting does not undo this one.
-  return broken_at_ <= mine ? broken_ : absl::OkStatus();
+  return Broken(mine) ? broken_ : absl::OkStatus();
 }
 
 void LocalRendezvous::Break(absl::Status why, int64_t meeting) {
-  if (why.ok()) return;
+  if (why.ok() || Broken(meeting)) return;
   broken_ = std::move(why);
   broken_at_ = meeting;
+}
+
+// What broke in a later meeting does not undo this one.
+bool LocalRendezvous::Broken(int64_t meeting) const {
+  return !broken_.ok() && broken_at_ <= meeting;
+}
+
+void LocalRendezvous::Abandon(int rank, const absl::Status& why) {
+  std::lock_guard lock(mutex_);
+  Break(why, meetings_[rank] + 1);
+  changed_.notify_all();
 }
 
 std::string LocalRendezvous::Missing(int rank) const {

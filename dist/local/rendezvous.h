@@ -35,6 +35,8 @@ class LocalRendezvous {
   absl::Status Arrive(int rank, LocalPost post);
   // Returns when every rank has stopped reading the others' memory.
   absl::Status Leave(int rank);
+  // `rank` comes no more: every wait for it fails, now and later.
+  void Abandon(int rank, const absl::Status& why);
   const LocalPost& post(int rank) const { return posts_[rank]; }
 
   // The group that all ranks of `color` get from their `split`-th Split: the first one makes it.
@@ -43,6 +45,7 @@ class LocalRendezvous {
  private:
   absl::Status Meet(int rank, std::unique_lock<std::mutex>& lock);
   void Break(absl::Status why, int64_t meeting);
+  bool Broken(int64_t meeting) const;
   absl::Status Compare() const;
   absl::Status CompareExchange() const;
   std::string Missing(int rank) const;
@@ -55,7 +58,7 @@ class LocalRendezvous {
   std::vector<int64_t> meetings_;  // per rank: barriers entered so far; two per call
   int64_t complete_ = 0;           // barriers that everyone entered
   absl::Status broken_;
-  int64_t broken_at_ = 0;  // the meeting in which it broke
+  int64_t broken_at_ = 0;  // the first meeting that does not take place
   struct Sub {
     std::shared_ptr<LocalRendezvous> group;
     int waiting = 0;  // ranks that have not fetched it

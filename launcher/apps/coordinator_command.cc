@@ -69,10 +69,7 @@ absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlag
     const TlsFolder files = ServerFiles(flags.tls);
     ASSIGN_OR_RETURN(options.tls, ReadTlsFiles(files.ca, files.cert, files.key));
   }
-  if (const absl::Status bind = CheckBind(flags.bind, !flags.tls.empty(), flags.insecure);
-      !bind.ok()) {
-    return absl::InvalidArgumentError(bind.message());
-  }
+  RETURN_IF_ERROR(CheckBind(flags.bind, !flags.tls.empty(), flags.insecure));
   std::error_code error;
   fs::create_directories(flags.folder, error);
   if (error) return FileError("create the coordinator's folder", flags.folder, error.value());
@@ -129,7 +126,7 @@ int CoordinatorCommand(int argc, char** argv) {
   if (status.ok()) status = Serve(flags, *std::move(options));
   if (status.ok()) return kExitOk;
   std::fprintf(stderr, "blockstep coordinator: %s\n", std::string(Std(status.message())).c_str());
-  return absl::IsUnavailable(status) ? kExitResources : ExitCodeOf(status);
+  return ExitCodeOf(status);
 }
 
 }  // namespace blockstep

@@ -11,8 +11,10 @@ int ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kUnimplemented:  // a format of another version
       return kExitBadInput;
     case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kPermissionDenied:
       return kExitResources;
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kDeadlineExceeded:

@@ -37,7 +37,7 @@ std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv) {
                    name.c_str(), KnownNames(name, FlagsOf(app)).c_str());
       return kExitUsage;
     }
-    app.exit(error);
+    std::fprintf(stderr, "%s: %s; --help lists the flags\n", app.get_name().c_str(), error.what());
     return kExitUsage;
   }
 }

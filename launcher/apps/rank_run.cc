@@ -5,14 +5,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <thread>
 
 #include "core/base/status.h"
 #include "core/ops/backends.h"
 #include "launcher/apps/console.h"
 #include "launcher/apps/exit_codes.h"
+#include "launcher/apps/run_files.h"
 #include "launcher/apps/stop_signal.h"
+#include "launcher/trainer/checkpoint/group_status.h"
 #include "launcher/trainer/plan/memory_check.h"
 #include "launcher/trainer/watchdog/watchdog.h"
 #include "optim/policy/describe.h"
@@ -25,17 +26,9 @@ absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
   return FindBackend(kNames[static_cast<size_t>(config.runtime.backend)]);
 }
 
-// Tokenizer files travel with checkpoints, so that a checkpoint is a whole Hugging Face folder.
-std::vector<std::string> TokenizerFiles(const std::string& path) {
-  namespace fs = std::filesystem;
-  if (path.empty()) return {};
-  if (!fs::is_directory(path)) return {path};
-  std::vector<std::string> files;
-  for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
-                           "special_tokens_map.json", "generation_config.json"}) {
-    if (fs::exists(fs::path(path) / name)) files.push_back(fs::path(path) / name);
-  }
-  return files;
+template <typename Event, typename... Args>
+absl::Status Tell(const Event& event, const Args&... args) {
+  return event ? event(args...) : absl::OkStatus();
 }
 
 // A call that waits inside MPI cannot be taken back, so the process ends here and mpirun ends the
@@ -75,10 +68,18 @@ int64_t ArenaAddressSpace() { return int64_t{1} << 40; }
 absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const TrainFlags& flags,
                                             const RankEnv& env) {
   Communicator& group = *env.group;
-  ASSIGN_OR_RETURN(const Backend* backend, BackendOf(config));
-  ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
-  const TensorTable table = LlamaTensors(model);
-  ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
+  const Backend* backend = nullptr;
+  LlamaConfig model;
+  TensorTable table;
+  PolicyConfig policy;
+  const auto resolve = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(backend, BackendOf(config));
+    ASSIGN_OR_RETURN(model, ModelOf(config));
+    table = LlamaTensors(model);
+    ASSIGN_OR_RETURN(policy, ResolvePolicy(config, table));
+    return CheckRunFiles(config, flags.tokenizer);
+  };
+  RETURN_IF_ERROR(AgreeOnStatus(&group, resolve(), "configuration"));
   // Everything that can be wrong with input, or is too large, is found before the run has a folder.
   const MemoryCheckShape memory{.threads = env.threads,
                                 .process_ranks = env.process_ranks,
@@ -87,13 +88,16 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ThreadPool pool(env.threads);
   Tracer tracer;
   const bool trace = !config.runtime.trace.empty();
-  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
-                   Session::Create(config, model,
-                                   {.backend = backend,
-                                    .group = &group,
-                                    .pool = &pool,
-                                    .tracer = trace ? &tracer : nullptr,
-                                    .arena_bytes = ArenaAddressSpace()}));
+  absl::StatusOr<std::unique_ptr<Session>> made =
+      Session::Create(config, model,
+                      {.backend = backend,
+                       .group = &group,
+                       .pool = &pool,
+                       .tracer = trace ? &tracer : nullptr,
+                       .arena_bytes = ArenaAddressSpace()});
+  RETURN_IF_ERROR(AgreeOnStatus(&group, made.status(), "session"));
+  const std::unique_ptr<Session> session = *std::move(made);
+  RunFolderUndo undo;
   ASSIGN_OR_RETURN(const RunFolder run,
                    OpenRunFolder({.path = flags.run,
                                   .resume = flags.resume,
@@ -101,7 +105,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                                   .maths_text = MathsText(config),
                                   .config_hash = ConfigHash(config),
                                   .allow_maths_change = flags.allow_maths_change,
-                                  .new_id = RandomHex128},
+                                  .new_id = RandomHex128,
+                                  .undo = &undo},
                                  &group));
   TrainerState resumed;
   if (!run.resume_from.empty()) {
@@ -116,20 +121,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                                  .resumed = run.resume_from.empty() ? nullptr : &resumed},
                                 group));
 
-  std::unique_ptr<Console> console;
+  std::unique_ptr<Console> console;  // of rank 0, once the run is under way
   TrainEvents events;
-  if (group.rank() == 0) {
-    ASSIGN_OR_RETURN(console, Console::Open(config, run, run.resume_step, group.size()));
-    console->Note(Cat("model ", table.parameters(), " parameters in ", table.tensors.size(),
-                      " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
-                      " per rank"));
-    console->Note(Describe(policy, table));
-    console->Note(promise.text);
-    if (!run.maths_change.empty())
-      console->Note("changed since the parent run:\n" + run.maths_change);
-    events = console->Events();
-  }
-
   RunPlace place;
   place.step = run.resume_step;
   Watchdog watchdog(
@@ -161,9 +154,31 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
            .run = &run,
            .tokenizer_files =
                TokenizerFiles(flags.tokenizer.empty() ? config.model.path : flags.tokenizer),
-           .events = std::move(events),
+           .events = {.on_step = [&](const auto&... e) { return Tell(events.on_step, e...); },
+                      .on_eval = [&](const auto&... e) { return Tell(events.on_eval, e...); },
+                      .on_save = [&](const auto&... e) { return Tell(events.on_save, e...); }},
            .place = &place}));
   RETURN_IF_ERROR(trainer->Start());
+  // Up to here nothing has changed on disk, or is taken back; metrics are cut only now.
+  absl::Status opened;
+  if (group.rank() == 0) {
+    absl::StatusOr<std::unique_ptr<Console>> open =
+        Console::Open(config, run, run.resume_step, group.size());
+    opened = open.status();
+    if (open.ok()) console = *std::move(open);
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(&group, opened, "metrics"));
+  undo.Keep();
+  if (console != nullptr) {
+    console->Note(Cat("model ", table.parameters(), " parameters in ", table.tensors.size(),
+                      " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
+                      " per rank"));
+    console->Note(Describe(policy, table));
+    console->Note(promise.text);
+    if (!run.maths_change.empty())
+      console->Note("changed since the parent run:\n" + run.maths_change);
+    events = console->Events();
+  }
   ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());
   ASSIGN_OR_RETURN(std::string hash, session->WeightsHash());
   if (trace) {

@@ -21,6 +21,11 @@ int ThreadsOf(const TrainConfig& config, int local_ranks) {
                                     : ThreadsPerRank(local_ranks);
 }
 
+// An error that ranks agreed on names its rank already.
+absl::Status OfRank(const absl::Status& status, int rank) {
+  return Std(status.message()).starts_with("rank ") ? status : Annotate(status, Cat("rank ", rank));
+}
+
 absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags& flags,
                                     Communicator& group, int machine_ranks) {
   GrpcCoordination coordination;
@@ -33,6 +38,7 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
                        .process_ranks = threads_as_ranks ? machine_ranks : 1,
                        .machine_ranks = machine_ranks});
   coordination.Leave(result.ok() ? "finished" : result.status().ToString());
+  if (!result.ok()) return OfRank(result.status(), group.rank());
   return result;
 }
 
@@ -69,14 +75,32 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
                                      static_cast<int64_t>(config.runtime.comm_timeout_s * 1000))});
   std::vector<absl::StatusOr<RankOutcome>> results(ranks, absl::UnknownError("did not run"));
   std::vector<std::thread> threads;
+  std::atomic<int> first_failed{-1};
   for (int r = 0; r < ranks; ++r) {
-    threads.emplace_back([&, r] { results[r] = RunRank(config, flags, *groups[r], ranks); });
+    threads.emplace_back([&, r] {
+      results[r] = RunRank(config, flags, *groups[r], ranks);
+      if (results[r].ok()) return;
+      int none = -1;
+      first_failed.compare_exchange_strong(none, r);
+      // The others need not wait for it until their calls give up; what they then say follows from
+      // the first error.
+      groups[r]->Abandon(results[r].status());
+    });
   }
   for (std::thread& t : threads) t.join();
+  int told = std::max(0, first_failed.load());
+  // Others know of an agreed error, too, but the rank that it names has the whole text.
   for (int r = 0; r < ranks; ++r) {
-    if (!results[r].ok()) return Annotate(results[r].status(), Cat("rank ", r));
+    const std::string name = Cat("rank ", r, ": ");
+    const auto names = [&](int of) {
+      return !results[of].ok() && Std(results[of].status().message()).starts_with(name);
+    };
+    if (names(told) && names(r)) {
+      told = r;
+      break;
+    }
   }
-  return std::move(results[0]);
+  return std::move(results[told]);
 }
 
 bool LaunchedAsFirstRank() {

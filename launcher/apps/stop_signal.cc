@@ -25,6 +25,7 @@ void InstallStopSignals() {
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
   for (int signal : {SIGUSR1, SIGTERM, SIGINT}) sigaction(signal, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on files is an error of writing, too
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write error, not the end of the run
 }
 

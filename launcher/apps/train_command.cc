@@ -89,7 +89,7 @@ int TrainCommand(int argc, char** argv) {
   }
   if (!config.ok()) {
     if (LaunchedAsFirstRank()) {
-      std::fprintf(stderr, "%s\n", std::string(Std(config.status().message())).c_str());
+      std::fprintf(stderr, "blockstep: %s\n", std::string(Std(config.status().message())).c_str());
     } else {
       // mpirun ends everyone at the first exit: rank 0 is given the time to say why.
       std::this_thread::sleep_for(std::chrono::milliseconds(500));

@@ -68,7 +68,8 @@ void Training(const TrainConfig& c, Checks& checks) {
   fraction("optimizer.beta1", o.beta1);
   fraction("optimizer.beta2", o.beta2);
   checks.AtLeast("optimizer.weight_decay", o.weight_decay, 0.0);
-  checks.Require(o.schedule.warmup_steps >= 0 && o.schedule.warmup_steps <= c.train.steps,
+  checks.Require(c.train.steps < 1 ||
+                     (o.schedule.warmup_steps >= 0 && o.schedule.warmup_steps <= c.train.steps),
                  "optimizer.schedule.warmup_steps", o.schedule.warmup_steps,
                  Cat("0 to train.steps, ", c.train.steps));
   checks.Require(o.schedule.floor >= 0 && o.schedule.floor <= 1, "optimizer.schedule.floor",

@@ -49,9 +49,9 @@ absl::Status CheckBind(const std::string& address, bool tls, bool insecure) {
     return InvalidArgument("coordinator address: found ", address, ", wanted host:port");
   }
   if (tls || insecure || IsLoopback(address)) return absl::OkStatus();
-  return FailedPrecondition("coordinator address ", address,
-                            ": found no TLS on an address that others reach, wanted TLS files "
-                            "(blockstep certs makes them) or --insecure");
+  return InvalidArgument("coordinator address ", address,
+                         ": found no TLS on an address that others reach, wanted TLS files "
+                         "(blockstep certs makes them) or --insecure");
 }
 
 void SetServerOptions(grpc::ServerBuilder* builder, double keepalive_s) {

@@ -42,9 +42,10 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   builder.RegisterService(made->service_.get());
   made->server_ = builder.BuildAndStart();
   if (made->server_ == nullptr || made->port_ == 0) {
-    return Unavailable("coordinator address ", o.address,
-                       ": cannot listen there; is the port taken, the address this host's, and are "
-                       "the TLS files a matching set?");
+    return ResourceExhausted(
+        "coordinator address ", o.address,
+        ": cannot listen there; is the port taken, the address this host's, and are "
+        "the TLS files a matching set?");
   }
   made->server_->GetHealthCheckService()->SetServingStatus("blockstep.proto.Coordinator", true);
   if (!o.http_address.empty()) {

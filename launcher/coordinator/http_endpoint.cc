@@ -86,8 +86,8 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(HttpEndpointOp
     return InvalidArgument("http_address: found ", o.address, ", wanted host:port");
   }
   if (!IsLoopback(o.address) && o.token.empty()) {
-    return FailedPrecondition("http_address ", o.address,
-                              ": found no token on an address that others reach, wanted one");
+    return InvalidArgument("http_address ", o.address,
+                           ": found no token on an address that others reach, wanted one");
   }
   auto impl = std::make_unique<Impl>();
   // Few readers: more threads than these only cost memory.
@@ -130,7 +130,7 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(HttpEndpointOp
   if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
   const bool bound = port == 0 ? (impl->port = impl->server.bind_to_any_port(host.c_str())) > 0
                                : impl->server.bind_to_port(host.c_str(), impl->port = port);
-  if (!bound) return Unavailable("http_address ", o.address, ": cannot listen there");
+  if (!bound) return ResourceExhausted("http_address ", o.address, ": cannot listen there");
   impl->thread = std::thread([impl = impl.get()] {
     impl->server.listen_after_bind();
     impl->ended = true;

@@ -50,7 +50,7 @@ TEST(BatchReader, TooShortForOneSlot) {
   auto file = TokenFile::Open({.path = WriteBytes("a.raw", Ids(Counting(4), 2)), .vocab_size = 9});
   ASSERT_TRUE(file.ok());
   const auto reader = BatchReader::Create(std::move(*file), {.slot_tokens = kTokens});
-  EXPECT_EQ(reader.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(reader.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(reader.status().message()),
               HasSubstr("found 4 tokens, wanted at least 5"));
 }

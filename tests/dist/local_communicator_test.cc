@@ -56,6 +56,19 @@ TEST(LocalErrors, MissingRankIsNamed) {
   }
 }
 
+TEST(LocalErrors, AnAbandonedCallFailsAtOnceAndThoseBeforeItDoNot) {
+  const std::vector<std::string> endings = Endings(3, {.timeout = 60s}, [](Communicator& c) {
+    c.Barrier("start");
+    EXPECT_TRUE(c.stream().Synchronize().ok()) << c.rank();
+    if (c.rank() == 1) {
+      c.Abandon(absl::DataLossError("rank 1: token file x: found id 9"));
+    } else {
+      c.Barrier("step 7");  // a minute, if nobody said that rank 1 is gone
+    }
+  });
+  for (int r : {0, 2}) EXPECT_THAT(endings[r], HasSubstr("rank 1: token file x: found id 9"));
+}
+
 TEST(LocalErrors, DifferentCallsNameBoth) {
   std::vector<float> data(12);
   const std::vector<std::string> kinds = Endings(2, {}, [&](Communicator& c) {

@@ -3,10 +3,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -45,10 +47,13 @@ absl::StatusOr<SpmProcess> SpmProcess::Start(const std::string& program, const s
     return Internal("cannot make a socket pair: ", std::strerror(errno));
   }
   process.socket_ = pair[0];
+  process.said_ = ::memfd_create("blockstep-spm", MFD_CLOEXEC);
+  if (process.said_ < 0) return Internal("cannot make a memory file: ", std::strerror(errno));
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, pair[1], STDIN_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, pair[1], STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, process.said_, STDERR_FILENO);
   std::string program_copy = program, model_copy = model;
   char* const argv[] = {program_copy.data(), model_copy.data(), nullptr};
   const int error = ::posix_spawn(&process.pid_, program.c_str(), &actions, nullptr, argv, environ);
@@ -68,6 +73,7 @@ absl::StatusOr<SpmProcess> SpmProcess::Start(const std::string& program, const s
 
 SpmProcess::~SpmProcess() {
   if (socket_ >= 0) ::close(socket_);
+  if (said_ >= 0) ::close(said_);
   if (pid_ <= 0) return;
   // End of input ends it; one that hangs must not hang us.
   for (int i = 0; i < 200; ++i) {
@@ -84,7 +90,17 @@ SpmProcess::SpmProcess(SpmProcess&& other) noexcept
     : program_(std::move(other.program_)),
       pid_(std::exchange(other.pid_, -1)),
       socket_(std::exchange(other.socket_, -1)),
+      said_(std::exchange(other.said_, -1)),
       hello_(other.hello_) {}
+
+// One message for both programs: what the other one wrote to stderr is in ours.
+std::string SpmProcess::Said() const {
+  std::array<char, 1024> text = {};
+  const ssize_t got = ::pread(said_, text.data(), text.size(), 0);
+  std::string_view said(text.data(), static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  while (!said.empty() && (said.back() == '\n' || said.back() == ' ')) said.remove_suffix(1);
+  return said.empty() ? Cat(program_, " ended early and said nothing") : std::string(said);
+}
 
 absl::Status SpmProcess::WaitFor(short events) const {
   while (true) {
@@ -120,7 +136,7 @@ absl::Status SpmProcess::Receive(void* data, size_t bytes) {
       continue;
     }
     if (got < 0) return Internal(program_, ": cannot receive: ", std::strerror(errno));
-    if (got == 0) return DataLoss(program_, " ended early; its message is above");
+    if (got == 0) return DataLoss(Said());
     next += got;
     bytes -= static_cast<size_t>(got);
   }

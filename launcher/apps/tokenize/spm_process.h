@@ -27,6 +27,7 @@ class SpmProcess {
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text);
 
  private:
+  std::string Said() const;
   SpmProcess() = default;
   absl::Status Send(const void* data, size_t bytes);
   absl::Status Receive(void* data, size_t bytes);
@@ -35,6 +36,7 @@ class SpmProcess {
   std::string program_;
   pid_t pid_ = -1;
   int socket_ = -1;
+  int said_ = -1;  // its stderr, in memory
   SpmHello hello_;
 };
 

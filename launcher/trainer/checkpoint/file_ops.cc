@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -35,23 +36,7 @@ const char* FileOpName(FileOpKind kind) {
 }
 
 absl::Status FileError(std::string_view doing, const std::string& path, int error) {
-  const std::string message = Cat("cannot ", doing, " ", path, ": ", std::strerror(error));
-  switch (error) {
-    case ENOENT:
-      return absl::NotFoundError(message);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-      return absl::ResourceExhaustedError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    case EEXIST:
-      return absl::AlreadyExistsError(message);
-    default:
-      return absl::UnavailableError(message);
-  }
+  return ErrnoStatus(error, Cat("cannot ", doing, " ", path));
 }
 
 File::File(File&& other) noexcept : fd_(other.fd_), path_(std::move(other.path_)) {

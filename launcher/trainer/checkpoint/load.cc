@@ -50,24 +50,23 @@ absl::Status CheckpointReader::Impl::CheckModel(const OwnedWeights& weights) con
   for (const ManifestTensor& t : manifest.tensors) {
     if (!t.state.empty()) continue;
     if (found == wanted.size()) {
-      return FailedPrecondition(what, "it has tensor ", t.name, ", the model has only ",
-                                wanted.size(), " tensors");
+      return DataLoss(what, "it has tensor ", t.name, ", the model has only ", wanted.size(),
+                      " tensors");
     }
     const TensorInfo& info = wanted[found++];
     if (t.name != info.name || t.rows.size() != info.rows || t.cols != info.cols) {
-      return FailedPrecondition(what, "tensor ", found - 1, " is ", t.name, " (", t.rows.size(),
-                                ", ", t.cols, "), the model wants ", info.name, " (", info.rows,
-                                ", ", info.cols, ")");
+      return DataLoss(what, "tensor ", found - 1, " is ", t.name, " (", t.rows.size(), ", ", t.cols,
+                      "), the model wants ", info.name, " (", info.rows, ", ", info.cols, ")");
     }
     const DType dtype = weights.owned(t.tensor).dtype;
     if (dtype != t.dtype) {
-      return FailedPrecondition("checkpoint ", folder, ": tensor ", t.name, " is ",
-                                DTypeName(t.dtype), ", the run wants ", DTypeName(dtype));
+      return DataLoss("checkpoint ", folder, ": tensor ", t.name, " is ", DTypeName(t.dtype),
+                      ", the run wants ", DTypeName(dtype));
     }
   }
   if (found < wanted.size()) {
-    return FailedPrecondition(what, "it has ", found, " tensors, the model wants ", wanted.size(),
-                              ", the next one ", wanted[found].name);
+    return DataLoss(what, "it has ", found, " tensors, the model wants ", wanted.size(),
+                    ", the next one ", wanted[found].name);
   }
   return absl::OkStatus();
 }
@@ -94,18 +93,17 @@ absl::Status CheckpointReader::Impl::ReadState(const StateSlice& slice, SliceRea
     any = &t;
     if (replicated && t.entry_rows != slice.rows) continue;
     if (t.dtype != slice.view.dtype || t.cols != slice.view.cols || t.layout != slice.layout) {
-      return FailedPrecondition("checkpoint ", folder, ": ", Label(t), " is ", DTypeName(t.dtype),
-                                " with ", t.cols, " columns, the run wants ",
-                                DTypeName(slice.view.dtype), " with ", slice.view.cols);
+      return DataLoss("checkpoint ", folder, ": ", Label(t), " is ", DTypeName(t.dtype), " with ",
+                      t.cols, " columns, the run wants ", DTypeName(slice.view.dtype), " with ",
+                      slice.view.cols);
     }
     covered += Intersect(t.rows, wanted).size();
     RETURN_IF_ERROR(reader.ReadRows(t, wanted.begin, slice.view));
   }
   if (covered < wanted.size()) {
-    return FailedPrecondition("checkpoint ", folder, ": state ", slice.name, " of tensor ",
-                              slice.tensor, any == nullptr ? "" : Cat(" (", any->name, ")"),
-                              ", rows [", wanted.begin, ",", wanted.end, "): ", covered,
-                              " rows found, ", wanted.size(), " wanted");
+    return DataLoss("checkpoint ", folder, ": state ", slice.name, " of tensor ", slice.tensor,
+                    any == nullptr ? "" : Cat(" (", any->name, ")"), ", rows [", wanted.begin, ",",
+                    wanted.end, "): ", covered, " rows found, ", wanted.size(), " wanted");
   }
   return absl::OkStatus();
 }

@@ -162,9 +162,9 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& folder) {
   const Json version = j.value("version", Json());
   if (!version.is_number_integer()) return DataLoss(path, ": no format version");
   if (version.get<int64_t>() != kManifestVersion) {
-    return FailedPrecondition(
-        path, ": format version ", version.get<int64_t>(), ", this build reads version ",
-        kManifestVersion, version.get<int64_t>() > kManifestVersion ? "; use a newer build" : "");
+    return Unimplemented(path, ": format version ", version.get<int64_t>(),
+                         ", this build reads version ", kManifestVersion,
+                         version.get<int64_t>() > kManifestVersion ? "; use a newer build" : "");
   }
   const Json stated = j.value("sha256", Json());
   j.erase("sha256");

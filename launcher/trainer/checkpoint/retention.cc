@@ -56,8 +56,7 @@ absl::StatusOr<CheckpointName> LatestCheckpoint(const std::string& run_folder) {
   for (auto it = folders.rbegin(); it != folders.rend(); ++it) {
     const absl::Status status = ReadManifest(it->folder).status();
     if (status.ok()) return *it;
-    if (absl::IsFailedPrecondition(status))
-      return status;  // a newer build's: do not go back silently
+    if (absl::IsUnimplemented(status)) return status;  // a newer build's: do not go back silently
     skipped += Cat("; ", status.message());
   }
   return NotFound("run ", run_folder, ": no checkpoint with a whole manifest under checkpoints/",

@@ -48,8 +48,8 @@ absl::StatusOr<std::vector<Part>> ReadRun(const std::string& run_folder) {
   try {
     if (j.at("format") != "blockstep-run") return DataLoss(path, ": not a blockstep-run file");
     if (j.at("version") != 1) {
-      return FailedPrecondition(path, ": format version ", j.at("version").dump(),
-                                ", this build reads version 1");
+      return Unimplemented(path, ": format version ", j.at("version").dump(),
+                           ", this build reads version 1");
     }
     for (const Json& p : j.at("parts")) {
       parts.push_back({p.at("run_id"), p.at("parent_run_id"), p.at("config_hash"), p.at("maths"),
@@ -75,7 +75,7 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
   if (was.config_hash == options.config_hash) return std::string();
   const std::string change = LineDifference(was.maths_text, options.maths_text);
   if (!options.allow_maths_change) {
-    return FailedPrecondition(
+    return InvalidArgument(
         "resume from ", from, ": the configuration changes the maths (config_hash ",
         was.config_hash, " found, ", options.config_hash,
         " wanted); give --resume-with-changed-maths to continue as a new run_id:\n", change);
@@ -84,6 +84,7 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
 }
 
 absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, std::string change) {
+  if (options.undo != nullptr) options.undo->Remember(options.path, {"coordinator.json"});
   // create_directories, not FileOps: a run folder may lie deeper than what exists.
   std::error_code error;
   fs::create_directories(options.path, error);
@@ -112,9 +113,10 @@ absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
     run.resume_step = parts.front().from_step;
   }
   if (!change.empty()) {
+    const std::string moved = "config-" + parts.back().run_id + ".txt";
+    if (options.undo != nullptr) options.undo->Remember(options.path, {moved});
     std::error_code error;
-    fs::rename(options.path + "/config.txt",
-               options.path + "/config-" + parts.back().run_id + ".txt", error);
+    fs::rename(options.path + "/config.txt", options.path + "/" + moved, error);
     parts.push_back({options.new_id(), parts.back().run_id, options.config_hash, options.maths_text,
                      run.resume_from, run.resume_step});
     RETURN_IF_ERROR(WriteRun(options.path, parts, options.config_text));

@@ -5,12 +5,36 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "dist/communicator.h"
 
 namespace blockstep {
+
+// Takes back what opening a run wrote, so that a start that is refused later (a damaged checkpoint,
+// a port that is taken) leaves the disk as it was. Rank 0's; the others' does nothing.
+class RunFolderUndo {
+ public:
+  RunFolderUndo() = default;
+  RunFolderUndo(const RunFolderUndo&) = delete;
+  RunFolderUndo& operator=(const RunFolderUndo&) = delete;
+  ~RunFolderUndo();
+
+  // The run folder as it is now is what will be there again; `made` are names in it that are about
+  // to be written, besides run.json and config.txt.
+  void Remember(const std::string& path, std::vector<std::string> made);
+  // The run is under way: what was written stays.
+  void Keep() { path_.clear(); }
+
+ private:
+  std::string path_;
+  std::optional<std::string> run_json_, config_;  // as they were; none: there was none
+  std::vector<std::string> made_;                 // files in it that were not there
+  std::vector<std::string> folders_;              // that were not there, innermost first
+};
 
 struct RunFolderOptions {
   std::string path;
@@ -23,6 +47,7 @@ struct RunFolderOptions {
   std::string config_hash;  // of maths_text
   bool allow_maths_change = false;      // --resume-with-changed-maths
   std::function<std::string()> new_id;  // 128 random bits as 32 hex digits: RandomHex128
+  RunFolderUndo* undo = nullptr;        // (optional) told before the first write
 };
 
 struct RunFolder {

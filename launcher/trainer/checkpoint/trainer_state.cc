@@ -46,8 +46,8 @@ absl::StatusOr<TrainerState> ParseTrainerState(std::string_view bytes, std::stri
     return DataLoss(where, ": damaged: ", bytes.size(), " bytes that are no TrainerState message");
   }
   if (in.version() != kTrainerStateVersion) {
-    return FailedPrecondition(where, ": version ", in.version(), " found, this build reads ",
-                              kTrainerStateVersion);
+    return Unimplemented(where, ": version ", in.version(), " found, this build reads ",
+                         kTrainerStateVersion);
   }
   TrainerState state{.step = in.step(),
                      .tokens = in.tokens(),

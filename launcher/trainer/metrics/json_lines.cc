@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -49,11 +50,10 @@ std::string MetricsJson(const StepMetrics& metrics) {
 
 absl::StatusOr<JsonLinesWriter> JsonLinesWriter::Open(const std::string& path, int64_t next_step) {
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd < 0) return Unavailable("cannot open metrics file ", path, ": ", std::strerror(errno));
+  if (fd < 0) return ErrnoStatus(errno, Cat("cannot open metrics file ", path));
   JsonLinesWriter writer(fd, path);
   if (ftruncate(fd, KeptBytes(path, next_step)) != 0) {
-    return Unavailable("cannot cut metrics file ", path, " to step ", next_step, ": ",
-                       std::strerror(errno));
+    return ErrnoStatus(errno, Cat("cannot cut metrics file ", path, " to step ", next_step));
   }
   return writer;
 }

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -86,12 +87,12 @@ absl::StatusOr<TensorBoardWriter> TensorBoardWriter::Open(const std::string& fol
                                                           std::function<double()> now) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) return Unavailable("cannot create folder ", folder, ": ", error.message());
+  if (error) return ErrnoStatus(error.value(), Cat("cannot create folder ", folder));
   const double wall = now();
   const std::string path = Cat(folder, "/events.out.tfevents.", static_cast<int64_t>(wall), ".",
                                run_name, ".", next_step);
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd < 0) return Unavailable("cannot open event file ", path, ": ", std::strerror(errno));
+  if (fd < 0) return ErrnoStatus(errno, Cat("cannot open event file ", path));
   TensorBoardWriter writer(fd, path, std::move(now));
   std::string version = EventHead(wall, 0);
   PutBytes(version, 3, "brain.Event:2");

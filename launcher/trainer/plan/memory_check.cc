@@ -27,9 +27,10 @@ MemoryLimit LimitOf(const TrainConfig& config, const MemoryCheckShape& shape) {
 absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const LlamaConfig& model,
                                           const MemoryCheckShape& shape, Communicator& group) {
   const int64_t program = ResidentBytes();
-  ASSIGN_OR_RETURN(
-      const RankPlan plan,
-      PlanRank(config, model, {.ranks = group.size(), .threads = shape.threads}, group.rank()));
+  const absl::StatusOr<RankPlan> planned =
+      PlanRank(config, model, {.ranks = group.size(), .threads = shape.threads}, group.rank());
+  RETURN_IF_ERROR(AgreeOnStatus(&group, planned.status(), "memory plan made"));
+  const RankPlan& plan = *planned;
   const int64_t mine = plan.total();
   std::vector<int64_t> totals(group.size());
   RETURN_IF_ERROR(group.HostAllGather(&mine, sizeof mine, totals.data(), "memory plan"));

@@ -98,9 +98,9 @@ TEST_F(Corruption, TornAndForgedManifests) {
 TEST_F(Corruption, NewerFormatIsNotSilentlySkipped) {
   ExpectOk(SaveFrom(1, run_.path(), 5, 7));
   Rewrite("\"version\": 1", "\"version\": 2");
-  ExpectError(LoadInto(2, folder_, 7), absl::StatusCode::kFailedPrecondition,
+  ExpectError(LoadInto(2, folder_, 7), absl::StatusCode::kUnimplemented,
               {"version 2", "reads version 1"});
-  EXPECT_TRUE(absl::IsFailedPrecondition(LatestCheckpoint(run_.path()).status()));
+  EXPECT_TRUE(absl::IsUnimplemented(LatestCheckpoint(run_.path()).status()));
 }
 
 TEST_F(Corruption, ManifestThatLeavesItsFolderIsRefused) {
@@ -131,7 +131,7 @@ TEST_F(Corruption, WrongModel) {
       return reader->LoadWeights(weights);
     });
   };
-  const auto code = absl::StatusCode::kFailedPrecondition;
+  const auto code = absl::StatusCode::kDataLoss;
   ExpectError(load_as([](TensorTable& t) { t.tensors[3].cols = 512; }), code,
               {"another model", "down_proj.weight (24, 768)", "wants", "(24, 512)"});
   ExpectError(load_as([](TensorTable& t) { t.tensors.pop_back(); }), code,

@@ -71,6 +71,31 @@ TEST_F(RunFolderTest, SomebodyElsesFolderIsLeftAlone) {
   EXPECT_FALSE(std::filesystem::exists(root_.path() + "/home/run.json"));
 }
 
+TEST_F(RunFolderTest, WhatARefusedStartWroteIsTakenBack) {
+  const auto opened_and_refused = [&](RunFolderOptions options) {
+    RunFolderUndo undo;
+    options.undo = &undo;
+    std::vector<absl::Status> statuses =
+        RunRanks(1, [&](Communicator* group) { return OpenRunFolder(options, group).status(); });
+    EXPECT_TRUE(statuses[0].ok()) << statuses[0];
+    EXPECT_TRUE(std::filesystem::exists(options.path + "/run.json"));
+  };
+  opened_and_refused(Options("deep/er/run"));
+  EXPECT_FALSE(std::filesystem::exists(root_.path() + "/deep"));
+
+  const auto first = Open(Options("run"));
+  ASSERT_TRUE(first.ok());
+  Save(*first, 30, "hash-of-0.001");
+  const std::string run = ReadText(first->path + "/run.json");
+  RunFolderOptions changed = Options("run", "auto", "0.002");
+  changed.allow_maths_change = true;
+  opened_and_refused(changed);
+  EXPECT_EQ(ReadText(first->path + "/run.json"), run);
+  EXPECT_EQ(ReadText(first->path + "/config.txt"), "lr: 0.001\nshow: true\n");
+  EXPECT_FALSE(std::filesystem::exists(first->path + "/config-" + first->run_id + ".txt"));
+  EXPECT_EQ(ListCheckpoints(first->path).size(), 1u);
+}
+
 TEST_F(RunFolderTest, AutoStartsAndContinues) {
   const auto first = Open(Options("run", "auto"));
   ASSERT_TRUE(first.ok()) << first.status();
@@ -93,7 +118,7 @@ TEST_F(RunFolderTest, ChangedMathsNeedsTheFlagAndRecordsTheParent) {
   Save(*first, 30, "hash-of-0.001");
   RunFolderOptions changed = Options("run", "auto", "0.002");
   const auto refused = Open(changed);
-  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(refused.status()));
   for (const char* part : {"- lr: 0.001", "+ lr: 0.002", "--resume-with-changed-maths"}) {
     EXPECT_THAT(std::string(refused.status().message()), HasSubstr(part));
   }

@@ -37,8 +37,7 @@ TEST(Http, ServesHealthStatusAndMetrics) {
 TEST(Http, TokenGuardsWhatItSays) {
   CoordinatorServerOptions options = ServerOptions();
   options.http_address = "0.0.0.0:0";
-  EXPECT_EQ(CoordinatorServer::Start(options).status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(CoordinatorServer::Start(options).status().code(), absl::StatusCode::kInvalidArgument);
   options.http_token = "secret";
   const auto server = CoordinatorServer::Start(options);
   ASSERT_TRUE(server.ok()) << server.status().ToString();
