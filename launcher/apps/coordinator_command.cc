@@ -1,6 +1,12 @@
 #include "launcher/apps/coordinator_command.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <thread>
 
@@ -24,6 +30,31 @@ std::string Dialled(const CoordinatorServer& server) {
   const std::string address = server.address();
   const bool wildcard = address.rfind("0.0.0.0:", 0) == 0 || address.rfind("[::]:", 0) == 0;
   return wildcard ? Cat(HostName(), ":", server.port()) : address;
+}
+
+// Found out before anything is written. Only a look: the server itself listens a moment later.
+absl::Status CheckPort(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  std::string host = address.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  if (host == "unix") return absl::OkStatus();
+  addrinfo wanted = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+  addrinfo* found = nullptr;
+  if (const int error =
+          getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &wanted, &found);
+      error != 0) {
+    return InvalidArgument("--bind: found ", address, ": ", gai_strerror(error),
+                           "; wanted host:port of this host");
+  }
+  const int probe = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  (void)setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const int error = bind(probe, found->ai_addr, found->ai_addrlen) == 0 ? 0 : errno;
+  close(probe);
+  freeaddrinfo(found);
+  if (error == 0) return absl::OkStatus();
+  return ResourceExhausted("--bind ", address, ": cannot listen there: ", std::strerror(error),
+                           "; wanted a free port of this host, or port 0");
 }
 
 bool Done(const proto::StatusReply& status) {
@@ -70,6 +101,7 @@ absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlag
     ASSIGN_OR_RETURN(options.tls, ReadTlsFiles(files.ca, files.cert, files.key));
   }
   RETURN_IF_ERROR(CheckBind(flags.bind, !flags.tls.empty(), flags.insecure));
+  RETURN_IF_ERROR(CheckPort(flags.bind));
   std::error_code error;
   fs::create_directories(flags.folder, error);
   if (error) return FileError("create the coordinator's folder", flags.folder, error.value());
