@@ -170,7 +170,7 @@ absl::StatusOr<LlamaConfig> ParseLlamaConfig(std::string_view text, std::string_
   c.rms_eps = f.Number("rms_norm_eps", 1e-6);
   c.init_range = f.Number("initializer_range", 0.02);
   c.bos = f.TokenId("bos_token_id", 1);
-  c.eos = f.TokenId("eos_token_id", 2);
+  c.eos = f.TokenId("eos_token_id", -1);
   c.tied = f.Flag("tie_word_embeddings");
   ParseRope(f, c, &errors);
   CheckShapes(f, c);

@@ -9,9 +9,14 @@ namespace {
 constexpr int kLoBits = 52;
 constexpr int64_t kLoMask = (int64_t{1} << kLoBits) - 1;
 
+// A sum that outgrew its range is counted and begins at 0 again: limbs never overflow, however much
+// is added afterwards.
 void Carry(ExactSum& s) {
   s.hi += s.lo >> kLoBits;  // arithmetic shift: floor
   s.lo &= kLoMask;
+  if (s.hi < (int64_t{1} << 62) && s.hi > -(int64_t{1} << 62)) return;
+  ++s.bad;
+  s.hi = s.lo = 0;
 }
 
 }  // namespace
@@ -28,7 +33,6 @@ void ExactSum::Add(double value) {
   hi += static_cast<int64_t>(high);
   lo += static_cast<int64_t>(low);
   Carry(*this);
-  if (hi >= (int64_t{1} << 62) || hi <= -(int64_t{1} << 62)) ++bad;
 }
 
 void ExactSum::Add(const ExactSum& other) {
@@ -36,7 +40,6 @@ void ExactSum::Add(const ExactSum& other) {
   lo += other.lo;
   bad += other.bad;
   Carry(*this);
-  if (hi >= (int64_t{1} << 62) || hi <= -(int64_t{1} << 62)) ++bad;
 }
 
 double ExactSum::ToDouble() const {

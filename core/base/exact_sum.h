@@ -1,7 +1,7 @@
 // Sums whose result does not depend on order or grouping: each double is rounded once to a multiple
 // of 2^-72 and added as a two-limb integer; limbs add separately, so ranks add limb by limb.
 // Range +-2^43; lo limbs are 52 bits wide, so up to 2^11 canonical sums may be added before
-// Carry(). A value out of range or not finite is counted, never folded in.
+// Carry(). A value or a sum out of range, or not finite, is counted, never folded in.
 #pragma once
 
 #include <cstdint>

@@ -32,9 +32,11 @@ absl::Status Validate(const ActiveSet& set, const TensorTable& table) {
       return InvalidArgument("active set: ", t.name, " rows [", e.rows.begin, ", ", e.rows.end,
                              "), wanted a non-empty range inside [0, ", t.rows, ")");
     }
-    if (e.rows.begin % kRowTile != 0 || (e.rows.end % kRowTile != 0 && e.rows.end != t.rows)) {
+    const int64_t grain = EntryRows(t.cols);
+    if (e.rows.begin % grain != 0 || (e.rows.end % grain != 0 && e.rows.end != t.rows)) {
       return InvalidArgument("active set: ", t.name, " rows [", e.rows.begin, ", ", e.rows.end,
-                             "), wanted bounds that are multiples of ", kRowTile);
+                             "), wanted bounds that are multiples of ", grain, " or the last row, ",
+                             t.rows);
     }
     if (last != nullptr &&
         (last->tensor > e.tensor || (last->tensor == e.tensor && last->rows.end > e.rows.begin))) {

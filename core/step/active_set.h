@@ -19,7 +19,7 @@ enum class Role : uint8_t {
 
 struct ActiveEntry {
   int tensor = 0;  // index into TensorTable::tensors
-  Range rows;      // begins on kRowTile; ends on kRowTile or at the last row
+  Range rows;      // begins on a multiple of EntryRows; ends on one or at the last row
   Role role = Role::kTrain;
   int rule = 0;  // index into the run's update rules
   float lr_scale = 1.0f;

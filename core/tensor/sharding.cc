@@ -7,6 +7,9 @@ namespace blockstep {
 
 int64_t QuantumRows(int64_t cols) { return kQuantumElements / std::gcd(kQuantumElements, cols); }
 
+// Both are powers of two, so the larger one is a multiple of the other.
+int64_t EntryRows(int64_t cols) { return std::max(kRowTile, QuantumRows(cols)); }
+
 int64_t ShardRows(const TensorInfo& tensor, int64_t shards) {
   const int64_t quantum = QuantumRows(tensor.cols);
   return quantum * DivCeil(DivCeil(tensor.rows, quantum), shards);

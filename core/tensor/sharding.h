@@ -11,12 +11,15 @@
 namespace blockstep {
 
 inline constexpr int64_t kQuantumElements = 256;
-// Row ranges of active entries start on a multiple of this (and end on one, or at the last row), so
-// that a GEMM's tile grid by absolute row is the same for every range.
+// Tiles of a GEMM start on multiples of this absolute row.
 inline constexpr int64_t kRowTile = 64;
 
 // Rows in one quantum of a tensor with `cols` columns: 256 / gcd(256, cols).
 int64_t QuantumRows(int64_t cols);
+
+// Row ranges of active entries of such a tensor start on a multiple of this (and end on one, or at
+// the last row): neither tiles of a GEMM nor quanta of a norm are cut, whatever the range.
+int64_t EntryRows(int64_t cols);
 
 // Rows per rank, padding included: QuantumRows * ceil(quanta / shards).
 int64_t ShardRows(const TensorInfo& tensor, int64_t shards);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "core/base/status.h"
+#include "optim/policy/shifted.h"
 
 namespace blockstep {
 
@@ -18,7 +19,7 @@ std::string HostName() {
 
 absl::StatusOr<PolicyFactory> PolicyFactoryOf(const TrainConfig& config, const TensorTable& table) {
   ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
-  return PolicyFactory([policy, table] { return MakePolicy(policy, table); });
+  return PolicyFactory([policy, table] { return MakeShiftedPolicy(policy, table); });
 }
 
 absl::StatusOr<CoordinatorServerOptions> ServerOptionsOf(const TrainConfig& config,

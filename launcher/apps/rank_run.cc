@@ -9,6 +9,7 @@
 
 #include "core/base/status.h"
 #include "core/ops/backends.h"
+#include "launcher/apps/carry_policy.h"
 #include "launcher/apps/console.h"
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/run_files.h"
@@ -29,6 +30,13 @@ absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
 template <typename Event, typename... Args>
 absl::Status Tell(const Event& event, const Args&... args) {
   return event ? event(args...) : absl::OkStatus();
+}
+
+// Nothing is left to do, so nothing was touched.
+std::string Finished(const TrainConfig& config, const RunFolder& run) {
+  return Cat(run.resume_from, " is finished: at step ", run.resume_step, " of ", config.train.steps,
+             "; nothing to do. For more steps raise train.steps and give ",
+             "--resume-with-changed-maths");
 }
 
 // A call that waits inside MPI cannot be taken back, so the process ends here and mpirun ends the
@@ -108,10 +116,16 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                                   .new_id = RandomHex128,
                                   .undo = &undo},
                                  &group));
+  if (run.resume_step >= config.train.steps) {
+    if (group.rank() == 0) std::fprintf(stderr, "blockstep: %s\n", Finished(config, run).c_str());
+    return RankOutcome{.outcome = {.step = run.resume_step}};
+  }
   TrainerState resumed;
+  std::string fresh_policy;
   if (!run.resume_from.empty()) {
     ASSIGN_OR_RETURN(const auto reader, CheckpointReader::Open(run.resume_from, &group));
     resumed = reader->trainer();
+    ASSIGN_OR_RETURN(fresh_policy, CarryPolicy(config, table, resumed));
   }
   ASSIGN_OR_RETURN(
       DirectiveSource * source,
@@ -177,6 +191,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     console->Note(promise.text);
     if (!run.maths_change.empty())
       console->Note("changed since the parent run:\n" + run.maths_change);
+    if (!fresh_policy.empty()) console->Note(fresh_policy);
     events = console->Events();
   }
   ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());
@@ -188,7 +203,10 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ASSIGN_OR_RETURN(const std::string used, MemoryUsed(promise, session->arena(), memory, group));
   if (console != nullptr) {
     console->Note(used);
-    console->Note(Cat("blocks sha256 ", console->BlocksHash()));
+    // A hash of what this start saw: comparable with another run's only if both began alike.
+    console->Note(run.resume_step == 0 ? Cat("blocks sha256 ", console->BlocksHash())
+                                       : Cat("blocks since step ", run.resume_step, " sha256 ",
+                                             console->BlocksHash()));
     console->Note(Cat("weights sha256 ", hash));
   }
   return RankOutcome{.outcome = std::move(outcome), .weights_hash = std::move(hash)};

@@ -23,6 +23,9 @@ std::vector<std::string> TokenizerFiles(const std::string& path) {
 }
 
 absl::Status CheckRunFiles(const TrainConfig& config, const std::string& tokenizer) {
+  if (config.data.train.empty() && config.runtime.backend != BackendKind::kNull) {
+    return InvalidArgument("data.train: found no file, wanted at least one token file");
+  }
   if (!tokenizer.empty() && !fs::exists(tokenizer)) {
     return NotFound("--tokenizer ", tokenizer,
                     ": found nothing, wanted a tokenizer file or folder");

@@ -121,6 +121,12 @@ absl::Status Session::Build(const LlamaConfig& model) {
     return InvalidArgument("data.tokens: ", config_.data.tokens, ", the model has ",
                            model.max_positions, " positions");
   }
+  if (config_.data.document_mask && (model.eos < 0 || model.eos >= model.vocab)) {
+    return InvalidArgument("data.document_mask: found ",
+                           model.eos < 0 ? "no eos_token_id" : Cat("eos_token_id ", model.eos),
+                           " in the model's configuration, wanted the id below ", model.vocab,
+                           " that ends a document in the token files");
+  }
   const TrainConfig::Optimizer& opt = config_.optimizer;
   ASSIGN_OR_RETURN(rule_, MakeRule("adamw", {.beta1 = opt.beta1,
                                              .beta2 = opt.beta2,

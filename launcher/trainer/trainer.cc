@@ -55,9 +55,11 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     if (o_.events.on_step) RETURN_IF_ERROR(o_.events.on_step(*result, Seconds(began)));
     if (TooManyBadSteps(*result)) {
       outcome.end = TrainEnd::kNonFinite;
-      outcome.why =
-          Cat(state_.bad_steps, " steps in a row had non-finite losses or gradients; the last",
-              " step with finite ones was ", state_.step - 1 - state_.bad_steps);
+      const int64_t last_finite = state_.step - 1 - state_.bad_steps;
+      outcome.why = Cat(state_.bad_steps, state_.bad_steps == 1 ? " step" : " steps in a row",
+                        " had non-finite losses or gradients; ",
+                        last_finite < 0 ? "no step had finite ones"
+                                        : Cat("the last step with finite ones was ", last_finite));
       break;
     }
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
@@ -65,8 +67,8 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
       RETURN_IF_ERROR(Evaluate(state_.step));
     }
     if (saver_.has_value() && result->parts_done) RETURN_IF_ERROR(saver_->Advance());
-    const bool last = result->stop || state_.step == config.train.steps;
-    if (due(config.checkpoint.every_steps) && !last) {
+    if (state_.step == config.train.steps) break;  // finished, also if asked to stop
+    if (due(config.checkpoint.every_steps) && !result->stop) {
       RETURN_IF_ERROR(
           Save(config.checkpoint.background ? SaveMode::kBackground : SaveMode::kHereAndNow));
     }
@@ -91,7 +93,7 @@ void Trainer::At(RunPhase phase) {
 
 bool Trainer::TooManyBadSteps(const StepResult& result) {
   state_.bad_steps = result.report.nonfinite > 0 ? state_.bad_steps + 1 : 0;
-  return state_.bad_steps > o_.session->config().train.max_bad_steps;
+  return state_.bad_steps >= o_.session->config().train.max_bad_steps;
 }
 
 absl::Status Trainer::Evaluate(int64_t step) {

@@ -8,14 +8,15 @@
 namespace blockstep {
 namespace {
 
-// `splits` row ranges of one matrix, each a block: whole row tiles, as equal as they get.
+// `splits` row ranges of one matrix, each a block, as equal as entries may be.
 std::vector<BadamBlock> SplitBlocks(const TensorTable& table, int tensor, const std::string& name,
                                     int splits) {
   std::vector<BadamBlock> blocks;
   const int64_t rows = table.tensors[tensor].rows;
+  const int64_t grain = EntryRows(table.tensors[tensor].cols);
   for (int i = 0; i < splits; ++i) {
-    const Range tiles = SplitEvenly(DivCeil(rows, kRowTile), splits, i);
-    const Range range{tiles.begin * kRowTile, std::min(rows, tiles.end * kRowTile)};
+    const Range parts = SplitEvenly(DivCeil(rows, grain), splits, i);
+    const Range range{parts.begin * grain, std::min(rows, parts.end * grain)};
     blocks.push_back({name, {{{.tensor = tensor, .rows = range}}}});
     if (splits > 1) blocks.back().label += Cat(" rows [", range.begin, ", ", range.end, ")");
   }

@@ -30,7 +30,7 @@ struct BadamBlock {
   ActiveSet set;      // the block and what always trains
 };
 
-// Blocks in file order: embedding (row splits on kRowTile), layers, head with the final norm. Tied
+// Blocks in file order: embedding (row splits on EntryRows), layers, head with the final norm. Tied
 // weights have no head of their own: the final norm goes with the embedding's first block; where
 // embedding and head are no blocks, it is a block of its own.
 std::vector<BadamBlock> BadamBlocks(const PolicyConfig& config, const TensorTable& table);

@@ -34,9 +34,10 @@ void CheckSplit(const PolicyConfig& config, const TensorTable& table, Findings& 
     const ModelPart part = PartOf(table, static_cast<int>(i));
     if (part != ModelPart::kEmbedding && part != ModelPart::kHead) continue;
     const TensorInfo& t = table.tensors[i];
-    const int64_t most = std::max<int64_t>(1, t.rows / kRowTile);
+    const int64_t grain = EntryRows(t.cols);
+    const int64_t most = std::max<int64_t>(1, t.rows / grain);
     findings.Require(split <= most, "embedding_split: ", split, ", wanted <= ", most, ": ", t.name,
-                     " has ", t.rows, " rows, split on multiples of ", kRowTile);
+                     " has ", t.rows, " rows, split on multiples of ", grain);
   }
 }
 

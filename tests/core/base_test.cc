@@ -108,6 +108,21 @@ TEST(ExactSum, CountsWhatDoesNotFit) {
   EXPECT_EQ(other.bad, 5);
 }
 
+// However much is added after it outgrew its range: no limb overflows, and it stays counted.
+TEST(ExactSum, GoesOnAfterItsRangeIsLeft) {
+  for (const double sign : {1.0, -1.0}) {
+    ExactSum sum = SumOf({sign * 0x1.8p41}), one = SumOf({sign * 0x1.8p41});
+    for (int i = 0; i < 40; ++i) {
+      sum.Add(sign * 0x1.fp41);
+      sum.Add(sum);
+      EXPECT_LE(std::abs(sum.hi), int64_t{1} << 62);
+    }
+    EXPECT_GT(sum.bad, 0);
+    EXPECT_TRUE(std::isnan(sum.ToDouble()));
+    EXPECT_EQ(one.bad, 0);
+  }
+}
+
 // Random123's known answers.
 TEST(Philox, KnownAnswers) {
   EXPECT_EQ(Philox4x32(0, {0, 0, 0, 0}),

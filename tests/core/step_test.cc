@@ -84,6 +84,16 @@ TEST(ActiveSet, ValidateNamesWhatIsWrong) {
   EXPECT_THAT(error({{.tensor = 1, .rows = {64, 64}}}), HasSubstr("non-empty"));
   EXPECT_THAT(error({{.tensor = 1, .rows = {32, 128}}}), HasSubstr("multiples of 64"));
   EXPECT_THAT(error({{.tensor = 0, .rows = {0, 100}}}), HasSubstr("multiples of 64"));
+  // A vector's quantum is 256 rows.
+  TensorTable long_vector = t;
+  long_vector.tensors[2].rows = 1000;
+  const auto vector = [&](Range rows) {
+    return std::string(Validate({{{.tensor = 2, .rows = rows}}}, long_vector).message());
+  };
+  EXPECT_EQ(vector({256, 1000}), "");
+  EXPECT_THAT(vector({64, 256}),
+              HasSubstr("norm rows [64, 256), wanted bounds that are multiples of 256"));
+  EXPECT_THAT(vector({0, 320}), HasSubstr("or the last row, 1000"));
   EXPECT_THAT(error({{.tensor = 0, .rows = {0, 128}}, {.tensor = 0, .rows = {64, 192}}}),
               HasSubstr("overlap"));
   EXPECT_THAT(error({{.tensor = 1, .rows = {0, 64}}, {.tensor = 0, .rows = {0, 64}}}),

@@ -1,103 +1,15 @@
 """Bad input, case by case: one message that names what, where, found and wanted (and the rank), a documented
 exit code, and a disk that looks as before."""
-import hashlib
 import json
 import os
-import re
-import resource
 import shutil
-import socket
 import struct
-import subprocess
-import tempfile
-import unittest
 
 import cli
-
-# exit_codes.h
-USAGE, BAD_INPUT, RESOURCES, PEERS, NON_FINITE, STOPPED = 2, 3, 4, 5, 6, 75
-SPM = os.path.join(os.path.dirname(cli.BLOCKSTEP), "blockstep-spm")
-# What a run says besides messages.
-PROGRESS = re.compile(r"(run|model|plan:|step|checkpoint|memory:|weights sha256|blocks sha256|full:) ?")
+from bad_input import BAD_INPUT, OK, USAGE, BadInputTest, read, safetensors, tokens, write
 
 
-def tree(folder):
-    """Every file with its content's hash, every folder."""
-    found = {}
-    for path, folders, files in os.walk(folder):
-        for name in folders:
-            found[os.path.join(path, name)] = "folder"
-        for name in files:
-            found[os.path.join(path, name)] = hashlib.sha256(read(os.path.join(path, name))).hexdigest()
-    return found
-
-
-def write(path, data):
-    with open(path, "wb") as f:
-        f.write(data if isinstance(data, bytes) else data.encode())
-    return path
-
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
-def safetensors(header, data=b""):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
-
-
-def tokens(ids, magic=20240520, version=1, count=None):
-    header = [magic, version, len(ids) if count is None else count] + [0] * 253
-    return struct.pack("<256i", *header) + struct.pack(f"<{len(ids)}H", *ids)
-
-
-class BadInput(cli.RunTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.room = cls.enterClassContext(tempfile.TemporaryDirectory())
-        cls.tiny = read(cli.TINY["model.config"]).decode()
-        # A run whose checkpoint is there to be copied and damaged.
-        cls.good = os.path.join(cls.room, "good")
-        cli.train(cls.good, {"train.steps": 2}, mpi=False)
-        cls.step = os.path.join("checkpoints", "step-00000002")
-        cls.checkpoint = os.path.join(cls.good, cls.step)
-
-    def setUp(self):
-        super().setUp()
-        self.dir = self.folder.name
-        self.run_folder = os.path.join(self.dir, "deep", "run")
-
-    def path(self, name, data=None):
-        path = os.path.join(self.dir, name)
-        return path if data is None else write(path, data)
-
-    def refused(self, name, args, code, *said, ranks=None, env=None, unchanged=True, **kwargs):
-        """One subtest: `said` are texts of the message. `ranks`: only one of them speaks."""
-        with self.subTest(name):
-            before = tree(self.dir)
-            done = subprocess.run(args, capture_output=True, text=True, timeout=60,
-                env=env or cli.environment(),
-                                  stdin=subprocess.DEVNULL, **kwargs)
-            everything = f"{done.stdout}{done.stderr}"
-            self.assertEqual(done.returncode, code, everything)
-            text = "\n".join(l for l in done.stderr.splitlines() if l and not PROGRESS.match(l))
-            for part in said:
-                self.assertIn(part, text, everything)
-            # More lines may only say more of the same message.
-            heads = [l for l in text.splitlines() if re.match(r"blockstep\b", l)]
-            self.assertEqual(len(heads), 1, everything)
-            self.assertNotIn("rank 0: rank", text)
-            if unchanged:
-                self.assertEqual(tree(self.dir), before, everything)
-            return everything
-
-    def train(self, name, settings, code, *said, flags=(), ranks=2, mpi=False, run=None, **kwargs):
-        args = cli.command(run or self.run_folder, {"train.steps": 2, **settings}, ranks=ranks, mpi=mpi,
-            flags=flags)
-        return self.refused(name, args, code, *said, **kwargs)
-
+class BadInput(BadInputTest):
     def test_flags_and_fields(self):
         self.refused("unknown command", [cli.BLOCKSTEP, "trian"], USAGE, "no command 'trian'",
             "did you mean train?")
@@ -122,6 +34,15 @@ class BadInput(cli.RunTest):
             "rank 0: data.tokens: 1000, the model has 128 positions")
         self.train("more ranks than slots", {}, USAGE,
             "6 slots per step for 7 ranks; wanted at least one slot per rank", ranks=7)
+        self.train("no data", {"data.train": ""}, USAGE, "rank 0: ", "data.train: found")
+        without_eos = {k: v for k, v in json.loads(self.tiny).items() if k != "eos_token_id"}
+        mask = {"data.document_mask": "true"}
+        self.train("document mask without EOS",
+            {"model.config": self.path("no_eos.json", json.dumps(without_eos)), **mask}, USAGE,
+                   "rank 0: data.document_mask: found no eos_token_id in the model's configuration, wanted")
+        self.train("document mask with an EOS beyond the vocabulary",
+            {"model.config": self.path("eos.json", json.dumps(dict(without_eos, eos_token_id=2048))), **mask},
+            USAGE, "found eos_token_id 2048", "wanted the id below 2048")
         self.train("evaluation without data", {"eval.every_steps": 5}, USAGE,
             "eval.every_steps: found 5, wanted 0 without data.val")
         self.refused("eval of no sequences",
@@ -138,6 +59,17 @@ class BadInput(cli.RunTest):
         self.refused("unknown field", config('model { preset: "9m" }\nbatch {\n  slotz: 4\n}\n'), USAGE,
                      "run.txt:3:3: batch.slotz: unknown field, did you mean slots?")
         self.refused("yaml", config("model:\n  preset: 9m\n"), USAGE, "run.txt:2:3")
+        rows = lambda name, begin, end: (
+            f'model {{ config: "{cli.TINY["model.config"]}" }} data {{ train: "{cli.TINY["data.train"]}" }}\n'
+            'runtime { transport: local }\npolicy { name: scripted phase { steps: 1000 entry {\n'
+            f'tensor: "{name}" row_begin: {begin} row_end: {end} }} }} }}\n')
+        self.refused("rows that cut a quantum of a vector", config(rows("model.norm.weight", 0, 16)), USAGE,
+                     "rank 0: policy.phase: active set: model.norm.weight rows [0, 16), wanted bounds that are "
+                     "multiples of 256 or the last row, 32")
+        self.refused("rows that cut a tile", config(rows("model.embed_tokens.weight", 32, 64)), USAGE,
+                     "model.embed_tokens.weight rows [32, 64), wanted bounds that are multiples of 64")
+        self.refused("rows of no tensor", config(rows("model.norm.bias", 0, 0)), USAGE,
+                     "policy.phase: the model has no tensor model.norm.bias")
         self.refused("text in quotes", config("model { preset: 9m }\n"), USAGE, "run.txt:1:17", "wanted")
 
     def test_models(self):
@@ -253,6 +185,8 @@ class BadInput(cli.RunTest):
             flags=["--resume", self.dir])
         resume("changed maths", USAGE, *changed)
         resume("changed maths in place", USAGE, *changed, run=True)
+        resume("another policy", USAGE, "rank 0: ", '- policy.name: full', '+ policy.name: badam',
+            "--resume-with-changed-maths", "with a fresh policy where", settings=dict(longer, **{"policy.name": "badam"}))
         resume("damaged manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json: damaged",
             damage=change("MANIFEST.json", lambda c: c.replace(b'"step": 2', b'"step": 3')), settings=longer)
         resume("cut manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json",
@@ -262,14 +196,19 @@ class BadInput(cli.RunTest):
         resume("damaged weights in place", BAD_INPUT, "rank 0: ", "model.safetensors",
             damage=change("model.safetensors", flip(-5)), flags=accept, run=True)
         resume("cut weights", BAD_INPUT, "rank 0: ", "model.safetensors",
-            damage=change("model.safetensors", lambda c: c[:-64]), settings=longer)
+            damage=change("model.safetensors", lambda c: c[:-64]), flags=accept)
         resume("damaged counters", BAD_INPUT, "rank 0: ", "trainer_state.pb",
-            damage=change("trainer_state.pb", flip(9)), settings=longer)
+            damage=change("trainer_state.pb", flip(9)), flags=accept)
         resume("newer format", BAD_INPUT, "version 2",
             damage=change("MANIFEST.json", lambda c: c.replace(b'"version": 1', b'"version": 2')),
             settings=longer)
         resume("under mpirun", BAD_INPUT, "model.safetensors", damage=change("model.safetensors", flip(-5)),
             flags=accept, mpi=True)
+        # Nothing is wrong with these: there is just nothing to do.
+        for name, kwargs in (("in place", {"run": True}), ("in place under mpirun", {"run": True, "mpi": True}),
+                             ("as another run", {})):
+            resume("finished run " + name, OK, "step-00000002 is finished: at step 2 of 2; nothing to do",
+                   settings=longer, **kwargs)
         other = json.dumps(dict(json.loads(self.tiny), intermediate_size=96))
         resume("another model", BAD_INPUT, "is of another model", "mlp",
             settings={"model.config": self.path("other.json", other)}, flags=accept)
@@ -278,122 +217,6 @@ class BadInput(cli.RunTest):
         write(self.path("home/thesis.tex"), "text")
         self.train("folder of something else", {}, BAD_INPUT, "is not empty and holds no run",
             run=self.path("home"))
-
-    def test_places(self):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            address = "127.0.0.1:%d" % taken.getsockname()[1]
-            self.train("HTTP port taken", {"coordinator.http_address": address}, RESOURCES,
-                "rank 0: http_address", address, "cannot listen")
-            settings = [f"--set={k}={v}" for k, v in cli.TINY.items()]
-            self.refused("port taken",
-                [cli.BLOCKSTEP, "coordinator", "--folder", self.path("c"), "--bind", address, *settings],
-                         RESOURCES, "--bind " + address, "Address already in use")
-        self.train("HTTP for all without a token", {"coordinator.http_address": "0.0.0.0:0"}, USAGE,
-            "found no token on an address that others reach")
-        self.train("plaintext to another host", {}, USAGE, "wanted TLS files",
-            flags=["--coordinator", "192.0.2.1:7"])
-        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: cannot be read, wanted PEM",
-                   flags=["--coordinator", "127.0.0.1:1", "--tls", self.path("no")])
-        pem = self.path("pem")
-        os.mkdir(pem)
-        for name in ("ca", "client", "client-key"):
-            write(os.path.join(pem, name + ".pem"), "text")
-        self.train("TLS files of something else", {}, USAGE, "rank 0: TLS file", "wanted PEM",
-            flags=["--coordinator", "127.0.0.1:1", "--tls", pem])
-        self.train("coordinator not there", {"coordinator.grace_s": 0.2}, STOPPED,
-            "rank 0: join: gave up after 0.2 s: coordinator 127.0.0.1:1",
-                   flags=["--coordinator", "127.0.0.1:1"])
-        self.train("folder that cannot be", {}, BAD_INPUT, "rank 0: cannot create run folder /dev/null/run",
-            run="/dev/null/run")
-        self.train("trace into no folder", {"runtime.trace": self.path("no/trace")}, BAD_INPUT,
-            "rank 0: runtime.trace", "no/trace")
-        self.train("too little memory", {"runtime.memory_limit_bytes": 1 << 20}, RESOURCES,
-            "rank 0: memory: the run needs", "there are 1.0 MiB")
-        self.refused("status of nothing", [cli.BLOCKSTEP, "status", self.path("no")], BAD_INPUT,
-            "no/coordinator.json")
-        self.refused("export over something", [cli.BLOCKSTEP, "export", self.good, self.good], BAD_INPUT,
-            "the folder exists and is not empty")
-
-    def tokenize(self, name, code, *said, model=os.path.join(cli.DATA, "tokenizer.model"), text="text.txt",
-            flags=(), **kwargs):
-        args = [cli.BLOCKSTEP, "tokenize", "--model", model, "--out", self.path("out.bin"), self.path(text),
-            *flags]
-        self.refused(name, args, code, *said, **kwargs)
-
-    @unittest.skipUnless(os.path.exists(SPM), "blockstep-spm is not built")
-    def test_tokenize(self):
-        write(self.path("text.txt"), "some text")
-        write(self.path("lines.jsonl"), '{"text": "a"}\n{"txt": "b"}\n')
-        self.tokenize("text missing", BAD_INPUT, "no.txt", text="no.txt")
-        self.tokenize("field missing", BAD_INPUT, 'lines.jsonl:2: found no field "text" among: txt',
-            text="lines.jsonl")
-        self.tokenize("tokenizer missing", BAD_INPUT, "no.model", model=self.path("no.model"))
-        self.tokenize("no tokenizer", BAD_INPUT, "text.txt", model=self.path("text.txt"))
-        write(self.path("out.bin"), "mine")
-        self.tokenize("output exists", BAD_INPUT, "out.bin: exists; wanted a new name, or --overwrite")
-
-    def mounted(self, name, options):
-        """A small file system of its own, or a skip where this user may not mount."""
-        folder = self.path(name)
-        os.mkdir(folder)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True,
-            text=True)
-        if done.returncode != 0:
-            self.skipTest(f"no mount here ({done.stderr.strip()}): wanted root in a container with CAP_SYS_ADMIN")
-        self.addCleanup(subprocess.run, ["umount", folder], check=True)
-        return folder
-
-    def test_read_only_folder(self):
-        folder = self.mounted("ro", "size=1m,ro")
-        self.train("read-only folder", {}, RESOURCES, "rank 0: cannot create run folder",
-            "Read-only file system", run=os.path.join(folder, "run"))
-
-    def test_full_disk(self):
-        """The last save does not fit: what the run wrote before it stays, and no half of a checkpoint does."""
-        def full(name, run, said, **kwargs):
-            self.train(name, {}, RESOURCES, "rank 0: ", "model.safetensors", said, run=run, unchanged=False,
-                **kwargs)
-            self.assertEqual(os.listdir(os.path.join(run, "checkpoints")), [])
-            self.assertTrue(os.path.exists(os.path.join(run, "run.json")))
-        limit = 300 << 10
-        full("limit on files", self.path("run"), "File too large",
-             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-        full("disk full", os.path.join(self.mounted("small", "size=400k"), "run"), "No space left on device")
-
-    def test_non_finite(self):
-        run = self.path("run")
-        text = self.train("loss that is no number",
-            {"optimizer.lr": 1e30, "train.steps": 20, "train.max_bad_steps": 2, "checkpoint.every_steps": 1},
-            NON_FINITE,
-                          "steps in a row had non-finite losses or gradients; the last step with finite ones was 0; saved at step", run=run, unchanged=False)
-        # No step with such values changed a weight.
-        steps = sorted(os.listdir(os.path.join(run, "checkpoints")))
-        last, before = (tree(os.path.join(run, "checkpoints", s)) for s in (steps[-1], steps[-2]))
-        weights = lambda files: [h for path, h in files.items() if path.endswith("model.safetensors")]
-        self.assertEqual(weights(last), weights(before))
-        self.assertEqual(len(weights(last)), 1)
-        self.assertIn("nothing was updated", text)
-        # The same for a NaN in the weights that are given.
-        folder = self.path("nan")
-        shutil.copytree(self.checkpoint, folder)
-        path = os.path.join(folder, "model.safetensors")
-        content = read(path)
-        write(path, content[:-4] + struct.pack("<f", float("nan")))
-        self.train("NaN in the weights",
-            {"model.config": "", "model.path": folder, "train.steps": 20, "train.max_bad_steps": 1}, NON_FINITE,
-                   "non-finite losses or gradients", run=self.path("run2"), unchanged=False)
-
-
-class ExitCodes(unittest.TestCase):
-    def test_the_documented_ones_are_those_of_the_source(self):
-        header = read(os.path.join(cli.SOURCE, "launcher/apps/exit_codes.h")).decode()
-        in_source = {int(code): name for name, code in re.findall(r"kExit(\w+) = (\d+)", header)}
-        page = read(os.path.join(cli.SOURCE, "docs/errors.md")).decode()
-        in_docs = {int(code): name for code, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", page, re.M)}
-        self.assertEqual(in_docs, in_source)
-        self.assertEqual(len(in_source), 8)
 
 
 if __name__ == "__main__":

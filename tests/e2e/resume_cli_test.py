@@ -1,5 +1,6 @@
 """Stop and continue: the same hash as a run that was never interrupted, on other numbers of ranks too."""
 import os
+import re
 import signal
 import subprocess
 import time
@@ -78,6 +79,64 @@ class Resume(cli.RunTest):
         self.assertEqual(stops, 2)
         self.assertEqual(cli.weights_hash(text), wanted)
         self.assertEqual(cli.blocks(run), rows)
+
+    def test_under_another_policy(self):
+        """What another policy left is of no use: the new one begins there, and goes on from its own checkpoints."""
+        run = self.new_run()
+        cli.train(run, dict(self.settings, **{"train.steps": 12}), ranks=2)
+        for policy, steps in (("badam", 30), ("blockllm", 30), ("full", 20)):
+            settings = dict(cli.POLICIES[policy], **{"policy.name": policy, "train.steps": steps,
+                                                     "checkpoint.every_steps": 5, "checkpoint.keep": 0})
+            whole, parts = self.new_run(), self.new_run()
+            text = cli.train(whole, settings, ranks=2,
+                             flags=["--resume", run, "--resume-with-changed-maths"])
+            self.assertEqual(f"policy {policy} starts afresh at step 12" in text, policy != "blockllm", text)
+            self.assertIn("blocks since step 12 sha256", text)
+            self.assertEqual([r[0] for r in cli.blocks(whole)], list(range(12, steps)))
+            again = cli.train(parts, settings, ranks=3,
+                              flags=["--resume", os.path.join(whole, "checkpoints", "step-00000015")])
+            self.assertNotIn("afresh", again)
+            self.assertEqual(cli.weights_hash(again), cli.weights_hash(text))
+            self.assertEqual(cli.blocks(parts), [r for r in cli.blocks(whole) if r[0] >= 15])
+
+    def stopped_by(self, number, target, ranks, mpi):
+        """A run that gets the signal `number` at `target`, a rank's process or None for the one that was
+        started, once it has shown a step; its exit code and what it said."""
+        run = self.new_run()
+        args = cli.command(run, dict(self.settings, **{"train.steps": 100000}), ranks=ranks, mpi=mpi)
+        if ranks == 1:
+            args = args[args.index(cli.BLOCKSTEP):]  # MPI without mpirun
+        process = subprocess.Popen(args, env=cli.environment(), stderr=subprocess.PIPE, text=True,
+                                   stdin=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        text = ""
+        for line in process.stderr:
+            text += line
+            if line.startswith("step ") and "/100000" in line:
+                break
+        pid = process.pid
+        if target is not None:
+            found = subprocess.run(["pgrep", "-f", f"^{cli.BLOCKSTEP} train --run {run} "],
+                                   capture_output=True, text=True).stdout.split()
+            self.assertEqual(len(found), ranks)
+            pid = int(found[target])
+        os.kill(pid, number)
+        text += process.stderr.read()
+        process.stderr.close()
+        return run, process.wait(timeout=60), text
+
+    def test_signals_save_and_stop(self):
+        cases = [(s, None, 2, False) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
+        cases += [(signal.SIGTERM, 1, 3, True), (signal.SIGINT, 2, 3, True), (signal.SIGINT, 0, 3, True)]
+        cases += [(signal.SIGTERM, None, 1, True), (signal.SIGINT, None, 1, True)]
+        for number, target, ranks, mpi in cases:
+            with self.subTest(signal=number.name, target=target):
+                run, code, text = self.stopped_by(number, target, ranks, mpi)
+                self.assertEqual(code, 75, text)
+                said = re.findall(r"^blockstep: asked to stop; saved at step (\d+); --resume auto continues", text, re.M)
+                self.assertEqual(len(said), 1, text)
+                self.assertEqual(os.listdir(os.path.join(run, "checkpoints")), [f"step-{int(said[0]):08d}"])
+                self.assertEqual(cli.blocks(run)[-1][0], int(said[0]) - 1)
 
     def test_an_existing_run_is_not_overwritten(self):
         run = self.new_run()

@@ -5,6 +5,7 @@
 
 #include "core/base/str.h"
 #include "optim/policy/describe.h"
+#include "optim/policy/shifted.h"
 #include "tests/optim/play.h"
 #include "tests/optim/tiny_table.h"
 
@@ -167,6 +168,64 @@ TEST(EveryPolicy, RefusesForeignAndBrokenStates) {
       EXPECT_FALSE((*policy)->LoadState(state.substr(0, space) + " x" + state.substr(end)).ok());
     }
   }
+}
+
+// To the policy inside, the first step of a shifted one is 0; its state says where that was.
+TEST(ShiftedPolicy, IsThePolicyOfTheRestOfTheRun) {
+  const TensorTable table = TinyTable();
+  for (const PolicyConfig& config : AllConfigs()) {
+    const PolicyShift shift{.steps = 31, .phases = 7};
+    PolicyConfig rest = config;
+    rest.total_steps -= shift.steps;
+    auto shifted = MakeShiftedPolicy(config, table, shift);
+    auto inside = MakePolicy(rest, table);
+    ASSERT_TRUE(shifted.ok()) << shifted.status();
+    std::vector<Directive> wanted = (*inside)->Start(), found = (*shifted)->Start();
+    const auto expect_shifted = [&] {
+      ASSERT_EQ(found.size(), wanted.size());
+      for (size_t i = 0; i < wanted.size(); ++i) {
+        wanted[i].from += shift.steps;
+        wanted[i].through += shift.steps;
+        wanted[i].phase += shift.phases;
+        EXPECT_EQ(found[i].Hash(), wanted[i].Hash()) << config.name;
+      }
+    };
+    expect_shifted();
+    std::vector<Directive> all = found;
+    for (int64_t t = 0; t < rest.total_steps; ++t) {
+      const Directive* d = Covering(all, t + shift.steps);
+      ASSERT_NE(d, nullptr) << config.name << " step " << t;
+      StepReport report = InventReport(*d, t, config.seed, table);
+      wanted = (*inside)->OnReport(report);
+      report.step += shift.steps;
+      found = (*shifted)->OnReport(report);
+      expect_shifted();
+      all.insert(all.end(), found.begin(), found.end());
+      // Another process knows the configuration and the state, no shift.
+      const std::string state = (*shifted)->SaveState();
+      shifted = MakeShiftedPolicy(config, table);
+      ASSERT_TRUE((*shifted)->LoadState(state).ok());
+      EXPECT_EQ((*shifted)->SaveState(), state);
+      if (t + 1 == rest.total_steps) break;
+      const int64_t next = t + 1 + shift.steps;
+      std::vector<Directive> known = all;
+      std::erase_if(known, [&](const Directive& k) { return k.through < next; });
+      const std::vector<Directive> again = (*shifted)->Continue(next, known);
+      ASSERT_EQ(again.size(), known.size()) << config.name << " step " << next;
+      for (size_t i = 0; i < known.size(); ++i) EXPECT_EQ(again[i].Hash(), known[i].Hash());
+    }
+    EXPECT_EQ(all.back().through, config.total_steps - 1);
+  }
+}
+
+TEST(ShiftedPolicy, WithoutAShiftIsThePolicyItself) {
+  const TensorTable table = TinyTable();
+  const PolicyConfig config = AllConfigs().front();
+  auto plain = MakePolicy(config, table), shifted = MakeShiftedPolicy(config, table);
+  EXPECT_EQ((*shifted)->SaveState(), (*plain)->SaveState());
+  EXPECT_TRUE((*shifted)->LoadState((*plain)->SaveState()).ok());
+  EXPECT_FALSE(MakeShiftedPolicy(config, table, {.steps = config.total_steps}).ok());
+  EXPECT_FALSE((*shifted)->LoadState("blockstep-policy-state 1 shifted\nsteps 3\nend\n").ok());
 }
 
 void ExpectFindings(const PolicyConfig& config, const std::vector<std::string>& findings) {

@@ -75,10 +75,12 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
   if (was.config_hash == options.config_hash) return std::string();
   const std::string change = LineDifference(was.maths_text, options.maths_text);
   if (!options.allow_maths_change) {
-    return InvalidArgument(
-        "resume from ", from, ": the configuration changes the maths (config_hash ",
-        was.config_hash, " found, ", options.config_hash,
-        " wanted); give --resume-with-changed-maths to continue as a new run_id:\n", change);
+    return InvalidArgument("resume from ", from,
+                           ": the configuration changes the maths (config_hash ", was.config_hash,
+                           " found, ", options.config_hash,
+                           " wanted); give --resume-with-changed-maths to continue as a new "
+                           "run_id, with a fresh policy where the old one's state means nothing:\n",
+                           change);
   }
   return change;
 }

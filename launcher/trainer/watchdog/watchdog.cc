@@ -70,13 +70,16 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
   if (peers.ok()) {
     answered_at_s_ = asked_at_s_;
     facts.peers = *peers;
+    // When the launcher ends the run because a rank said good-bye, that rank has told why.
+    const auto speaks = [&](const PeerState& p) { return ending && !p.left.empty(); };
     const bool lost = std::any_of(facts.peers.begin(), facts.peers.end(), [&](const PeerState& p) {
-      return p.rank != o_.rank && IsLost(p, facts.lost_after_s);
+      return p.rank != o_.rank && IsLost(p, facts.lost_after_s) && !speaks(p);
     });
     lost_looks_ = lost ? lost_looks_ + 1 : 0;
     hopeless |= lost_looks_ >= kLostLooks;
-    hopeless |= ending && std::any_of(facts.peers.begin(), facts.peers.end(),
-                                      [](const PeerState& p) { return !p.connected; });
+    hopeless |=
+        ending && std::any_of(facts.peers.begin(), facts.peers.end(),
+                              [&](const PeerState& p) { return !p.connected && !speaks(p); });
   } else {
     lost_looks_ = 0;
     facts.peers_unknown = std::string(Std(peers.status().message()));

@@ -249,7 +249,7 @@ TEST(Coordinator, BindsOnlyWhereItIsSafe) {
   CoordinatorServerOptions options = ServerOptions();
   options.address = "0.0.0.0:0";
   const auto refused = CoordinatorServer::Start(options);
-  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("wanted TLS files"));
   options.insecure = true;
   const auto server = Started(options);

@@ -32,12 +32,15 @@ struct TrainerRun {
   std::vector<absl::Status> statuses;  // per rank
   std::vector<SaveReport> saves;
   std::vector<int64_t> phases;  // per step
+  TrainOutcome outcome;
 };
 
 // `hook` is called by every rank's saves, on any thread. `resume_from` is a checkpoint; the policy
-// starts anew all the same, which is right for those that no report changes.
+// starts anew all the same, which is right for those that no report changes. `stop` is asked by
+// every rank at each step's end.
 inline TrainerRun RunTrainer(const TrainConfig& config, const std::string& folder, int ranks,
-                             FileHook hook = nullptr, const std::string& resume_from = "") {
+                             FileHook hook = nullptr, const std::string& resume_from = "",
+                             std::function<bool(int64_t step)> stop = nullptr) {
   const RunFolder run{.path = folder, .run_id = std::string(32, '7'), .resume_from = resume_from};
   std::filesystem::create_directories(folder);
   const LlamaConfig model = ModelOf(config).value();
@@ -57,6 +60,7 @@ inline TrainerRun RunTrainer(const TrainConfig& config, const std::string& folde
                                                     .arena_bytes = int64_t{1} << 30}));
     PolicySource source(&policy);
     TrainEvents events;
+    RunPlace place;
     if (rank == 0) {
       events.on_save = [&](const SaveReport& report) {
         out.saves.push_back(report);
@@ -67,13 +71,18 @@ inline TrainerRun RunTrainer(const TrainConfig& config, const std::string& folde
         return absl::OkStatus();
       };
     }
-    ASSIGN_OR_RETURN(auto trainer, Trainer::Create({.session = session.get(),
-                                                    .source = &source,
-                                                    .run = &run,
-                                                    .events = events,
-                                                    .save_hook = hook}));
+    ASSIGN_OR_RETURN(auto trainer,
+                     Trainer::Create({.session = session.get(),
+                                      .source = &source,
+                                      .stop_requested = [&] { return stop && stop(place.step); },
+                                      .run = &run,
+                                      .events = events,
+                                      .place = &place,
+                                      .save_hook = hook}));
     RETURN_IF_ERROR(trainer->Start());
-    return trainer->Run().status();
+    ASSIGN_OR_RETURN(const TrainOutcome outcome, trainer->Run());
+    if (rank == 0) out.outcome = outcome;
+    return absl::OkStatus();
   };
   std::vector<std::thread> threads;
   for (int r = 0; r < ranks; ++r) {

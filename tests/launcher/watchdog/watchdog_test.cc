@@ -110,6 +110,14 @@ TEST_F(WatchdogTest, SpeaksAtOnceWhenTheLauncherEndsTheRun) {
   EXPECT_THAT(Watch(options), HasSubstr("(call 17); its connection is CLOSED"));
 }
 
+TEST_F(WatchdogTest, IsSilentWhenARankThatSaidWhyEndsTheRun) {
+  WatchdogOptions options = Options();
+  options.ending = [] { return true; };
+  peers[2].connected = false;
+  peers[2].left = "DATA_LOSS: token file";
+  EXPECT_EQ(Watch(options), "");
+}
+
 TEST_F(WatchdogTest, WaitsForARankThatIsMerelyBehind) {
   peers[2].sequence = 3;
   EXPECT_EQ(Watch(Options()), "");
