@@ -2,6 +2,7 @@
 joined by a bridge. Needs root and `ip` (iproute2)."""
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 
@@ -55,6 +56,9 @@ class Net:
 
     def down(self):
         for name in [self.bridge, *self.names]:
+            left = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
+            for pid in left.stdout.split():
+                os.kill(int(pid), signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
             hosts = f"/etc/netns/{name}/hosts"
             if os.path.exists(hosts):

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -18,6 +19,11 @@ import net  # noqa: E402
 # What mpirun needs between machines, as docs/running.md gives it.
 MCA = {"btl": "self,vader,tcp", "btl_tcp_if_include": "eth0", "oob_tcp_if_include": "eth0",
        "oob_tcp_keepalive_time": "3", "oob_tcp_keepalive_intvl": "1", "oob_tcp_keepalive_probes": "3"}
+
+
+def read(path):
+    with open(path) as f:
+        return f.read()
 
 
 class SeveralHosts(cli.RunTest):
@@ -55,6 +61,8 @@ class SeveralHosts(cli.RunTest):
                 "coordinator.tls_cert": f"{tls}/client.pem", "coordinator.tls_key": f"{tls}/client-key.pem"}
 
     def launch(self, run, settings, hosts, ranks, flags=()):
+        """A run, and the file with its stderr: not a pipe, since Open MPI's daemon on a host that was cut
+        off holds it open until TCP gives up there."""
         fields = dict(cli.TINY, **settings)
         hostfile = os.path.join(self.folder.name, f"hosts{hosts}")
         with open(hostfile, "w") as f:
@@ -66,12 +74,15 @@ class SeveralHosts(cli.RunTest):
                  "--run", run, *flags]
         for name, value in fields.items():
             argv += ["--set", f"{name}={value}"]
-        return subprocess.Popen(self.net.command(self.net.names[0], argv), env=cli.environment(), text=True,
-                                stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        log = tempfile.NamedTemporaryFile("w+", dir=self.folder.name)
+        self.addCleanup(log.close)
+        return subprocess.Popen(self.net.command(self.net.names[0], argv), env=cli.environment(),
+                                stderr=log, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL), log.name
 
     def train(self, settings, hosts, ranks, run=None, flags=()):
-        process = self.launch(run or self.new_run(), settings, hosts, ranks, flags)
-        _, text = process.communicate(timeout=150)
+        process, log = self.launch(run or self.new_run(), settings, hosts, ranks, flags)
+        process.wait(timeout=150)
+        text = read(log)
         self.assertEqual(process.returncode, 0, text)
         return text
 
@@ -111,14 +122,15 @@ class SeveralHosts(cli.RunTest):
             "coordinator.lease_s": 3})
         wanted = cli.weights_hash(cli.train(self.new_run(), settings, ranks=1))
         run = self.new_run()
-        process = self.launch(run, settings, 3, 3)
+        process, log = self.launch(run, settings, 3, 3)
         deadline = time.monotonic() + 60
         while not os.path.isdir(os.path.join(run, "checkpoints", "step-00000020")):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
         self.net.link(self.net.names[1], "down")
         began = time.monotonic()
-        _, text = process.communicate(timeout=130)
+        process.wait(timeout=130)
+        text = read(log)
         print(f"link cut: exit {process.returncode} after {time.monotonic() - began:.1f} s", flush=True)
         self.assertRegex(text, r"blockstep: rank \d: \w+ \d+: [a-z-]+ .* has waited")
         self.assertIn("LOST: silent for", text)
