@@ -13,7 +13,8 @@ inline constexpr double kFirstPause = 0.05, kLongestPause = 1.0;  // between tri
 inline constexpr double kStreamLife =
     600;  // a stream is reopened now and then: no call without deadline
 inline constexpr double kForever = std::numeric_limits<double>::infinity();
-inline constexpr int64_t kKeptSteps = 2;  // behind the step in hand
+inline constexpr double kStopPatience = 0.2;  // a directive may be on its way
+inline constexpr int64_t kKeptSteps = 2;      // behind the step in hand
 
 template <typename Duration = std::chrono::steady_clock::duration>
 Duration Seconds(double seconds) {

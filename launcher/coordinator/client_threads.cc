@@ -78,6 +78,7 @@ void CoordinatorClient::ReportLoop() {
       });
     });
     if (!status.ok()) return Fail(status);
+    Heard();
     std::lock_guard lock(mutex_);
     reports_.pop_front();
     changed_.notify_all();
@@ -103,6 +104,7 @@ void CoordinatorClient::HeartbeatLoop() {
     // The stream decides when the coordinator is lost; a heartbeat only helps it to learn of a new
     // term, or that this worker was replaced.
     if (status.ok()) {
+      Heard();
       std::lock_guard lock(mutex_);
       orders_ = reply.orders();
     } else if (absl::IsAborted(status)) {

@@ -80,13 +80,18 @@ absl::Status CoordinatorClient::Once(
     std::lock_guard lock(mutex_);
     calls_.erase(&context);
   }
-  if (status.ok()) Heard();
-  return FromGrpc(status, Cat("coordinator ", options_.channel.address, ": ", what));
+  const absl::Status result = FromGrpc(status, what);
+  if (!result.ok()) {
+    std::lock_guard lock(mutex_);
+    last_failure_ = result;
+  }
+  return Annotate(result, Cat("coordinator ", options_.channel.address));
 }
 
 void CoordinatorClient::Heard() {
   std::lock_guard lock(mutex_);
   heard_ = Clock::now();
+  last_failure_ = absl::OkStatus();
 }
 
 void CoordinatorClient::Fail(const absl::Status& status) {
@@ -134,6 +139,7 @@ absl::Status CoordinatorClient::Join() {
   RETURN_IF_ERROR(Once("join", options_.call_s, [&](grpc::ClientContext* context) {
     return stub_->Join(context, request, &reply);
   }));
+  Heard();
   std::lock_guard lock(mutex_);
   term_ = reply.term();
   epoch_ = reply.epoch();
@@ -172,6 +178,10 @@ absl::Status CoordinatorClient::Retry(std::string_view what, double patience,
       return absl::Status(twin ? absl::StatusCode::kAlreadyExists : absl::StatusCode::kUnavailable,
                           Cat(what, ": gave up after ", limit, " s: ", status.message()));
     }
+    // The client's own threads go on: the run may have steps to finish.
+    if (patience < kForever && options_.stop_seen && options_.stop_seen()) {
+      return Unavailable(what, ": asked to stop: ", status.message());
+    }
     if (!Pause(pause)) return absl::CancelledError("the client ends");
     pause = std::min(2 * pause, kLongestPause);
   }
@@ -181,20 +191,43 @@ bool CoordinatorClient::Lost() const {
   return std::chrono::duration<double>(Clock::now() - heard_).count() > options_.grace_s;
 }
 
+bool CoordinatorClient::Stopped() const {
+  return orders_.stop() || (options_.stop_seen && options_.stop_seen());
+}
+
+std::string CoordinatorClient::Silence() const {
+  return Cat("not heard for ",
+             std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - heard_).count(),
+             " s of coordinator.grace_s ", options_.grace_s,
+             last_failure_.ok() ? "" : Cat("; the last call: ", last_failure_.message()));
+}
+
 absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
   std::unique_lock lock(mutex_);
   const Clock::time_point begin = Clock::now();
+  bool noted = options_.note == nullptr;
   while (true) {
     if (!fatal_.ok() && step > shown_) return fatal_;
     if (covered_ >= step) break;
+    const double waited = std::chrono::duration<double>(Clock::now() - begin).count();
     if (Lost()) {
       return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
-                         " was not heard for ", options_.grace_s, " s at step ", step);
+                         " was not heard for ", options_.grace_s, " s at step ", step,
+                         last_failure_.ok() ? "" : Cat(": ", last_failure_.message()));
     }
-    if (Clock::now() - begin > Seconds(options_.grace_s)) {
+    if (waited > kStopPatience && Stopped()) {
+      return Unavailable("rank ", options_.rank, ": asked to stop while waiting for coordinator ",
+                         options_.channel.address, " to decide step ", step, ", ", Silence());
+    }
+    if (waited > options_.grace_s) {
       return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
                          " answers but gave no directive for step ", step, " within ",
                          options_.grace_s, " s; the last covers step ", covered_);
+    }
+    if (!noted && waited > options_.note_s) {
+      options_.note(Cat("waiting for the coordinator at ", options_.channel.address,
+                        " to decide step ", step, ", ", Silence()));
+      noted = true;
     }
     changed_.wait_for(lock, Seconds(0.1));
   }
@@ -257,8 +290,12 @@ int64_t CoordinatorClient::term() const {
 absl::Status CoordinatorClient::Leave(const std::string& reason) {
   {
     std::unique_lock lock(mutex_);
-    const Clock::time_point end = Clock::now() + Seconds(options_.grace_s);
-    while (!reports_.empty() && fatal_.ok() && !Lost() && Clock::now() < end) {
+    // Who asked to stop need not wait for what the checkpoint has: its policy state wins.
+    const Clock::time_point begin = Clock::now();
+    const auto patient = [&] {
+      return Clock::now() - begin < Seconds(Stopped() ? options_.call_s : options_.grace_s);
+    };
+    while (!reports_.empty() && fatal_.ok() && !Lost() && patient()) {
       changed_.wait_for(lock, Seconds(0.1));
     }
     if (!fatal_.ok()) return fatal_;

@@ -43,6 +43,11 @@ struct CoordinatorClientOptions {
   double call_s = 5;                       // deadline of one call
   double heartbeat_s = 1;
   double duplicate_s = 20;  // until a dead process of this rank must be known dead
+  // (optional) Somebody wants the run to stop: no wait for the coordinator outlasts that by much.
+  std::function<bool()> stop_seen;
+  // (optional) Told once in each wait of Await that lasts for note_s, for people.
+  std::function<void(const std::string&)> note;
+  double note_s = 10;
 };
 
 struct RankProgress {
@@ -59,9 +64,9 @@ class CoordinatorClient : public DirectiveSource {
       CoordinatorClientOptions options);
   ~CoordinatorClient() override;
 
-  // UNAVAILABLE: not heard for the grace, or it answers but decided nothing for as long.
-  // FAILED_PRECONDITION: it refused this rank; never for a step that Peek has shown, so that ranks
-  // which compared their directives for a step all come to it.
+  // UNAVAILABLE: not heard for the grace, it answers but decided nothing for as long, or asked to
+  // stop meanwhile. FAILED_PRECONDITION: it refused this rank; never for a step that Peek has
+  // shown, so that ranks which compared their directives for a step all come to it.
   absl::StatusOr<Directive> Await(int64_t step) override;
   const Directive* Peek(int64_t step) override;
   // Queued and retried until it is accepted. Ranks other than 0 have nothing to report: the call
@@ -90,13 +95,15 @@ class CoordinatorClient : public DirectiveSource {
   // Runs `call` until it succeeds, fails for good, or has failed for `patience` seconds.
   absl::Status Retry(std::string_view what, double patience,
                      const std::function<absl::Status()>& call);
-  bool Lost() const;  // not heard for the grace; mutex_ is held
+  bool Lost() const;            // not heard for the grace; mutex_ is held
+  bool Stopped() const;         // by a signal or an order; mutex_ is held
+  std::string Silence() const;  // since when it is silent, and its last error; mutex_ is held
   // One call with deadline and cancellation.
   absl::Status Once(std::string_view what, double deadline_s,
                     const std::function<grpc::Status(grpc::ClientContext*)>& call);
   bool Sleep(double seconds);  // false: the client ends
   bool Pause(double seconds);  // the same, and a connection that is found ends it sooner
-  void Heard();
+  void Heard();                // it answers and can decide
   void Fail(const absl::Status& status);
 
   void StreamLoop();
@@ -119,6 +126,7 @@ class CoordinatorClient : public DirectiveSource {
   absl::Status fatal_;
   int64_t term_ = 0, epoch_ = 0;
   Clock::time_point heard_;
+  absl::Status last_failure_;             // of a call, since it was heard
   std::set<grpc::ClientContext*> calls_;  // under way
   std::deque<Directive> held_;            // consecutive
   int64_t covered_ = -1;                  // last step that held_ covers

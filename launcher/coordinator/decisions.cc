@@ -9,6 +9,9 @@ namespace {
 // Ranks run at most 1 + lag steps behind the reports; this many are kept for one that asks again.
 constexpr int64_t kPassedSteps = 64;
 
+constexpr std::string_view kWithoutLog =
+    "; in another folder `train --resume auto` goes on from the last checkpoint";
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions options) {
@@ -29,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
                         const std::string& wanted) -> absl::Status {
     if (found == wanted) return absl::OkStatus();
     return FailedPrecondition("coordinator log ", o.log_path, ": ", what, ": found ", found,
-                              ", wanted ", wanted);
+                              ", wanted ", wanted, kWithoutLog);
   };
   RETURN_IF_ERROR(same("build", contents.head.build(), o.build));
   RETURN_IF_ERROR(same("config_hash", contents.head.config_hash(), o.config_hash));
@@ -38,7 +41,8 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
   }
   if (contents.head.run_id().empty()) contents.head.set_run_id(o.run_id);
   contents.head.set_term(contents.head.term() + 1);
-  RETURN_IF_ERROR(made->LoadHead(contents.head));
+  ASSIGN_OR_RETURN(Loaded loaded, made->Load(contents.head));
+  made->Enter(contents.head, std::move(loaded));
   for (const proto::StepReport& wire : contents.reports) {
     ASSIGN_OR_RETURN(const StepReport report, FromProto(wire));
     if (report.step != made->next_step_) {
@@ -47,51 +51,64 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
     }
     made->Apply(report);
   }
-  RETURN_IF_ERROR(made->WriteHead());
+  RETURN_IF_ERROR(made->Write(made->Now()));
   return made;
 }
 
-absl::Status Decisions::LoadHead(const proto::LogHead& head) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Policy> policy, options_.make_policy());
-  std::vector<Directive> directives;
+absl::StatusOr<Decisions::Loaded> Decisions::Load(const proto::LogHead& head) const {
+  Loaded loaded;
+  ASSIGN_OR_RETURN(loaded.policy, options_.make_policy());
   if (head.next_step() == 0 && head.policy_state().empty()) {
-    directives = policy->Start();
-  } else {
-    RETURN_IF_ERROR(Annotate(policy->LoadState(head.policy_state()), "policy state"));
-    for (const proto::Directive& wire : head.directives()) {
-      ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
-      directives.push_back(std::move(directive));
-    }
-    directives = policy->Continue(head.next_step(), std::move(directives));
+    loaded.directives = loaded.policy->Start();
+    return loaded;
   }
-  policy_ = std::move(policy);
-  directives_.assign(directives.begin(), directives.end());
+  RETURN_IF_ERROR(Annotate(loaded.policy->LoadState(head.policy_state()), "policy state"));
+  for (const proto::Directive& wire : head.directives()) {
+    ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
+    loaded.directives.push_back(std::move(directive));
+  }
+  loaded.directives = loaded.policy->Continue(head.next_step(), std::move(loaded.directives));
+  return loaded;
+}
+
+void Decisions::Enter(const proto::LogHead& head, Loaded loaded) {
+  policy_ = std::move(loaded.policy);
+  directives_.assign(loaded.directives.begin(), loaded.directives.end());
   first_sequence_ = 0;
   head_ = head;
   next_step_ = head.next_step();
-  return absl::OkStatus();
 }
 
-absl::Status Decisions::WriteHead() {
-  if (log_ == nullptr) return absl::OkStatus();
-  head_.set_next_step(next_step_);
-  head_.set_policy_state(policy_->SaveState());
-  head_.clear_directives();
+proto::LogHead Decisions::Now() const {
+  proto::LogHead head = head_;
+  head.set_next_step(next_step_);
+  head.set_policy_state(policy_->SaveState());
+  head.clear_directives();
   for (const Directive& directive : directives_) {
-    if (directive.through >= next_step_) *head_.add_directives() = ToProto(directive);
+    if (directive.through >= next_step_) *head.add_directives() = ToProto(directive);
   }
-  return log_->Rewrite(head_);
+  return head;
+}
+
+absl::Status Decisions::Write(const proto::LogHead& head) {
+  return log_ == nullptr ? absl::OkStatus() : log_->Rewrite(head);
 }
 
 absl::Status Decisions::Begin(const std::string& run_id, int64_t incarnation) {
-  head_.set_run_id(run_id);
-  head_.set_incarnation(incarnation);
-  return WriteHead();
+  proto::LogHead head = Now();
+  head.set_run_id(run_id);
+  head.set_incarnation(incarnation);
+  RETURN_IF_ERROR(Write(head));
+  head_ = std::move(head);
+  return absl::OkStatus();
 }
 
 absl::Status Decisions::SetOrders(const proto::Orders& orders) {
-  *head_.mutable_orders() = orders;
-  return WriteHead();
+  proto::LogHead head = Now();
+  *head.mutable_orders() = orders;
+  RETURN_IF_ERROR(Write(head));
+  head_ = std::move(head);
+  return absl::OkStatus();
 }
 
 absl::Status Decisions::Restore(int64_t incarnation, int64_t step, const PolicySnapshot& snapshot) {
@@ -106,8 +123,10 @@ absl::Status Decisions::Restore(int64_t incarnation, int64_t step, const PolicyS
   for (const Directive& directive : snapshot.directives) {
     *head.add_directives() = ToProto(directive);
   }
-  RETURN_IF_ERROR(LoadHead(head));
-  return WriteHead();
+  ASSIGN_OR_RETURN(Loaded loaded, Load(head));
+  RETURN_IF_ERROR(Write(head));
+  Enter(head, std::move(loaded));
+  return absl::OkStatus();
 }
 
 void Decisions::Apply(const StepReport& report) {
@@ -127,10 +146,15 @@ absl::Status Decisions::Accept(const StepReport& report) {
     return FailedPrecondition("report: found step ", report.step, ", wanted ", next_step_,
                               ": the coordinator's log lost what lies between");
   }
-  if (log_ != nullptr) RETURN_IF_ERROR(log_->Append(ToProto(report)));
+  if (log_ != nullptr) {
+    if (!log_->broken().ok()) RETURN_IF_ERROR(Write(Now()));
+    RETURN_IF_ERROR(log_->Append(ToProto(report)));
+  }
   Apply(report);
   // A failure here loses nothing: the reports themselves are in the log.
-  if (log_ != nullptr && log_->appended() >= options_.reports_per_head) (void)WriteHead();
+  if (log_ != nullptr && log_->appended() >= options_.reports_per_head) {
+    Write(Now()).IgnoreError();
+  }
   return absl::OkStatus();
 }
 

@@ -35,9 +35,13 @@ class Decisions {
   // Other workers: goes to their checkpoint, or with an empty snapshot at step 0 to the start.
   // Another term and membership.
   absl::Status Restore(int64_t incarnation, int64_t step, const PolicySnapshot& snapshot);
-  // Durable before the policy sees it. A report of a step below next_step() changes nothing.
+  // Durable before the policy sees it. A report of a step below next_step() changes nothing. A log
+  // that broke (CoordinatorLog) is written anew first, as soon as the disk lets it.
   absl::Status Accept(const StepReport& report);
   absl::Status SetOrders(const proto::Orders& orders);
+
+  // RESOURCE_EXHAUSTED while the log is broken: no report can be taken.
+  absl::Status Durable() const { return log_ == nullptr ? absl::OkStatus() : log_->broken(); }
 
   // UNAVAILABLE: the report of step - 1 is on its way.
   absl::StatusOr<PolicySnapshot> Snapshot(int64_t step) const;
@@ -56,14 +60,22 @@ class Decisions {
 
  private:
   explicit Decisions(DecisionsOptions options) : options_(std::move(options)) {}
-  absl::Status LoadHead(const proto::LogHead& head);
-  absl::Status WriteHead();
+  struct Loaded {
+    std::unique_ptr<Policy> policy;
+    std::vector<Directive> directives;
+  };
+  absl::StatusOr<Loaded> Load(const proto::LogHead& head) const;
+  void Enter(const proto::LogHead& head, Loaded loaded);
+  proto::LogHead Now() const;
+  // To the log, if there is one. What is in memory follows it, never the other way round: nobody is
+  // told what a crash could take back.
+  absl::Status Write(const proto::LogHead& head);
   void Apply(const StepReport& report);
 
   const DecisionsOptions options_;
   std::unique_ptr<CoordinatorLog> log_;
   std::unique_ptr<Policy> policy_;
-  proto::LogHead head_;  // identity; its policy fields are filled by WriteHead
+  proto::LogHead head_;  // identity; its policy fields are filled by Now
   std::deque<Directive> directives_;
   int64_t first_sequence_ = 0;
   int64_t next_step_ = 0;

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "absl/status/statusor.h"
+#include "launcher/coordinator/http_server.h"
 #include "launcher/coordinator/run_state.h"
 
 namespace blockstep {
@@ -18,16 +18,11 @@ struct HttpEndpointOptions {
 class HttpEndpoint {
  public:
   static absl::StatusOr<std::unique_ptr<HttpEndpoint>> Start(HttpEndpointOptions options);
-  ~HttpEndpoint();
-  int port() const;
+  int port() const { return server_->port(); }
 
  private:
-  struct Impl;
-  explicit HttpEndpoint(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit HttpEndpoint(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+  std::unique_ptr<HttpServer> server_;
 };
-
-// What /metrics answers.
-std::string PrometheusText(const proto::StatusReply& status);
 
 }  // namespace blockstep

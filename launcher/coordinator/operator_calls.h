@@ -8,9 +8,11 @@ namespace blockstep {
 
 inline constexpr double kOperatorCallS = 5;
 
-// UNAVAILABLE or DEADLINE_EXCEEDED: nobody answers there, or not with these certificates.
+// UNAVAILABLE or DEADLINE_EXCEEDED: nobody answers there, or not with these certificates; the
+// message says which.
 absl::StatusOr<proto::StatusReply> AskStatus(const ChannelOptions& channel);
-// The ranks save at the end of their step and leave. `run_id` empty: whichever runs.
+// The ranks save at the end of a step, and leave or go on. `run_id` empty: whichever runs.
 absl::Status OrderStop(const ChannelOptions& channel, const std::string& run_id);
+absl::Status OrderSave(const ChannelOptions& channel, const std::string& run_id);
 
 }  // namespace blockstep

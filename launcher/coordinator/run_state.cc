@@ -120,12 +120,14 @@ absl::Status RunState::AdmitLeader(const proto::JoinRequest& request) {
     ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
     snapshot.directives.push_back(std::move(directive));
   }
+  // Its name only: these workers are there once Restore is durable, else they come again.
+  if (decisions_->run_id().empty()) {
+    RETURN_IF_ERROR(decisions_->Begin(id.run_id(), decisions_->incarnation()));
+  }
+  RETURN_IF_ERROR(decisions_->Restore(id.incarnation(), request.resume_step(), snapshot));
   members_.clear();
   recent_.clear();
-  if (decisions_->run_id().empty()) {
-    RETURN_IF_ERROR(decisions_->Begin(id.run_id(), id.incarnation()));
-  }
-  return decisions_->Restore(id.incarnation(), request.resume_step(), snapshot);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& request) {
@@ -217,6 +219,8 @@ absl::StatusOr<proto::HeartbeatReply> RunState::Heartbeat(const proto::Heartbeat
   ASSIGN_OR_RETURN(Member * member, Caller(request.identity()));
   member->progress = request.progress();
   member->progress.set_op(Shortened(request.progress().op()));
+  // A coordinator that cannot decide is no live one: the ranks' grace runs, and they say why.
+  RETURN_IF_ERROR(decisions_->Durable());
   proto::HeartbeatReply reply;
   reply.set_term(decisions_->term());
   reply.set_epoch(decisions_->epoch());
@@ -285,6 +289,11 @@ absl::StatusOr<std::optional<proto::DirectiveEvent>> RunState::NextEvent(
     return event;
   }
   return std::nullopt;
+}
+
+absl::Status RunState::Able() {
+  std::lock_guard lock(mutex_);
+  return decisions_->Durable();
 }
 
 proto::StatusReply RunState::Status() {

@@ -32,6 +32,7 @@ class RunState {
   absl::StatusOr<proto::HeartbeatReply> Heartbeat(const proto::HeartbeatRequest& request);
   absl::Status Leave(const proto::LeaveRequest& request);
   proto::StatusReply Status();
+  absl::Status Able();  // RESOURCE_EXHAUSTED: it cannot write its log, so it takes no report
   absl::StatusOr<proto::OrdersReply> SaveNow(const std::string& run_id);
   absl::StatusOr<proto::OrdersReply> Stop(const std::string& run_id);
 

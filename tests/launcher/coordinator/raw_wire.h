@@ -51,17 +51,24 @@ inline RawReply CallBytes(const ChannelOptions& channel, const std::string& meth
   return out;
 }
 
-// Bytes to a port of this host; what comes back until the other side closes. A server that keeps
-// such a connection is a failure.
-inline std::string SendToPort(int port, const std::string& bytes) {
+// A connection to a port of this host that waits at most 10 s for anything.
+inline int ConnectTo(int port) {
   const int raw = socket(AF_INET, SOCK_STREAM, 0);
   const timeval patience{.tv_sec = 10, .tv_usec = 0};
   setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(raw, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(static_cast<uint16_t>(port));
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(raw, reinterpret_cast<sockaddr*>(&to), sizeof(to)), 0);
+  return raw;
+}
+
+// Bytes to a port of this host; what comes back until the other side closes. A server that keeps
+// such a connection is a failure.
+inline std::string SendToPort(int port, const std::string& bytes) {
+  const int raw = ConnectTo(port);
   EXPECT_GT(send(raw, bytes.data(), bytes.size(), MSG_NOSIGNAL), 0);
   std::string answer;
   char part[1024];

@@ -1,0 +1,14 @@
+// Whether anybody listens at an address, for messages: libraries above TCP rarely say.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace blockstep {
+
+// `address`: host:port. UNAVAILABLE says in the system's words why there is no connection within
+// `seconds`, of which a name's look-up is no part.
+absl::Status TcpProbe(const std::string& address, double seconds);
+
+}  // namespace blockstep
