@@ -13,6 +13,7 @@ int CoordinatorCommand(int argc, char** argv);
 int CertsCommand(int argc, char** argv);
 int StatusCommand(int argc, char** argv);
 int StopCommand(int argc, char** argv);
+int SaveCommand(int argc, char** argv);
 int VerifyCommand(int argc, char** argv);
 
 }  // namespace blockstep

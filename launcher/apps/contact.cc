@@ -18,11 +18,8 @@ bool IsPem(const std::string& text) { return text.rfind("-----BEGIN ", 0) == 0; 
 }  // namespace
 
 std::string ContactText(const Contact& c) {
-  return nlohmann::ordered_json{{"address", c.address},
-                                {"tls_name", c.tls_name},
-                                {"ca", c.ca},
-                                {"cert", c.cert},
-                                {"key", c.key}}
+  return nlohmann::ordered_json{{"address", c.address}, {"host", c.host}, {"tls_name", c.tls_name},
+                                {"ca", c.ca},           {"cert", c.cert}, {"key", c.key}}
              .dump(2) +
          "\n";
 }
@@ -32,6 +29,7 @@ absl::StatusOr<Contact> ParseContact(const std::string& text, const std::string&
   Contact contact;
   for (const auto& [name, field] :
        {std::pair<const char*, std::string*>{"address", &contact.address},
+        {"host", &contact.host},
         {"tls_name", &contact.tls_name},
         {"ca", &contact.ca},
         {"cert", &contact.cert},

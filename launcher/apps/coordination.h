@@ -17,6 +17,7 @@ struct CoordinationStart {
   const TensorTable* table = nullptr;
   const RunFolder* run = nullptr;
   const TrainerState* resumed = nullptr;  // null: a fresh run
+  int machine_ranks = 1;                  // of the group's, those on this machine
 };
 
 class Coordination {
@@ -31,6 +32,8 @@ class Coordination {
   virtual absl::Status PolicyState(int64_t step, TrainerState& state) = 0;
   // Someone asked the run to stop through the coordinator.
   virtual bool StopOrdered() = 0;
+  // How many times someone asked it for a checkpoint that way, as this rank has heard.
+  virtual int64_t SavesOrdered() = 0;
   // Where this rank is; travels with the next heartbeat.
   virtual void Tell(int64_t step, RunPhase phase, const CommProgress& comm) = 0;
   // Where every rank is, as the coordinator last heard. UNAVAILABLE or

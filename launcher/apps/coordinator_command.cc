@@ -118,7 +118,7 @@ absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlag
 
 absl::Status Serve(const CoordinatorFlags& flags, CoordinatorServerOptions options) {
   ASSIGN_OR_RETURN(const auto server, CoordinatorServer::Start(std::move(options)));
-  Contact contact{.address = Dialled(*server)};
+  Contact contact{.address = Dialled(*server), .host = HostName()};
   if (!flags.tls.empty()) {
     // People who ask from this host use the client's half of the same folder.
     const TlsFolder files = ClientFiles(fs::absolute(flags.tls).string());

@@ -5,11 +5,10 @@
 #include <cstdlib>
 
 #include "core/base/status.h"
+#include "launcher/apps/build_identity.h"
 #include "optim/policy/shifted.h"
 
 namespace blockstep {
-
-std::string BuildIdentity() { return Cat("blockstep ", BLOCKSTEP_VERSION, " wire 2"); }
 
 std::string HostName() {
   char name[256] = {};

@@ -6,8 +6,6 @@
 
 namespace blockstep {
 
-// Equal on all ranks, or the coordinator refuses one: version of the program and its wire.
-std::string BuildIdentity();
 std::string HostName();
 
 // A policy of the configuration, fresh at each call.

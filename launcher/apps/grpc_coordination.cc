@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "core/base/status.h"
 #include "core/ops/cpu/loops/loops.h"
 #include "core/ops/cpu/tile_gemm.h"
+#include "launcher/apps/build_identity.h"
 #include "launcher/apps/coordinator_options.h"
+#include "launcher/apps/stop_signal.h"
 #include "launcher/trainer/checkpoint/group_status.h"
 
 namespace blockstep {
@@ -20,6 +23,8 @@ int64_t NowMs() {
       .count();
 }
 
+void Say(const std::string& text) { std::fprintf(stderr, "blockstep: %s\n", text.c_str()); }
+
 }  // namespace
 
 GrpcCoordination::~GrpcCoordination() {
@@ -29,21 +34,23 @@ GrpcCoordination::~GrpcCoordination() {
 
 std::string InstructionSet() { return cpu::Loops().name; }
 
-// The coordinator as this process's guest: it may be reached from other hosts, so TLS always.
+// The coordinator as this process's guest, reachable by as few as its ranks allow; TLS always.
 absl::StatusOr<Contact> GrpcCoordination::Embed(const CoordinationStart& start, int ranks) {
   ASSIGN_OR_RETURN(const CertificateSet certs, MakeCertificates({.server_names = {HostName()}}));
   ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(*start.config, *start.table));
-  options.address = ranks == 1 ? "127.0.0.1:0" : "0.0.0.0:0";
+  const bool one_machine = start.machine_ranks == ranks;
+  options.address = one_machine ? "127.0.0.1:0" : "0.0.0.0:0";
   options.tls = certs.server;
   options.run.decisions.run_id = start.run->run_id;
   options.run.world = ranks;
   ASSIGN_OR_RETURN(server_, CoordinatorServer::Start(std::move(options)));
-  const std::string host = ranks == 1 ? "127.0.0.1" : HostName();
-  return Contact{.address = Cat(host, ":", server_->port()),
-                 .tls_name = kCoordinatorName,
-                 .ca = certs.client.ca,
-                 .cert = certs.client.cert,
-                 .key = certs.client.key};
+  return Contact{
+      .address = one_machine ? server_->address() : Cat(HostName(), ":", server_->port()),
+      .host = HostName(),
+      .tls_name = kCoordinatorName,
+      .ca = certs.client.ca,
+      .cert = certs.client.cert,
+      .key = certs.client.key};
 }
 
 // Where rank 0 found or made the coordinator, on every rank.
@@ -102,7 +109,9 @@ absl::StatusOr<DirectiveSource*> GrpcCoordination::Connect(const CoordinationSta
                                    .host = HostName(),
                                    .grace_s = config.coordinator.grace_s,
                                    // Several within a lease, so that one late beat is no death.
-                                   .heartbeat_s = std::min(1.0, config.coordinator.lease_s / 8)}));
+                                   .heartbeat_s = std::min(1.0, config.coordinator.lease_s / 8),
+                                   .stop_seen = StopSignalSeen,
+                                   .note = group.rank() == 0 ? Say : nullptr}));
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(AgreeOnStatus(&group, join(), "coordinator join"));
@@ -121,6 +130,8 @@ absl::Status GrpcCoordination::PolicyState(int64_t step, TrainerState& state) {
 }
 
 bool GrpcCoordination::StopOrdered() { return client_->stop_requested(); }
+
+int64_t GrpcCoordination::SavesOrdered() { return client_->save_generation(); }
 
 void GrpcCoordination::Tell(int64_t step, RunPhase phase, const CommProgress& comm) {
   static constexpr proto::Phase kPhases[] = {proto::STARTING, proto::STEP, proto::EVALUATE,

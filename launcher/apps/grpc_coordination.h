@@ -1,7 +1,8 @@
-// Coordination over gRPC. Without coordinator.address rank 0 embeds the coordinator: port 0, mutual
-// TLS under a certificate authority that lives in its memory; address and certificates reach the
-// other ranks through the group's own communicator. With an address, the coordinator is a process
-// of its own. Either way rank 0 keeps its contact in the run folder while it runs.
+// Coordination over gRPC. Without coordinator.address rank 0 embeds the coordinator: port 0, of the
+// loopback interface when all ranks are on its machine, mutual TLS under a certificate authority
+// that lives in its memory; address and certificates reach the other ranks through the group's own
+// communicator. With an address, the coordinator is a process of its own. Either way rank 0 keeps
+// its contact in the run folder while it runs.
 #pragma once
 
 #include <memory>
@@ -22,6 +23,7 @@ class GrpcCoordination : public Coordination {
                                            Communicator& group) override;
   absl::Status PolicyState(int64_t step, TrainerState& state) override;
   bool StopOrdered() override;
+  int64_t SavesOrdered() override;
   void Tell(int64_t step, RunPhase phase, const CommProgress& comm) override;
   absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) override;
   void Leave(const std::string& why) override;

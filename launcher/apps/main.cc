@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/base/nearest.h"
+#include "launcher/apps/build_identity.h"
 #include "launcher/apps/command.h"
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/tokenize/tokenize.h"
@@ -23,6 +24,7 @@ constexpr Command kCommands[] = {
     {"coordinator", "decides what a run learns next, as a process of its own", CoordinatorCommand},
     {"status", "what a run is doing", StatusCommand},
     {"stop", "asks a run to save and stop", StopCommand},
+    {"save", "asks a run for a checkpoint now", SaveCommand},
     {"verify", "trains on 1, 2, 3, 4 ranks and compares the results bit for bit", VerifyCommand},
     {"certs", "certificates for mutual TLS between ranks and coordinator", CertsCommand},
     {"eval", "loss and perplexity of weights on a token file", EvalCommand},
@@ -45,7 +47,7 @@ int Main(int argc, char** argv) {
     return name.empty() ? kExitUsage : kExitOk;
   }
   if (name == "--version") {
-    std::printf("blockstep %s\n", BLOCKSTEP_VERSION);
+    std::printf("%s, commit %s\n", BuildIdentity(), BuildCommit());
     return kExitOk;
   }
   std::vector<std::string> names;

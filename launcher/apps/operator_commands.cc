@@ -1,10 +1,12 @@
-// `blockstep status` and `blockstep stop`.
+// `blockstep status`, `blockstep stop` and `blockstep save`.
 #include <cstdio>
+#include <cstdlib>
 
 #include "core/base/status.h"
 #include "google/protobuf/util/json_util.h"
 #include "launcher/apps/command.h"
 #include "launcher/apps/contact.h"
+#include "launcher/apps/coordinator_options.h"
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/flags.h"
 #include "launcher/coordinator/operator_calls.h"
@@ -33,6 +35,9 @@ absl::StatusOr<ChannelOptions> ChannelTo(const Target& target) {
   if (!target.folder.empty()) {
     ASSIGN_OR_RETURN(const Contact contact, ReadContact(target.folder));
     return ChannelOf(contact);
+  }
+  if (target.address.find(':') == std::string::npos) {
+    return InvalidArgument("--coordinator: found ", target.address, ", wanted host:port");
   }
   Contact contact{.address = target.address};
   if (!target.tls.empty()) {
@@ -97,15 +102,55 @@ std::string Json(const proto::StatusReply& status) {
 }
 
 // Here UNAVAILABLE is a coordinator that does not answer, not a run to be continued.
-int Ended(const char* command, const absl::Status& status) {
+int Ended(const std::string& command, const Target& target, const absl::Status& status) {
   if (status.ok()) return kExitOk;
-  std::fprintf(stderr, "blockstep %s: %s\n", command, std::string(Std(status.message())).c_str());
+  std::string text = Cat("blockstep ", command, ": ", status.message());
+  if (absl::IsUnavailable(status) && !target.folder.empty()) {
+    // A run that was killed leaves its contact behind.
+    text += Cat(" (", target.folder, "/coordinator.json");
+    if (const auto contact = ReadContact(target.folder);
+        contact.ok() && IsLoopback(contact->address) && contact->host != HostName()) {
+      text += Cat(" names the loopback interface of ", contact->host, ": ask on that host");
+    }
+    text += ")";
+  }
+  std::fprintf(stderr, "%s\n", text.c_str());
   return absl::IsUnavailable(status) ? kExitPeers : ExitCodeOf(status);
+}
+
+struct OrderKind {
+  std::string name, help;
+  absl::Status (*call)(const ChannelOptions& channel, const std::string& run_id);
+};
+
+// One line says what is wrong; gRPC's own lines are no help to people. Before its first use.
+void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
+
+int Order(const OrderKind& kind, int argc, char** argv) {
+  QuietGrpc();
+  Target target;
+  std::string run_id;
+  CLI::App app{kind.help};
+  app.name("blockstep " + kind.name);
+  AddTarget(app, target);
+  app.add_option("--run-id", run_id, "only if the coordinator's run is this one");
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  const auto order = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const ChannelOptions channel, ChannelTo(target));
+    RETURN_IF_ERROR(kind.call(channel, run_id));
+    ASSIGN_OR_RETURN(const proto::StatusReply status, AskStatus(channel));
+    std::printf("asked run %s to %s; it waits for step %ld of %ld\n", status.run_id().c_str(),
+                kind.name.c_str(), static_cast<long>(status.next_step()),
+                static_cast<long>(status.total_steps()));
+    return absl::OkStatus();
+  };
+  return Ended(kind.name, target, order());
 }
 
 }  // namespace
 
 int StatusCommand(int argc, char** argv) {
+  QuietGrpc();
   Target target;
   bool json = false;
   CLI::App app{"What a run is doing, as its coordinator knows it."};
@@ -119,28 +164,23 @@ int StatusCommand(int argc, char** argv) {
     std::fputs((json ? Json(status) : Text(status)).c_str(), stdout);
     return absl::OkStatus();
   };
-  return Ended("status", show());
+  return Ended("status", target, show());
 }
 
 int StopCommand(int argc, char** argv) {
-  Target target;
-  std::string run_id;
-  CLI::App app{
-      "Asks a run to stop: its ranks save at the end of their step and exit with code 75; "
-      "`blockstep train --resume auto` continues it."};
-  app.name("blockstep stop");
-  AddTarget(app, target);
-  app.add_option("--run-id", run_id, "only if the coordinator's run is this one");
-  if (const auto code = ParseFlags(app, argc, argv)) return *code;
-  const auto stop = [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const ChannelOptions channel, ChannelTo(target));
-    RETURN_IF_ERROR(OrderStop(channel, run_id));
-    ASSIGN_OR_RETURN(const proto::StatusReply status, AskStatus(channel));
-    std::printf("asked run %s to stop; it waits for step %ld of %ld\n", status.run_id().c_str(),
-                static_cast<long>(status.next_step()), static_cast<long>(status.total_steps()));
-    return absl::OkStatus();
-  };
-  return Ended("stop", stop());
+  return Order({.name = "stop",
+                .help = "Asks a run to stop: its ranks save at the end of their step and exit with "
+                        "code 75; `blockstep train --resume auto` continues it.",
+                .call = OrderStop},
+               argc, argv);
+}
+
+int SaveCommand(int argc, char** argv) {
+  return Order({.name = "save",
+                .help = "Asks a run for a checkpoint: its ranks save at the end of a step, within "
+                        "some two seconds, and train on.",
+                .call = OrderSave},
+               argc, argv);
 }
 
 }  // namespace blockstep

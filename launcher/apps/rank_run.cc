@@ -132,7 +132,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
       env.coordination->Connect({.config = &config,
                                  .table = &table,
                                  .run = &run,
-                                 .resumed = run.resume_from.empty() ? nullptr : &resumed},
+                                 .resumed = run.resume_from.empty() ? nullptr : &resumed,
+                                 .machine_ranks = env.machine_ranks},
                                 group));
 
   std::unique_ptr<Console> console;  // of rank 0, once the run is under way
@@ -165,6 +166,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                  return env.coordination->PolicyState(step, state);
                },
            .stop_requested = [&] { return StopSignalSeen() || env.coordination->StopOrdered(); },
+           .saves_ordered = [&] { return env.coordination->SavesOrdered(); },
            .run = &run,
            .tokenizer_files =
                TokenizerFiles(flags.tokenizer.empty() ? config.model.path : flags.tokenizer),

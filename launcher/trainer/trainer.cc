@@ -21,7 +21,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(TrainerOptions options)
                                                         .tokenizer_files = o.tokenizer_files,
                                                         .on_save = o.events.on_save,
                                                         .hook = o.save_hook});
-    hooks = {.part_done = [&saver] { return saver.part_done(); },
+    hooks = {.ordered = o.saves_ordered,
+             .part_done = [&saver] { return saver.part_done(); },
              .before_commit = [&saver](const ActiveSet& set) { return saver.BeforeCommit(set); }};
   }
   ASSIGN_OR_RETURN(trainer->engine_,
@@ -68,7 +69,9 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     }
     if (saver_.has_value() && result->parts_done) RETURN_IF_ERROR(saver_->Advance());
     if (state_.step == config.train.steps) break;  // finished, also if asked to stop
-    if (due(config.checkpoint.every_steps) && !result->stop) {
+    const bool ordered = result->saves_ordered > orders_done_;
+    orders_done_ = result->saves_ordered;
+    if ((ordered || due(config.checkpoint.every_steps)) && !result->stop) {
       RETURN_IF_ERROR(
           Save(config.checkpoint.background ? SaveMode::kBackground : SaveMode::kHereAndNow));
     }
@@ -148,12 +151,14 @@ absl::Status Trainer::Save(SaveMode mode) {
 absl::Status Trainer::SaveLast() {
   if (!saver_.has_value()) return absl::OkStatus();
   At(RunPhase::kSave);
-  RETURN_IF_ERROR(saver_->Finish());
-  if (saver_->announced_step() == state_.step) return absl::OkStatus();
-  RETURN_IF_ERROR(Save(SaveMode::kHereAndNow));
+  absl::Status status = saver_->Finish();
+  if (status.ok() && saver_->announced_step() != state_.step) status = Save(SaveMode::kHereAndNow);
   const int64_t announced = saver_->announced_step();
-  if (announced == state_.step) return absl::OkStatus();
-  return Annotate(saver_->last(),
+  if (status.ok() && announced == state_.step) return absl::OkStatus();
+  if (status.ok()) status = saver_->last();
+  // UNAVAILABLE stands for a run that is saved and may go on: no failed save may say so.
+  if (absl::IsUnavailable(status)) status = absl::AbortedError(status.message());
+  return Annotate(status,
                   Cat("step ", state_.step, " was not saved; ",
                       announced < 0 ? "nothing was" : Cat("the last saved step is ", announced)));
 }

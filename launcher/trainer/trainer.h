@@ -43,6 +43,9 @@ struct TrainerOptions {
   // Coordinator's policy state and open directives, asked for by rank 0 at a save.
   std::function<absl::Status(int64_t step, TrainerState& state)> policy_state;
   std::function<bool()> stop_requested;
+  // (optional) How many times people asked for a checkpoint, as this rank has heard: when it grows,
+  // all ranks save at the end of the same step.
+  std::function<int64_t()> saves_ordered;
   const RunFolder* run = nullptr;            // null: nothing is saved (verify, benchmarks)
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   TrainEvents events;
@@ -79,6 +82,7 @@ class Trainer {
   std::unique_ptr<Evaluator> evaluator_;
   TrainerState state_;
   std::optional<Saver> saver_;  // none: nothing is saved
+  int64_t orders_done_ = 0;     // of saves_ordered
   std::optional<EvalResult> last_eval_;
 };
 

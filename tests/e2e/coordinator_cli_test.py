@@ -4,12 +4,11 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import time
 
 import cli
-
-POLICY = dict(cli.POLICIES["blockllm"], **{"policy.name": "blockllm", "train.steps": 60})
+import coordinated
+from coordinated import POLICY
 
 # Where a coordinator fails: the call that fault_shim.c counts, which one of them, and the step from which
 # a restart goes on. Report 24 is the 25th to be made durable; two heads are written before the first.
@@ -17,56 +16,7 @@ PLACES = {"idle": None, "decision": (25, 25), "log": (27, 24)}
 FAULTS = itertools.product(("KILL", "STOP", "SEGV"), PLACES)
 
 
-class Coordinator(cli.RunTest):
-    def start(self, settings=POLICY, folder=None, flags=(), env=None):
-        """A running coordinator: (process, folder, address)."""
-        folder = folder or self.new_run()
-        args = [cli.BLOCKSTEP, "coordinator", "--folder", folder, *flags]
-        for name, value in dict(cli.TINY, **settings).items():
-            args += ["--set", f"{name}={value}"]
-        process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
-                                   env=dict(os.environ, **(env or {})))
-        self.addCleanup(process.stderr.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        self.said = process.stderr.readline()
-        self.assertIn("blockstep coordinator: term", self.said)
-        with open(os.path.join(folder, "coordinator.json")) as f:
-            return process, folder, json.load(f)["address"]
-
-    def begin(self, run, address, settings=POLICY, ranks=2, mpi=False, flags=()):
-        """Ranks on their way, as a process whose output is read by `end`."""
-        flags = ["--resume", "auto", "--coordinator", address, *flags]
-        return subprocess.Popen(cli.command(run, settings, ranks=ranks, mpi=mpi, flags=flags),
-                                env=cli.environment(), stderr=subprocess.PIPE, text=True,
-                                stdin=subprocess.DEVNULL)
-
-    def end(self, process, expect=0):
-        text = process.communicate(timeout=120)[1]
-        self.assertEqual(process.returncode, expect, text)
-        return text
-
-    def wait_for_step(self, run, step):
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                if len(cli.blocks(run)) >= step:
-                    return
-            except (OSError, ValueError):
-                pass  # not there, or a line half written
-            time.sleep(0.02)
-        self.fail(f"{run} did not come to step {step}")
-
-    def ask(self, command, *args, expect=0):
-        done = subprocess.run([cli.BLOCKSTEP, command, *args], capture_output=True, text=True,
-                              timeout=30)
-        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
-        return done.stdout + done.stderr
-
-    def embedded(self, settings=POLICY):
-        run = self.new_run()
-        return cli.weights_hash(cli.train(run, settings, ranks=2, mpi=False)), cli.blocks(run)
-
+class Coordinator(coordinated.CoordinatedTest):
     def test_as_a_process_over_mutual_tls(self):
         wanted = self.embedded()
         certs = self.new_run()

@@ -177,6 +177,7 @@ RankWord StepEngine::Word(int64_t step) const {
   }
   word.stop = o_.stop_requested && o_.stop_requested() ? 1 : 0;
   word.part_done = !o_.saves.part_done || o_.saves.part_done() ? 1 : 0;
+  word.saves_ordered = o_.saves.ordered ? o_.saves.ordered() : 0;
   return word;
 }
 
@@ -207,6 +208,7 @@ void StepEngine::FillReport(const ExchangeResult& agreed, int64_t step, StepResu
   result.grad_norm = std::sqrt(train);
   result.stop = agreed.stop;
   result.parts_done = agreed.parts_done;
+  result.saves_ordered = agreed.saves_ordered;
 }
 
 }  // namespace blockstep

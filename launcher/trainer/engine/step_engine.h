@@ -19,9 +19,10 @@
 
 namespace blockstep {
 
-// What a save beside training needs of a step. Either may be empty.
+// What a save beside training needs of a step. Each may be empty.
 struct SaveHooks {
-  std::function<bool()> part_done;  // this rank is not behind with a save under way; once a step
+  std::function<int64_t()> ordered;  // how many times people asked for one; polled once a step
+  std::function<bool()> part_done;   // this rank is not behind with a save under way; once a step
   std::function<absl::Status(const ActiveSet& set)> before_commit;  // train entries change next
 };
 
@@ -56,11 +57,12 @@ struct EngineOptions {
 struct StepResult {
   StepReport report;
   double learning_rate = 0;
-  double grad_norm = 0;     // of the averaged gradient over train entries, before clipping
-  bool committed = false;   // false: sweep, or non-finite values
-  bool stop = false;        // some rank was asked to stop after this step
-  bool parts_done = false;  // every rank said SaveHooks::part_done
-  std::string label;        // of the directive
+  double grad_norm = 0;       // of the averaged gradient over train entries, before clipping
+  bool committed = false;     // false: sweep, or non-finite values
+  bool stop = false;          // some rank was asked to stop after this step
+  bool parts_done = false;    // every rank said SaveHooks::part_done
+  int64_t saves_ordered = 0;  // the most that SaveHooks::ordered said on a rank
+  std::string label;          // of the directive
   int64_t phase = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "launcher/trainer/engine/step_exchange.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/status.h"
@@ -49,6 +50,7 @@ absl::StatusOr<ExchangeResult> ExchangeStep(Communicator& group, const RankWord&
     result.tokens += word.tokens;
     result.stop |= word.stop != 0;
     result.parts_done &= word.part_done != 0;
+    result.saves_ordered = std::max(result.saves_ordered, word.saves_ordered);
     all_hold &= word.next_hash != 0;
     hashes.push_back(word.next_hash);
     for (size_t i = 0; i < norms.size(); ++i) {

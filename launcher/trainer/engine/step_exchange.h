@@ -21,8 +21,9 @@ struct RankWord {
   int64_t tokens = 0;      // counted targets
   uint64_t next_hash = 0;  // directive for step + 1; 0: not held yet
   int64_t next_through = -1;
-  int64_t stop = 0;       // 1: stop at the end of this step
-  int64_t part_done = 0;  // 1: this rank's share of a save under way, if there is one
+  int64_t stop = 0;           // 1: stop at the end of this step
+  int64_t part_done = 0;      // 1: this rank's share of a save under way, if there is one
+  int64_t saves_ordered = 0;  // how many times people asked for a checkpoint, as this rank heard
 };
 
 struct ExchangeResult {
@@ -32,6 +33,7 @@ struct ExchangeResult {
   bool next_agreed = false;     // every rank holds the same directive for step + 1
   bool stop = false;            // some rank asked
   bool parts_done = true;       // every rank said part_done
+  int64_t saves_ordered = 0;    // the most that a rank has heard of
 };
 
 // Host-blocking. FAILED_PRECONDITION names the ranks that are at another step or hold another

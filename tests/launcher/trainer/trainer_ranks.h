@@ -37,10 +37,12 @@ struct TrainerRun {
 
 // `hook` is called by every rank's saves, on any thread. `resume_from` is a checkpoint; the policy
 // starts anew all the same, which is right for those that no report changes. `stop` is asked by
-// every rank at each step's end.
-inline TrainerRun RunTrainer(const TrainConfig& config, const std::string& folder, int ranks,
-                             FileHook hook = nullptr, const std::string& resume_from = "",
-                             std::function<bool(int64_t step)> stop = nullptr) {
+// every rank at each step's end; `change` is called once by every rank's thread, with options that
+// are otherwise complete.
+inline TrainerRun RunTrainer(
+    const TrainConfig& config, const std::string& folder, int ranks, FileHook hook = nullptr,
+    const std::string& resume_from = "", std::function<bool(int64_t step)> stop = nullptr,
+    const std::function<void(int rank, TrainerOptions& options)>& change = nullptr) {
   const RunFolder run{.path = folder, .run_id = std::string(32, '7'), .resume_from = resume_from};
   std::filesystem::create_directories(folder);
   const LlamaConfig model = ModelOf(config).value();
@@ -71,14 +73,15 @@ inline TrainerRun RunTrainer(const TrainConfig& config, const std::string& folde
         return absl::OkStatus();
       };
     }
-    ASSIGN_OR_RETURN(auto trainer,
-                     Trainer::Create({.session = session.get(),
-                                      .source = &source,
-                                      .stop_requested = [&] { return stop && stop(place.step); },
-                                      .run = &run,
-                                      .events = events,
-                                      .place = &place,
-                                      .save_hook = hook}));
+    TrainerOptions options{.session = session.get(),
+                           .source = &source,
+                           .stop_requested = [&] { return stop && stop(place.step); },
+                           .run = &run,
+                           .events = events,
+                           .place = &place,
+                           .save_hook = hook};
+    if (change) change(rank, options);
+    ASSIGN_OR_RETURN(auto trainer, Trainer::Create(std::move(options)));
     RETURN_IF_ERROR(trainer->Start());
     ASSIGN_OR_RETURN(const TrainOutcome outcome, trainer->Run());
     if (rank == 0) out.outcome = outcome;

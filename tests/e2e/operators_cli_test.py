@@ -1,0 +1,207 @@
+"""What people do to a run and its coordinator, and what they are told: a checkpoint asked for, a stop while the
+coordinator is gone, a full disk, another build, a coordinator that does not answer."""
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import time
+
+import cli
+import coordinated
+from coordinated import POLICY
+
+SLOW = dict(POLICY, **{"train.steps": 500})
+
+
+def patched(folder):
+    """The program as other sources would have made it: only its name of them differs."""
+    with open(cli.BLOCKSTEP, "rb") as f:
+        program = f.read()
+    mine = re.findall(rb"blockstep [0-9.]+ sources [0-9a-f]{16}", program)
+    assert len(set(mine)) == 1, mine
+    other = mine[0][:-4] + (b"0000" if mine[0][-4:] != b"0000" else b"1111")
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "blockstep")
+    with open(path, "wb") as f:
+        f.write(program.replace(mine[0], other))
+    os.chmod(path, 0o755)
+    return path, mine[0].decode(), other.decode()
+
+
+def listening(port):
+    """Local addresses that listen on a port, as /proc/net/tcp writes them."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(table) as f:
+            for row in f.read().splitlines()[1:]:
+                address, state = row.split()[1], row.split()[3]
+                if state == "0A" and int(address.split(":")[1], 16) == port:
+                    found.append(address.split(":")[0])
+    return found
+
+
+class Operators(coordinated.CoordinatedTest):
+    def wait_for_text(self, path, text):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with open(path) as f:
+                if text in f.read():
+                    return
+            time.sleep(0.05)
+        self.fail(f"{path} did not come to say {text}")
+
+    def test_a_checkpoint_when_somebody_asks(self):
+        wanted = self.embedded(SLOW)
+        for address in ("", self.start(SLOW)[2]):
+            run = self.new_run()
+            ranks = self.begin(run, address, SLOW, mpi=True)
+            self.wait_for_step(run, 3)
+            self.assertFalse(os.path.exists(os.path.join(run, "checkpoints")))
+            self.assertIn("wanted", self.ask("save", run, "--run-id", "no", expect=5))
+            self.assertIn(" to save; it waits for step", self.ask("save", run))
+            text = self.end(ranks)
+            self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
+            saved = [int(name[5:]) for name in sorted(os.listdir(os.path.join(run, "checkpoints")))]
+            self.assertEqual(len(saved), 2, saved)
+            self.assertLess(saved[0], 500)
+            self.assertEqual(saved[1], 500)
+            # It is a checkpoint as any other: a run from it comes to the same end.
+            again = cli.train(self.new_run(), SLOW, mpi=False,
+                              flags=["--resume", os.path.join(run, "checkpoints", f"step-{saved[0]:08d}")])
+            self.assertEqual(cli.weights_hash(again), wanted[0])
+
+    def test_a_stop_is_heard_while_the_coordinator_is_gone(self):
+        wanted = self.embedded()
+        process, folder, address = self.start()
+        run = self.new_run()
+        ranks = self.begin(run, address, mpi=True)
+        self.wait_for_step(run, 20)
+        process.kill()
+        process.wait()
+        time.sleep(1)
+        self.assertIsNone(ranks.poll())
+        began = time.monotonic()
+        for pid in self.children(ranks.pid):
+            os.kill(pid, signal.SIGUSR1)
+        text = self.end(ranks, expect=75)
+        self.assertLess(time.monotonic() - began, 40, "that is the grace, not the signal")
+        self.assertIn(f"asked to stop while waiting for coordinator {address}", text)
+        self.assertRegex(text, r"the last call: \w+: .*refused")
+        self.assertIn("; saved at step", text)
+        self.start(folder=folder)
+        text = self.end(self.begin(run, address, ranks=3))
+        self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
+
+    def test_waiting_is_said_once(self):
+        process, _, address = self.start()
+        ranks = self.begin(self.new_run(), address, mpi=True)
+        self.wait_for_step(os.path.join(self.folder.name, "run2"), 20)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(14)
+        process.send_signal(signal.SIGCONT)
+        text = self.end(ranks)
+        said = re.findall(r"blockstep: waiting for the coordinator at (\S+) to decide step \d+, not heard for "
+                          r"(\d+) s of coordinator.grace_s 60", text)
+        self.assertEqual(len(said), 1, text)
+        self.assertEqual(said[0][0], address)
+        self.assertEqual(text.count("waiting for the coordinator"), 1, text)
+
+    def test_a_full_disk_stops_the_clock_not_the_run(self):
+        wanted = self.embedded()
+        for again in ("in place", "after a restart"):
+            with self.subTest(goes_on=again):
+                process, folder, address = self.start(flags=["--http", "127.0.0.1:0"])
+                run = self.new_run()
+                ranks = self.begin(run, address)
+                self.wait_for_step(run, 10)
+                log = os.path.join(folder, "coordinator.log")
+                # The next record fits by half; a new file does not fit at all.
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE,
+                                 (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+                time.sleep(2)
+                stuck = len(cli.blocks(run))
+                self.assertLess(stuck, 60)
+                self.assertIsNone(ranks.poll())
+                time.sleep(0.5)
+                self.assertEqual(len(cli.blocks(run)), stuck)
+                self.assertTrue(os.path.getsize(log) > 64)
+                if again == "in place":
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE,
+                                     (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                else:
+                    process.kill()
+                    process.wait()
+                    self.start(folder=folder)
+                    self.assertIn("term 2 at " + address, self.said)
+                self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
+
+    def test_another_build_is_refused_by_both_names(self):
+        program, mine, other = patched(self.new_run())
+        self.assertEqual(self.ask("--version").split(", commit ")[0], mine)
+        _, folder, address = self.start()
+        run = self.new_run()
+        command = cli.command(run, POLICY, mpi=False, flags=["--coordinator", address])
+        text = self.run_program([program, *command[1:]], expect=5)
+        self.assertIn(f"build: found {other}, wanted {mine}", text)
+        self.assertFalse(os.path.exists(os.path.join(run, "checkpoints")) and
+                         os.listdir(os.path.join(run, "checkpoints")))
+        # The log of another build.
+        process, folder, _ = self.start()
+        process.kill()
+        process.wait()
+        args = [program, "coordinator", "--folder", folder]
+        for name, value in dict(cli.TINY, **POLICY).items():
+            args += ["--set", f"{name}={value}"]
+        text = self.run_program(args, expect=5)
+        self.assertIn(f"coordinator.log: build: found {mine}, wanted {other}", text)
+
+    def test_an_embedded_coordinator_stays_on_its_machine(self):
+        run = self.new_run()
+        ranks = self.begin(run, "", SLOW, mpi=True)
+        self.wait_for_step(run, 3)
+        with open(os.path.join(run, "coordinator.json")) as f:
+            contact = json.load(f)
+        host, port = contact["address"].rsplit(":", 1)
+        self.assertEqual(host, "127.0.0.1")
+        self.assertEqual(contact["host"], socket.gethostname())
+        # As IPv4, or as IPv6 stands for it.
+        self.assertIn(listening(int(port)), (["0100007F"], ["0000000000000000FFFF00000100007F"]))
+        self.assertIn("asked run", self.ask("stop", run))
+        self.end(ranks, expect=75)
+
+    def test_status_of_what_does_not_answer_is_one_clear_line(self):
+        certs, others = self.new_run(), self.new_run()
+        self.ask("certs", certs)
+        self.ask("certs", others)
+        _, _, tls = self.start(flags=["--tls", certs, "--bind", "127.0.0.1:0"])
+        stopped, plain_folder, plain = self.start()
+        dead_process, dead_folder, dead = self.start()
+        dead_process.kill()
+        dead_process.wait()
+        stopped.send_signal(signal.SIGSTOP)
+        _, _, alive = self.start()
+        cases = {
+            "dead": ([dead_folder], "nobody answers there: Connection refused"),
+            "dead by address": (["--coordinator", dead], "nobody answers there: Connection refused"),
+            "no such host": (["--coordinator", "no-such-host.invalid:1"], "cannot find host no-such-host.invalid"),
+            "stopped": ([plain_folder], "does not answer; is it stopped?"),
+            "another authority": (["--coordinator", tls, "--tls", others], "refused TLS"),
+            "plaintext to TLS": (["--coordinator", tls], "not in plaintext"),
+            "TLS to plaintext": (["--coordinator", alive, "--tls", certs], "refused TLS"),
+            "no port": (["--coordinator", "127.0.0.1"], "wanted host:port"),
+        }
+        for name, (args, wanted) in cases.items():
+            with self.subTest(case=name):
+                expect = 2 if name == "no port" else 5
+                text = self.ask("status", *args, expect=expect)
+                self.assertEqual(text.count("\n"), 1, text)
+                self.assertTrue(text.startswith("blockstep status: "), text)
+                self.assertIn(wanted, text)
+        self.assertIn("coordinator.json: there is none", self.ask("status", self.new_run(), expect=3))
+        self.assertIn("refused TLS", self.ask("stop", "--coordinator", tls, "--tls", others, expect=5))
+
+
+if __name__ == "__main__":
+    cli.main()
