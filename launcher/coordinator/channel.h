@@ -23,7 +23,7 @@ struct ChannelOptions {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const ChannelOptions& options);
 
-// FAILED_PRECONDITION if `address` is reachable from outside without TLS and `insecure` is not set.
+// INVALID_ARGUMENT if `address` is reachable from outside without TLS and `insecure` is not set.
 absl::Status CheckBind(const std::string& address, bool tls, bool insecure);
 bool IsLoopback(const std::string& address);
 
