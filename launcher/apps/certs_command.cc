@@ -52,7 +52,7 @@ int CertsCommand(int argc, char** argv) {
       ->allow_extra_args(false);
   app.add_option("--days", options.days, "how long they are valid")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::Status status = WriteCertificates(folder, options);
   if (status.ok()) {

@@ -81,27 +81,26 @@ int EstimateCommand(int argc, char** argv) {
   app.add_option("--set", flags.sets, "a field, as section.name=value; may be repeated")
       ->take_all()
       ->allow_extra_args(false);
-  app.add_option("--ranks", flags.ranks, "ranks; default: runtime.local_ranks")
-      ->check(CLI::PositiveNumber);
+  app.add_option("--ranks", flags.ranks, "ranks; default: runtime.local_ranks")->check(AboveZero());
   app.add_option("--ranks-per-machine", flags.local_ranks, "default: all of them")
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
   app.add_option("--gemm-gflops", flags.gemm_gflops,
                  "of a machine, instead of measuring this one: matrix products")
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
   app.add_option("--attention-gflops", flags.attention_gflops, "the same: attention")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--memory-gbs", flags.memory_gbs, "the same: GB/s of memory")
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
+  app.add_option("--memory-gbs", flags.memory_gbs, "the same: GB/s of memory")->check(AboveZero());
   app.add_option("--link-gbs", flags.link_gbs,
                  "GB/s that a rank sends to other machines; default: all ranks share this one")
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
   app.add_flag("--quick", flags.quick,
                "measure nothing: no step time, and for the program itself what it takes now");
   app.add_flag("--json", flags.json, "one JSON object");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::StatusOr<TrainConfig> config = LoadTrainConfig(flags.config, flags.sets);
   if (!config.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(Std(config.status().message())).c_str());
+    std::fprintf(stderr, "blockstep estimate: %s\n",
+                 std::string(Std(config.status().message())).c_str());
     return kExitUsage;
   }
   const absl::StatusOr<RunPlan> plan = Estimate(*config, flags);

@@ -80,16 +80,16 @@ int EvalCommand(int argc, char** argv) {
   app.add_option("data", flags.data, "token files")->required();
   app.add_option("--tokens", flags.tokens, "tokens of a sequence")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
   app.add_option("--micro-slots", flags.micro_slots, "sequences at once")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
   app.add_option("--slots", flags.slots, "only the first so many sequences; 0: all")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(ZeroOrMore());
   app.add_option("--threads", flags.threads, "0: as affinity and quota allow")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(ZeroOrMore());
   app.add_flag("--json", flags.json, "one JSON object");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::Status status = Evaluate(flags);

@@ -18,7 +18,25 @@ std::vector<std::string> FlagsOf(const CLI::App& app) {
   return names;
 }
 
+CLI::Validator NumberThat(const std::string& wanted, bool (*fits)(double)) {
+  return CLI::Validator(
+      [wanted, fits](std::string& text) {
+        double value = 0;
+        const bool number = CLI::detail::lexical_cast(text, value);
+        return number && fits(value) ? std::string() : "found " + text + ", wanted " + wanted;
+      },
+      "");
+}
+
 }  // namespace
+
+CLI::Validator AboveZero() {
+  return NumberThat("a number above 0", [](double value) { return value > 0; });
+}
+
+CLI::Validator ZeroOrMore() {
+  return NumberThat("0 or more", [](double value) { return value >= 0; });
+}
 
 std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv) {
   try {

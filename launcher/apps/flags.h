@@ -9,4 +9,8 @@ namespace blockstep {
 // The exit code to end with (--help, or an error that was printed); nothing: go on.
 std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv);
 
+// Bounds of numbers, in words: CLI11's own print the largest double.
+CLI::Validator AboveZero();
+CLI::Validator ZeroOrMore();
+
 }  // namespace blockstep

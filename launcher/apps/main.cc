@@ -41,7 +41,13 @@ void PrintHelp(std::FILE* out) {
 }
 
 int Main(int argc, char** argv) {
-  const std::string name = argc > 1 ? argv[1] : "";
+  std::string name = argc > 1 ? argv[1] : "";
+  char help[] = "--help";
+  char* help_of[] = {argv[0], argc > 2 ? argv[2] : help, help, nullptr};
+  if (name == "help" && argc > 2) {  // blockstep help train
+    name = argv[2];
+    argc = 3, argv = help_of;
+  }
   if (name.empty() || name == "--help" || name == "-h" || name == "help") {
     PrintHelp(name.empty() ? stderr : stdout);
     return name.empty() ? kExitUsage : kExitOk;

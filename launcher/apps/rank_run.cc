@@ -105,6 +105,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                        .arena_bytes = ArenaAddressSpace()});
   RETURN_IF_ERROR(AgreeOnStatus(&group, made.status(), "session"));
   const std::unique_ptr<Session> session = *std::move(made);
+  RunLock lock;
   RunFolderUndo undo;
   ASSIGN_OR_RETURN(const RunFolder run,
                    OpenRunFolder({.path = flags.run,
@@ -114,7 +115,10 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                                   .config_hash = ConfigHash(config),
                                   .allow_maths_change = flags.allow_maths_change,
                                   .new_id = RandomHex128,
-                                  .undo = &undo},
+                                  .undo = &undo,
+                                  .lock = &lock,
+                                  // A rank that its watchdog is about to end may hold it.
+                                  .lock_wait_s = config.coordinator.lease_s + 5},
                                  &group));
   if (run.resume_step >= config.train.steps) {
     if (group.rank() == 0) std::fprintf(stderr, "blockstep: %s\n", Finished(config, run).c_str());

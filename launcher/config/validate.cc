@@ -8,7 +8,7 @@ namespace {
 class Checks {
  public:
   Checks(const FieldPlaces& places, std::string_view file, std::vector<ConfigError>* errors)
-      : places_(places), file_(file.empty() ? "default" : file), errors_(errors) {}
+      : places_(places), file_(file.empty() ? "without --config" : file), errors_(errors) {}
 
   bool Given(const std::string& field) const { return places_.count(field) > 0; }
 

@@ -47,7 +47,7 @@ class BadInput(BadInputTest):
             "eval.every_steps: found 5, wanted 0 without data.val")
         self.refused("eval of no sequences",
             [cli.BLOCKSTEP, "eval", self.good, cli.TINY["data.train"], "--tokens", "-4"], USAGE,
-            "blockstep eval: --tokens: Value -4 not in range")
+            "blockstep eval: --tokens: found -4, wanted a number above 0")
 
     def test_configuration_files(self):
         config = lambda text: [cli.BLOCKSTEP, "train", "--run", self.run_folder, "--config",

@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -81,6 +82,24 @@ class BadPlaces(BadInputTest):
         self.tokenize("no tokenizer", BAD_INPUT, "text.txt", model=self.path("text.txt"))
         write(self.path("out.bin"), "mine")
         self.tokenize("output exists", BAD_INPUT, "out.bin: exists; wanted a new name, or --overwrite")
+
+    def test_run_in_use(self):
+        """A second start in the same folder would save under the first."""
+        run = self.path("run")
+        settings = {"train.steps": 100000, "coordinator.lease_s": 2}
+        first = subprocess.Popen(cli.command(run, settings, mpi=False), env=cli.environment(), text=True,
+                                 stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.addCleanup(first.kill)
+        while not first.stderr.readline().startswith("step 1/"):
+            self.assertIsNone(first.poll())
+        first.send_signal(signal.SIGSTOP)
+        self.train("in use", settings, RESOURCES, "rank 0: run folder " + run, "another process works in it",
+                   flags=["--resume", "auto"], run=run)
+        first.send_signal(signal.SIGCONT)
+        first.send_signal(signal.SIGTERM)
+        said = first.stderr.read()
+        first.stderr.close()
+        self.assertEqual(first.wait(timeout=60), STOPPED, said)
 
     def test_read_only_folder(self):
         folder = self.mounted("ro", "size=1m,ro")

@@ -30,10 +30,10 @@ std::vector<Pair> PairsOf(const VerifyCase& c) {
 
 absl::Status CheckNames(const char* axis, const std::vector<std::string>& found,
                         const std::vector<std::string>& known) {
-  if (found.empty()) return InvalidArgument("verify: --", axis, " is empty");
+  if (found.empty()) return InvalidArgument("--", axis, " is empty");
   for (const std::string& name : found) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      return InvalidArgument("verify: --", axis, ": found '", name, "', wanted one of ",
+      return InvalidArgument("--", axis, ": found '", name, "', wanted one of ",
                              KnownNames(name, known));
     }
   }
@@ -48,13 +48,12 @@ absl::Status Validate(const VerifyAxes& axes) {
   RETURN_IF_ERROR(CheckNames("placements", axes.placements, known.placements));
   RETURN_IF_ERROR(CheckNames("coordinators", axes.coordinators, known.coordinators));
   RETURN_IF_ERROR(CheckNames("transports", axes.transports, known.transports));
-  if (axes.ranks.empty()) return InvalidArgument("verify: --ranks is empty");
+  if (axes.ranks.empty()) return InvalidArgument("--ranks is empty");
   for (const std::string& n : axes.ranks) {
     const bool digits =
         !n.empty() && n.size() < 5 && n[0] != '0' &&
         std::all_of(n.begin(), n.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (!digits)
-      return InvalidArgument("verify: --ranks: found '", n, "', wanted a number above 0");
+    if (!digits) return InvalidArgument("--ranks: found '", n, "', wanted a number above 0");
   }
   return absl::OkStatus();
 }

@@ -103,7 +103,7 @@ absl::Status CheckSets(const std::vector<std::string>& sets) {
   for (const std::string& set : sets) {
     const std::string name = set.substr(0, set.find('='));
     if (std::find(std::begin(kOurs), std::end(kOurs), name) != std::end(kOurs)) {
-      return InvalidArgument("verify: --set ", set, ": the cases set ", name,
+      return InvalidArgument("--set ", set, ": the cases set ", name,
                              " themselves; see --policies, --placements, --coordinators, "
                              "--transports, --ranks, --steps");
     }
@@ -115,7 +115,7 @@ absl::StatusOr<bool> Verify(const Flags& flags) {
   RETURN_IF_ERROR(Validate(flags.axes));
   RETURN_IF_ERROR(CheckSets(flags.sets));
   VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
-  if (setup.mpirun.empty()) return InvalidArgument("verify: --mpirun is empty");
+  if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
   setup.program = fs::read_symlink("/proc/self/exe").string();
   ASSIGN_OR_RETURN(setup.folder, WorkFolder(flags.folder));
   if (flags.config.empty()) {
@@ -174,7 +174,8 @@ int VerifyCommand(int argc, char** argv) {
   InstallStopSignals();
   const absl::StatusOr<bool> equal = Verify(flags);
   if (!equal.ok()) {
-    std::fprintf(stderr, "blockstep: %s\n", std::string(Std(equal.status().message())).c_str());
+    std::fprintf(stderr, "blockstep verify: %s\n",
+                 std::string(Std(equal.status().message())).c_str());
     return absl::IsCancelled(equal.status()) ? kExitFailure : ExitCodeOf(equal.status());
   }
   return *equal ? kExitOk : kExitFailure;

@@ -85,12 +85,20 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
   return change;
 }
 
+absl::Status Lock(const RunFolderOptions& options) {
+  if (options.lock == nullptr) return absl::OkStatus();
+  return options.lock->Take(options.path, options.lock_wait_s);
+}
+
 absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, std::string change) {
-  if (options.undo != nullptr) options.undo->Remember(options.path, {"coordinator.json"});
+  if (options.undo != nullptr) {
+    options.undo->Remember(options.path, {"coordinator.json", kRunLockName});
+  }
   // create_directories, not FileOps: a run folder may lie deeper than what exists.
   std::error_code error;
   fs::create_directories(options.path, error);
   if (error) return FileError("create run folder", options.path, error.value());
+  RETURN_IF_ERROR(Lock(options));
   part.run_id = options.new_id();
   part.config_hash = options.config_hash;
   part.maths_text = options.maths_text;
@@ -100,6 +108,7 @@ absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, s
 }
 
 absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
+  RETURN_IF_ERROR(Lock(options));
   ASSIGN_OR_RETURN(std::vector<Part> parts, ReadRun(options.path));
   ASSIGN_OR_RETURN(std::string change, CompareMaths(parts.back(), options, options.path));
   RunFolder run{.path = options.path};
@@ -158,7 +167,12 @@ absl::StatusOr<RunFolder> ForkRun(const RunFolderOptions& options) {
 
 absl::StatusOr<RunFolder> Open(const RunFolderOptions& options) {
   std::error_code error;
-  const bool exists = fs::exists(options.path, error) && !fs::is_empty(options.path, error);
+  bool exists = false;
+  for (fs::directory_iterator at(options.path, error), end; !error && at != end;
+       at.increment(error)) {
+    exists |= at->path().filename() != kRunLockName;  // of a start that ended before it was a run
+  }
+  if (error == std::errc::no_such_file_or_directory) error.clear();
   const bool is_run = fs::exists(options.path + "/run.json", error);
   if (error) return FileError("open run folder", options.path, error.value());
   if (exists && !is_run) {

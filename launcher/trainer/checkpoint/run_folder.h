@@ -1,5 +1,6 @@
 // The folder of one run: identity, configuration, checkpoints, metrics. Never overwritten.
 //   <run>/run.json      run_id and where the run came from, newest last
+//   <run>/run.lock      held while a start works here
 //   <run>/config.txt    the configuration as it ran; config-<run_id>.txt: of earlier parts of the
 //   run <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/
 #pragma once
@@ -11,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "dist/communicator.h"
+#include "launcher/trainer/checkpoint/run_lock.h"
 
 namespace blockstep {
 
@@ -48,6 +50,8 @@ struct RunFolderOptions {
   bool allow_maths_change = false;      // --resume-with-changed-maths
   std::function<std::string()> new_id;  // 128 random bits as 32 hex digits: RandomHex128
   RunFolderUndo* undo = nullptr;        // (optional) told before the first write
+  RunLock* lock = nullptr;              // (optional) taken by rank 0 before it
+  double lock_wait_s = 0;
 };
 
 struct RunFolder {

@@ -71,6 +71,33 @@ TEST_F(RunFolderTest, SomebodyElsesFolderIsLeftAlone) {
   EXPECT_FALSE(std::filesystem::exists(root_.path() + "/home/run.json"));
 }
 
+TEST_F(RunFolderTest, OneStartAtATimeWorksInIt) {
+  std::optional<RunLock> first(std::in_place);
+  RunLock second, third;
+  RunFolderOptions options = Options("run", "auto");
+  options.lock = &*first;
+  ASSERT_TRUE(Open(options).ok());
+  options.lock = &second;
+  options.lock_wait_s = 0.1;
+  const auto refused = Open(options);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("/run: another process works in"));
+  // One that is about to end is waited for.
+  options.lock = &third;
+  options.lock_wait_s = 60;
+  std::thread ending([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    first.reset();
+  });
+  EXPECT_TRUE(Open(options).ok());
+  ending.join();
+}
+
+TEST_F(RunFolderTest, AStartThatDiedBeforeItWasARunIsInNobodysWay) {
+  WriteText(root_.path() + "/run/run.lock", "");
+  EXPECT_TRUE(Open(Options("run")).ok());
+}
+
 TEST_F(RunFolderTest, WhatARefusedStartWroteIsTakenBack) {
   const auto opened_and_refused = [&](RunFolderOptions options) {
     RunFolderUndo undo;

@@ -1,0 +1,28 @@
+// One start at a time works in a run folder: a second one would save and cut metrics under the
+// first. Rank 0's; a file system that knows no locks is taken as it is.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace blockstep {
+
+inline constexpr char kRunLockName[] = "run.lock";
+
+class RunLock {
+ public:
+  RunLock() = default;
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+  ~RunLock();  // the end of the process, too, gives it back
+
+  // Locks <run_folder>/run.lock, an empty file that stays. A process that holds it may be about to
+  // end: it is waited for up to `wait_s`, then RESOURCE_EXHAUSTED.
+  absl::Status Take(const std::string& run_folder, double wait_s);
+
+ private:
+  int file_ = -1;
+};
+
+}  // namespace blockstep
