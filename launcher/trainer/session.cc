@@ -100,7 +100,14 @@ absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(
     // Text of another tokenizer shows in its first ids; each rank reads a part of them.
     const int64_t checked = std::min(file.tokens(), to_check);
     to_check -= checked;
-    RETURN_IF_ERROR(file.CheckIds(SplitEvenly(checked, env_.group->size(), env_.group->rank())));
+    const absl::Status ids =
+        file.CheckIds(SplitEvenly(checked, env_.group->size(), env_.group->rank()));
+    if (absl::IsDataLoss(ids)) {
+      return DataLoss(ids.message(), config_.model.preset.empty()
+                                         ? ", vocab_size in the model's config.json"
+                                         : ", which model.vocab sets for a preset");
+    }
+    RETURN_IF_ERROR(ids);
     files.push_back(std::move(file));
   }
   ASSIGN_OR_RETURN(BatchReader reader,

@@ -102,7 +102,10 @@ class BadInput(BadInputTest):
             "found 9 tokens, wanted at least 17")
         self.train("token beyond the vocabulary", data("id.bin", tokens([5] * 1500 + [2048] + [5] * 600)),
             BAD_INPUT,
-                   "rank 1: token file", "id.bin: found id 2048 at token 1500, wanted ids below the vocabulary size 2048")
+                   "rank 1: token file", "id.bin: found id 2048 at token 1500, wanted ids below the vocabulary size 2048, vocab_size in the model's config.json")
+        self.train("tokenizer of another size than the preset's",
+            {"model.config": "", "model.preset": "9m", "model.vocab": 1000, **data("nine.bin", tokens([999, 1000] * 999))},
+            BAD_INPUT, "rank 0: token file", "wanted ids below the vocabulary size 1000, which model.vocab sets")
         self.train("wrong vocabulary, validation", {"data.val": self.path("val.bin", tokens([9999] * 99))},
             BAD_INPUT,
                    "rank 0: token file", "val.bin: found id 9999 at token 0")
