@@ -12,15 +12,21 @@
 #include "launcher/apps/build_identity.h"
 #include "launcher/apps/coordinator_options.h"
 #include "launcher/apps/stop_signal.h"
+#include "launcher/coordinator/operator_calls.h"
 #include "launcher/trainer/checkpoint/group_status.h"
 
 namespace blockstep {
 namespace {
 
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
+// Greater than that of any start before. The clock alone would do, if nobody ever set it back or
+// went on with the run on a host where it is late; so what the coordinator knows counts too.
+int64_t NextIncarnation(const Contact& contact) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+  const absl::StatusOr<ChannelOptions> channel = ChannelOf(contact);
+  if (!channel.ok()) return ms;  // the join will say so
+  const absl::StatusOr<proto::StatusReply> known = AskStatus(*channel);
+  return known.ok() ? std::max(ms, known->incarnation() + 1) : ms;
 }
 
 void Say(const std::string& text) { std::fprintf(stderr, "blockstep: %s\n", text.c_str()); }
@@ -83,8 +89,9 @@ absl::StatusOr<DirectiveSource*> GrpcCoordination::Connect(const CoordinationSta
                                                            Communicator& group) {
   const TrainConfig& config = *start.config;
   ASSIGN_OR_RETURN(const Contact contact, Meet(start, group));
+  const int64_t next = group.rank() == 0 ? NextIncarnation(contact) : 0;
   ASSIGN_OR_RETURN(const std::string began,
-                   BroadcastText(&group, Cat(NowMs()), 0, "incarnation of the workers"));
+                   BroadcastText(&group, Cat(next), 0, "incarnation of the workers"));
   const bool resumes = start.resumed != nullptr;
   PolicySnapshot snapshot;
   if (resumes) snapshot = {start.resumed->policy_state, start.resumed->directives};

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "absl/status/status.h"
+#include "grpc/support/time.h"
 
 namespace blockstep {
 
@@ -16,9 +17,15 @@ inline constexpr double kForever = std::numeric_limits<double>::infinity();
 inline constexpr double kStopPatience = 0.2;  // a directive may be on its way
 inline constexpr int64_t kKeptSteps = 2;      // behind the step in hand
 
-template <typename Duration = std::chrono::steady_clock::duration>
-Duration Seconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+inline std::chrono::steady_clock::duration Seconds(double seconds) {
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(seconds));
+}
+
+// So far from now, in gRPC's terms, on the clock that nobody sets.
+inline gpr_timespec Deadline(double seconds) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_micros(static_cast<int64_t>(seconds * 1e6), GPR_TIMESPAN));
 }
 
 // Errors that time may heal; ABORTED heals by joining again.

@@ -68,8 +68,7 @@ absl::Status CoordinatorClient::Once(
     std::string_view what, double deadline_s,
     const std::function<grpc::Status(grpc::ClientContext*)>& call) {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       Seconds<std::chrono::system_clock::duration>(deadline_s));
+  context.set_deadline(Deadline(deadline_s));
   {
     std::lock_guard lock(mutex_);
     if (ending_) return absl::CancelledError("the client ends");
@@ -108,8 +107,7 @@ bool CoordinatorClient::Sleep(double seconds) {
 bool CoordinatorClient::Pause(double seconds) {
   if (channel_->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY) return Sleep(seconds);
   // gRPC connects while somebody polls: where all threads sleep it looks every five seconds only.
-  channel_->WaitForConnected(std::chrono::system_clock::now() +
-                             Seconds<std::chrono::system_clock::duration>(seconds));
+  channel_->WaitForConnected(Deadline(seconds));
   return Sleep(0);
 }
 

@@ -8,12 +8,13 @@
 #endif
 #include "grpcpp/health_check_service_interface.h"
 #include "launcher/coordinator/channel.h"
+#include "launcher/coordinator/client_retry.h"
 #include "launcher/coordinator/http_endpoint.h"
 
 namespace blockstep {
 namespace {
 
-constexpr auto kShutdown = std::chrono::seconds(2);
+constexpr double kShutdownS = 2;
 
 int64_t SteadyMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -60,7 +61,7 @@ CoordinatorServer::~CoordinatorServer() {
   http_.reset();
   if (server_ == nullptr) return;
   service_->EndStreams();
-  server_->Shutdown(std::chrono::system_clock::now() + kShutdown);
+  server_->Shutdown(Deadline(kShutdownS));
   server_->Wait();
 }
 

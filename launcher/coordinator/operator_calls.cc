@@ -39,8 +39,7 @@ template <typename Call>
 absl::Status Ask(const ChannelOptions& channel, Call call) {
   const auto stub = proto::Coordinator::NewStub(MakeChannel(channel));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       Seconds<std::chrono::system_clock::duration>(kOperatorCallS));
+  context.set_deadline(Deadline(kOperatorCallS));
   return Explained(channel, FromGrpc(call(*stub, context), Cat("coordinator ", channel.address)));
 }
 

@@ -304,6 +304,7 @@ proto::StatusReply RunState::Status() {
   reply.set_term(decisions_->term());
   reply.set_epoch(decisions_->epoch());
   reply.set_world(world_);
+  reply.set_incarnation(decisions_->incarnation());
   reply.set_policy(decisions_->policy());
   reply.set_next_step(decisions_->next_step());
   reply.set_total_steps(options_.total_steps);

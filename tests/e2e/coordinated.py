@@ -26,11 +26,11 @@ class CoordinatedTest(cli.RunTest):
         with open(os.path.join(folder, "coordinator.json")) as f:
             return process, folder, json.load(f)["address"]
 
-    def begin(self, run, address, settings=POLICY, ranks=2, mpi=False, flags=()):
+    def begin(self, run, address, settings=POLICY, ranks=2, mpi=False, flags=(), env=None):
         """Ranks on their way, as a process whose output is read by `end`."""
         flags = ["--resume", "auto", "--coordinator", address, *flags]
         return subprocess.Popen(cli.command(run, settings, ranks=ranks, mpi=mpi, flags=flags),
-                                env=cli.environment(), stderr=subprocess.PIPE, text=True,
+                                env=dict(cli.environment(), **(env or {})), stderr=subprocess.PIPE, text=True,
                                 stdin=subprocess.DEVNULL)
 
     def end(self, process, expect=0):

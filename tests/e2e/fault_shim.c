@@ -1,14 +1,17 @@
 /* Preloaded into ranks by faults_cli_test.py and into a coordinator by coordinator_cli_test.py: raises
  * FAULT_SIGNAL in the FAULT_AT-th call of FAULT_CALL by rank FAULT_RANK ("none": a process that is
- * no rank), so that a process dies or stops in the midst of that very call. The program itself has
- * no such switch. */
+ * no rank), so that a process dies or stops in the midst of that very call; sets clocks wrong for
+ * operators_cli_test.py. The program itself has no such switches. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
 
 static atomic_long calls;
 
@@ -58,6 +61,20 @@ ssize_t pwrite(int fd, const void* data, size_t bytes, off_t at) {
     raise(atoi(getenv("FAULT_SIGNAL")));
   }
   return real(fd, data, bytes, at);
+}
+
+/* A clock on the wall that is FAULT_CLOCK seconds off, from FAULT_CLOCK_AFTER seconds after the first look on. */
+int clock_gettime(clockid_t id, struct timespec* now) {
+  static atomic_long began;
+  const char *off = getenv("FAULT_CLOCK"), *after = getenv("FAULT_CLOCK_AFTER");
+  const int done = (int)syscall(SYS_clock_gettime, id, now);
+  if (!off || !after || id != CLOCK_REALTIME) return done;
+  struct timespec steady;
+  syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &steady);
+  long none = 0;
+  atomic_compare_exchange_strong(&began, &none, steady.tv_sec + 1);
+  if (steady.tv_sec + 1 - atomic_load(&began) >= atol(after)) now->tv_sec += atol(off);
+  return done;
 }
 
 /* A decision of the coordinator: its report is durable, nobody has been answered. */

@@ -94,6 +94,24 @@ class Operators(coordinated.CoordinatedTest):
         text = self.end(self.begin(run, address, ranks=3))
         self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
 
+    def test_clocks_that_are_set_change_nothing(self):
+        settings = SLOW
+        wanted = self.embedded(settings)
+        day = 86400
+
+        def clock(seconds, after):
+            return {"LD_PRELOAD": os.environ["FAULT_SHIM"], "FAULT_CLOCK": str(seconds),
+                    "FAULT_CLOCK_AFTER": str(after)}
+        _, _, address = self.start(settings, env=clock(day, 1))
+        run = self.new_run()
+        # Both clocks jump while the run is on; a later start of the workers has an earlier time.
+        ranks = self.begin(run, address, settings, env=clock(-day, 1))
+        self.wait_for_step(run, 250)
+        self.assertIn("asked run", self.ask("stop", run))
+        self.end(ranks, expect=75)
+        ranks = self.begin(run, address, settings, env=clock(-2 * day, 0))
+        self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
+
     def test_waiting_is_said_once(self):
         process, _, address = self.start()
         ranks = self.begin(self.new_run(), address, mpi=True)
