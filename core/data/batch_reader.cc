@@ -55,7 +55,7 @@ absl::StatusOr<std::vector<SlotRecord>> BatchReader::Read(Range positions,
       CHECK_GE(options_.eos, 0);
       DocumentBounds(inputs, tokens, options_.eos, out.first_key + row);
     }
-    record.push_back({position, ref});
+    record.push_back({position, ref, static_cast<int32_t>(f), first});
   }
   return record;
 }

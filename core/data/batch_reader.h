@@ -32,6 +32,8 @@ struct BatchBuffers {
 struct SlotRecord {
   int64_t position = 0;
   SlotRef ref;
+  int32_t file = 0;         // its number among the reader's files
+  int64_t first_token = 0;  // in that file; T + 1 tokens from here on
 };
 
 class BatchReader {

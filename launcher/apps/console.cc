@@ -158,7 +158,8 @@ TrainEvents Console::Events() {
   Impl* impl = impl_.get();
   return {.on_step = [impl](const StepResult& s, double t) { return impl->OnStep(s, t); },
           .on_eval = [impl](int64_t s, const EvalResult& e) { return impl->OnEval(s, e); },
-          .on_save = [impl](const SaveReport& s) { return impl->OnSave(s); }};
+          .on_save = [impl](const SaveReport& s) { return impl->OnSave(s); },
+          .on_note = [impl](const std::string& text) { impl->progress.Note(text); }};
 }
 
 }  // namespace blockstep

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 #include "core/base/status.h"
@@ -15,6 +16,7 @@
 #include "launcher/apps/run_files.h"
 #include "launcher/apps/stop_signal.h"
 #include "launcher/trainer/checkpoint/group_status.h"
+#include "launcher/trainer/metrics/data_ledger.h"
 #include "launcher/trainer/plan/memory_check.h"
 #include "launcher/trainer/watchdog/watchdog.h"
 #include "optim/policy/describe.h"
@@ -39,9 +41,20 @@ std::string Finished(const TrainConfig& config, const RunFolder& run) {
              "--resume-with-changed-maths");
 }
 
-// A call that waits inside MPI cannot be taken back, so the process ends here and mpirun ends the
-// others. Ranks speak one after another: the first one that can is usually the only one.
-[[noreturn]] void EndOfHang(const std::string& report, int rank, const RunFolder& run) {
+// A full disk costs the ledger, not the run: it ends there and says so.
+void WriteLedger(std::optional<DataLedger>& ledger, int rank, int64_t step,
+                 std::span<const SlotRecord> slots) {
+  const absl::Status status = ledger->Write(step, slots);
+  if (status.ok()) return;
+  ledger.reset();
+  std::fprintf(stderr, "blockstep: THE DATA LEDGER OF RANK %d ENDS HERE: %s\n", rank,
+               std::string(Std(status.message())).c_str());
+}
+
+// A call that waits inside MPI, or for a disk, cannot be taken back, so the process ends here and
+// mpirun ends the others. Ranks speak one after another: the first one that can is usually the only
+// one.
+[[noreturn]] void EndOfHang(const std::string& report, int rank, const RunFolder& run, int code) {
   if (!TerminationSeen()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(200) * std::min(rank, 4));
   }
@@ -50,7 +63,7 @@ std::string Finished(const TrainConfig& config, const RunFolder& run) {
       "\nblockstep: %sblockstep: the run ends; checkpoints in %s stand; --resume auto continues\n",
       report.c_str(), run.path.c_str());
   std::fflush(stderr);
-  _exit(kExitPeers);
+  _exit(code);
 }
 
 }  // namespace
@@ -96,12 +109,14 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ThreadPool pool(env.threads);
   Tracer tracer;
   const bool trace = !config.runtime.trace.empty();
+  RunPlace place;
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(config, model,
                       {.backend = backend,
                        .group = &group,
                        .pool = &pool,
                        .tracer = trace ? &tracer : nullptr,
+                       .disk = &place.disk,
                        .arena_bytes = ArenaAddressSpace()});
   RETURN_IF_ERROR(AgreeOnStatus(&group, made.status(), "session"));
   const std::unique_ptr<Session> session = *std::move(made);
@@ -142,8 +157,10 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
 
   std::unique_ptr<Console> console;  // of rank 0, once the run is under way
   TrainEvents events;
-  RunPlace place;
+  std::optional<DataLedger> ledger;  // if asked for, of every rank
+  std::string data_note;
   place.step = run.resume_step;
+  const double disk_limit_s = config.checkpoint.disk_timeout_s;
   Watchdog watchdog(
       {.rank = group.rank(),
        .place = &place,
@@ -151,12 +168,22 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
        .peers = [&](double deadline_s) { return env.coordination->Peers(deadline_s); },
        .tell = [&](int64_t step, RunPhase phase,
                    const CommProgress& comm) { env.coordination->Tell(step, phase, comm); },
-       .on_hang = [&](const std::string& report) { EndOfHang(report, group.rank(), run); },
+       .on_hang =
+           [&](const std::string& report) { EndOfHang(report, group.rank(), run, kExitPeers); },
+       .on_disk_wait =
+           [](const std::string& text) { std::fprintf(stderr, "blockstep: %s\n", text.c_str()); },
+       .on_disk_stuck =
+           [&](const std::string& text) {
+             EndOfHang(Cat(text, "; checkpoint.disk_timeout_s is ", disk_limit_s, " s\n"),
+                       group.rank(), run, kExitResources);
+           },
        .ending = TerminationSeen,
        .lease_s = config.coordinator.lease_s,
        // Embedded, it is a rank and is lost as one; an external one may be started again.
        .patience_s = config.coordinator.address.empty() ? 0 : config.coordinator.grace_s,
-       .limit_s = config.runtime.comm_timeout_s + 10});
+       .limit_s = config.runtime.comm_timeout_s + 10,
+       .disk_say_s = std::min(5.0, disk_limit_s / 2),
+       .disk_limit_s = disk_limit_s});
   ASSIGN_OR_RETURN(
       std::unique_ptr<Trainer> trainer,
       Trainer::Create(
@@ -176,7 +203,12 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                TokenizerFiles(flags.tokenizer.empty() ? config.model.path : flags.tokenizer),
            .events = {.on_step = [&](const auto&... e) { return Tell(events.on_step, e...); },
                       .on_eval = [&](const auto&... e) { return Tell(events.on_eval, e...); },
-                      .on_save = [&](const auto&... e) { return Tell(events.on_save, e...); }},
+                      .on_save = [&](const auto&... e) { return Tell(events.on_save, e...); },
+                      .on_note = [&](const std::string& text) { data_note = text; },
+                      .on_slots =
+                          [&](int64_t step, std::span<const SlotRecord> slots) {
+                            if (ledger.has_value()) WriteLedger(ledger, group.rank(), step, slots);
+                          }},
            .place = &place}));
   RETURN_IF_ERROR(trainer->Start());
   // Up to here nothing has changed on disk, or is taken back; metrics are cut only now.
@@ -186,6 +218,14 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
         Console::Open(config, run, run.resume_step, group.size());
     opened = open.status();
     if (open.ok()) console = *std::move(open);
+  }
+  if (config.log.data_ledger) {
+    absl::StatusOr<DataLedger> open = DataLedger::Open({.folder = run.ledger_path(),
+                                                        .rank = group.rank(),
+                                                        .ranks = group.size(),
+                                                        .next_step = run.resume_step});
+    opened.Update(open.status());
+    if (open.ok()) ledger.emplace(*std::move(open));
   }
   RETURN_IF_ERROR(AgreeOnStatus(&group, opened, "metrics"));
   undo.Keep();
@@ -198,6 +238,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     if (!run.maths_change.empty())
       console->Note("changed since the parent run:\n" + run.maths_change);
     if (!fresh_policy.empty()) console->Note(fresh_policy);
+    if (!data_note.empty()) console->Note(data_note);
     events = console->Events();
   }
   ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());

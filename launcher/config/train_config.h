@@ -102,6 +102,9 @@ struct TrainConfig {
   struct Checkpoint {
     int64_t every_steps = 0;
     int64_t keep = 2;
+    int64_t keep_every_steps = 0;
+    int64_t max_file_bytes = int64_t{5} << 30;
+    double disk_timeout_s = 240;
     bool background = true;
   } checkpoint;
   struct Eval {
@@ -111,6 +114,7 @@ struct TrainConfig {
   struct Log {
     int64_t every_steps = 1;
     bool tensorboard = false;
+    bool data_ledger = false;
   } log;
 };
 

@@ -145,6 +145,9 @@ template <typename Copy>
 void Checkpoint(TrainConfig::Checkpoint& plain, proto::CheckpointConfig* wire, Copy copy) {
   FIELD(every_steps);
   FIELD(keep);
+  FIELD(keep_every_steps);
+  FIELD(max_file_bytes);
+  FIELD(disk_timeout_s);
   FIELD(background);
 }
 template <typename Copy>
@@ -156,6 +159,7 @@ template <typename Copy>
 void Log(TrainConfig::Log& plain, proto::LogConfig* wire, Copy copy) {
   FIELD(every_steps);
   FIELD(tensorboard);
+  FIELD(data_ledger);
 }
 #undef FIELD
 

@@ -133,6 +133,14 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   }
   checks.AtLeast("checkpoint.every_steps", c.checkpoint.every_steps, int64_t{0});
   checks.AtLeast("checkpoint.keep", c.checkpoint.keep, int64_t{0});
+  checks.AtLeast("checkpoint.keep_every_steps", c.checkpoint.keep_every_steps, int64_t{0});
+  checks.Require(c.checkpoint.every_steps == 0 ||
+                     c.checkpoint.keep_every_steps % c.checkpoint.every_steps == 0,
+                 "checkpoint.keep_every_steps", c.checkpoint.keep_every_steps,
+                 Cat("a multiple of checkpoint.every_steps ", c.checkpoint.every_steps));
+  checks.AtLeast("checkpoint.max_file_bytes", c.checkpoint.max_file_bytes, int64_t{1});
+  checks.Require(c.checkpoint.disk_timeout_s > 0, "checkpoint.disk_timeout_s",
+                 c.checkpoint.disk_timeout_s, "more than 0");
   checks.AtLeast("eval.every_steps", c.eval.every_steps, int64_t{0});
   checks.AtLeast("eval.slots", c.eval.slots, int64_t{0});
   checks.Require(c.eval.every_steps == 0 || !c.data.val.empty(), "eval.every_steps",

@@ -8,20 +8,40 @@ namespace {
 
 double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - since_ns) * 1e-9; }
 
-// Adds the time from here to the end of the scope.
-class StallClock {
- public:
-  explicit StallClock(double& seconds) : seconds_(seconds), began_(Tracer::Now()) {}
-  ~StallClock() { seconds_ += Seconds(began_); }
-
- private:
-  double& seconds_;
-  int64_t began_;
-};
-
 }  // namespace
 
+struct Saver::Stall {
+  explicit Stall(Saver& saver)
+      : saver(saver), disk(saver.o_.disk, Cat("the save of step ", saver.report_.step)) {}
+  ~Stall() { saver.report_.stall_seconds += Seconds(began); }
+
+  Saver& saver;
+  DiskWatch::Wait disk;
+  int64_t began = Tracer::Now();
+};
+
 Saver::Saver(SaverOptions options) : o_(std::move(options)), began_ns_(Tracer::Now()) {}
+
+Saver::~Saver() {
+  const Stall stall(*this);
+  save_.reset();
+}
+
+SaveOptions Saver::HowToSave() {
+  const TrainConfig::Checkpoint& config = o_.session->config().checkpoint;
+  SaveOptions options{.max_file_bytes = config.max_file_bytes, .hook = o_.hook};
+  if (config.keep > 0) {
+    options.keep = {.keep_last = static_cast<int>(config.keep),
+                    .keep_every = config.keep_every_steps};
+  }
+  if (o_.disk == nullptr) return options;
+  options.hook = [disk = o_.disk, then = o_.hook](const FileOp& op) {
+    disk->Operation(Cat(FileOpName(op.kind), " ", op.path));
+    return then ? then(op) : absl::OkStatus();
+  };
+  options.idle = [disk = o_.disk] { disk->Idle(); };
+  return options;
+}
 
 StagingMemory Saver::Staging() {
   Session& s = *o_.session;
@@ -39,16 +59,18 @@ StagingMemory Saver::Staging() {
 
 absl::Status Saver::BeforeCommit(const ActiveSet& set) {
   if (save_ == nullptr) return absl::OkStatus();
-  const StallClock stall(report_.stall_seconds);
+  const Stall stall(*this);
   return save_->BeforeCommit(set);
 }
 
 absl::Status Saver::MakeWay() {
   if (save_ == nullptr) return absl::OkStatus();
-  const int64_t since = Tracer::Now();
-  RETURN_IF_ERROR(save_->Finish());
-  report_.waited_seconds = Seconds(since);
-  report_.stall_seconds += report_.waited_seconds;
+  const double before = report_.stall_seconds;
+  {
+    const Stall stall(*this);
+    RETURN_IF_ERROR(save_->Finish());
+  }
+  report_.waited_seconds = report_.stall_seconds - before;
   return Report(save_->outcome());
 }
 
@@ -62,19 +84,16 @@ absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, S
   Session& s = *o_.session;
   absl::StatusOr<CheckpointInfo> outcome;
   {
-    const StallClock stall(report_.stall_seconds);
+    const Stall stall(*this);
     RETURN_IF_ERROR(s.compute().Synchronize());
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<CheckpointSave> save,
-        CheckpointSave::Begin(
-            o_.run_folder,
-            {.weights = s.owned_weights(),
-             .states = std::move(states),
-             .trainer = std::move(trainer),
-             .config_json = LlamaConfigJson(s.model().config()),
-             .tokenizer_files = o_.tokenizer_files},
-            &s.group(),
-            {.keep_last = static_cast<int>(s.config().checkpoint.keep), .hook = o_.hook}));
+    ASSIGN_OR_RETURN(std::unique_ptr<CheckpointSave> save,
+                     CheckpointSave::Begin(o_.run_folder,
+                                           {.weights = s.owned_weights(),
+                                            .states = std::move(states),
+                                            .trainer = std::move(trainer),
+                                            .config_json = LlamaConfigJson(s.model().config()),
+                                            .tokenizer_files = o_.tokenizer_files},
+                                           &s.group(), HowToSave()));
     if (mode == SaveMode::kBackground) {
       ASSIGN_OR_RETURN(save_,
                        BackgroundSave::Start(std::move(save), Staging(), s.compute().pool()));
@@ -90,7 +109,7 @@ absl::Status Saver::Advance() {
   if (save_ == nullptr) return absl::OkStatus();
   bool more = false;
   {
-    const StallClock stall(report_.stall_seconds);
+    const Stall stall(*this);
     ASSIGN_OR_RETURN(more, save_->Advance());
   }
   return more ? absl::OkStatus() : Report(save_->outcome());
@@ -99,7 +118,7 @@ absl::Status Saver::Advance() {
 absl::Status Saver::Finish() {
   if (save_ == nullptr) return absl::OkStatus();
   {
-    const StallClock stall(report_.stall_seconds);
+    const Stall stall(*this);
     RETURN_IF_ERROR(save_->Finish());
   }
   return Report(save_->outcome());
@@ -117,6 +136,7 @@ absl::Status Saver::Report(const absl::StatusOr<CheckpointInfo>& outcome) {
   if (save_ != nullptr) report_.staged_bytes = save_->staged_bytes();
   save_.reset();
   o_.session->arena().ReleaseFar();
+  const DiskWatch::Wait wait(o_.disk, "metrics");
   return o_.on_save ? o_.on_save(report_) : absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 
 #include "launcher/trainer/checkpoint/background_save.h"
 #include "launcher/trainer/session.h"
+#include "launcher/trainer/watchdog/disk_watch.h"
 
 namespace blockstep {
 
@@ -29,7 +30,8 @@ struct SaverOptions {
   std::string run_folder;
   std::vector<std::string> tokenizer_files;
   std::function<absl::Status(const SaveReport&)> on_save;
-  FileHook hook;  // (optional) tests
+  DiskWatch* disk = nullptr;  // (optional) told what is waited for
+  FileHook hook;              // (optional) tests
 };
 
 enum class SaveMode : uint8_t { kBackground, kHereAndNow };
@@ -37,6 +39,7 @@ enum class SaveMode : uint8_t { kBackground, kHereAndNow };
 class Saver {
  public:
   explicit Saver(SaverOptions options);
+  ~Saver();  // gives a save under way up, after the operation in hand
 
   // What the step engine asks and tells. True without a save under way.
   bool part_done() const { return save_ == nullptr || save_->part_done(); }
@@ -61,6 +64,9 @@ class Saver {
  private:
   absl::Status Report(const absl::StatusOr<CheckpointInfo>& outcome);
   StagingMemory Staging();
+  SaveOptions HowToSave();
+  // Training waits for the save under way, to the end of the scope.
+  struct Stall;
 
   SaverOptions o_;
   std::unique_ptr<BackgroundSave> save_;

@@ -30,14 +30,11 @@ std::vector<char> ChoosePins(const TrainConfig& config, const TensorTable& table
 // Ids that are looked at before the run begins: 0.1 s, once.
 constexpr int64_t kTokensChecked = int64_t{1} << 26;
 
-// Positions of a BatchReader as the engine asks for them.
-ReadSlots ReadFrom(const BatchReader* reader) {
-  return [reader](int64_t position, int64_t count, const SlotBuffers& out) -> absl::Status {
-    return reader
-        ->Read({position, position + count},
-               {.inputs = out.inputs, .targets = out.targets, .first_key = out.first_key})
-        .status();
-  };
+absl::StatusOr<std::vector<SlotRecord>> ReadInto(const SlotBuffers& out, const BatchReader& reader,
+                                                 int64_t position, int64_t count, DiskWatch* disk) {
+  const DiskWatch::Wait wait(disk, "data");
+  return reader.Read({position, position + count},
+                     {.inputs = out.inputs, .targets = out.targets, .first_key = out.first_key});
 }
 
 ScheduleConfig ScheduleOf(const TrainConfig& config) {
@@ -161,6 +158,41 @@ absl::Status Session::Build(const LlamaConfig& model) {
                          *compute_, arena_);
 }
 
+ReadSlots Session::ReadTraining(SlotsRead on_slots) const {
+  return [this, on_slots = std::move(on_slots)](int64_t position, int64_t count,
+                                                const SlotBuffers& out) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::vector<SlotRecord> records,
+                     ReadInto(out, *train_, position + data_offset_, count, env_.disk));
+    if (on_slots) on_slots(position / config_.batch.slots, records);
+    return absl::OkStatus();
+  };
+}
+
+std::string Session::DataOrder() const {
+  const bool shuffled = config_.data.order == SlotOrderKind::kShuffled;
+  return Cat(
+      train_->order().slots(), " slots of ", train_->slot_tokens(), " tokens, ",
+      shuffled ? Cat("shuffled by seed ", config_.train.seed) : std::string("in file order"));
+}
+
+void Session::StoreDataCursor(TrainerState& state) const {
+  if (train_ == nullptr) return;
+  const int64_t position = state.step * config_.batch.slots + data_offset_;
+  state.epoch = position / train_->order().slots();
+  state.slot = position % train_->order().slots();
+  state.data_order = DataOrder();
+}
+
+std::string Session::ResumeData(const TrainerState& state) {
+  if (train_ == nullptr) return "";
+  const bool same = state.data_order == DataOrder();
+  const int64_t position = same ? state.epoch * train_->order().slots() + state.slot : 0;
+  data_offset_ = position - state.step * config_.batch.slots;
+  if (same) return "";
+  return Cat("data: the checkpoint stands at slot ", state.slot, " of epoch ", state.epoch, " of ",
+             state.data_order, "; this run has ", DataOrder(), " and begins them at their start");
+}
+
 absl::Status Session::InitWeights() {
   if (!env_.backend->device.real_memory) return absl::OkStatus();
   if (!config_.model.path.empty()) {
@@ -185,7 +217,8 @@ absl::Status Session::PublishWeights() {
 }
 
 absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
-    DirectiveSource* source, std::function<bool()> stop_requested, SaveHooks saves) {
+    DirectiveSource* source, std::function<bool()> stop_requested, SaveHooks saves,
+    SlotsRead on_slots) {
   const ScheduleConfig schedule = ScheduleOf(config_);
   const int64_t steps = config_.train.steps;
   return StepEngine::Create({
@@ -208,7 +241,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .rules = {rule_.get()},
       .learning_rate = [schedule,
                         steps](int64_t step) { return LearningRate(schedule, step, steps); },
-      .read_slots = ReadFrom(train_.get()),
+      .read_slots = ReadTraining(std::move(on_slots)),
       .source = source,
       .stop_requested = std::move(stop_requested),
       .saves = std::move(saves),
@@ -217,9 +250,12 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
 
 absl::StatusOr<std::unique_ptr<Evaluator>> Session::MakeEvaluator() {
   if (config_.data.val.empty()) return nullptr;
+  const auto read = [this](int64_t position, int64_t count, const SlotBuffers& out) {
+    return ReadInto(out, *val_, position, count, env_.disk).status();
+  };
   ASSIGN_OR_RETURN(Evaluator evaluator,
                    Evaluator::Create(*env_.backend, config_.batch.micro_slots, config_.data.tokens,
-                                     MaskOf(config_), ReadFrom(val_.get()), arena_));
+                                     MaskOf(config_), read, arena_));
   return std::make_unique<Evaluator>(std::move(evaluator));
 }
 

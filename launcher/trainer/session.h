@@ -2,13 +2,16 @@
 // verify, estimate and the benchmarks all build their runs here, so that they run the same thing.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 
 #include "core/data/batch_reader.h"
 #include "launcher/config/train_config.h"
 #include "launcher/trainer/checkpoint/checkpoint.h"
 #include "launcher/trainer/engine/evaluator.h"
 #include "launcher/trainer/engine/step_engine.h"
+#include "launcher/trainer/watchdog/disk_watch.h"
 
 namespace blockstep {
 
@@ -16,9 +19,13 @@ struct SessionEnv {
   const Backend* backend = nullptr;
   Communicator* group = nullptr;
   ThreadPool* pool = nullptr;
-  Tracer* tracer = nullptr;  // (optional)
-  int64_t arena_bytes = 0;   // of the one reservation
+  Tracer* tracer = nullptr;   // (optional)
+  DiskWatch* disk = nullptr;  // (optional) told of waits for data
+  int64_t arena_bytes = 0;    // of the one reservation
 };
+
+// Told of the slots that this rank has read for a step, before it computes them.
+using SlotsRead = std::function<void(int64_t step, std::span<const SlotRecord>)>;
 
 class Session {
  public:
@@ -33,7 +40,8 @@ class Session {
 
   absl::StatusOr<std::unique_ptr<StepEngine>> MakeEngine(DirectiveSource* source,
                                                          std::function<bool()> stop_requested,
-                                                         SaveHooks saves = {});
+                                                         SaveHooks saves = {},
+                                                         SlotsRead on_slots = nullptr);
   // Null if the configuration names no validation file. At most one of each is made.
   absl::StatusOr<std::unique_ptr<Evaluator>> MakeEvaluator();
   int64_t eval_slots() const { return eval_slots_; }
@@ -48,7 +56,13 @@ class Session {
   Stream& compute() { return *compute_; }
   const Backend& backend() { return *env_.backend; }
   Communicator& group() { return *env_.group; }
-  const BatchReader* train_data() const { return train_.get(); }
+
+  // Where the run stands in its data before `state.step`: epoch, slot, and of which order.
+  void StoreDataCursor(TrainerState& state) const;
+  // Goes on where `state` stands, whatever the number of slots of a step was until then. If the
+  // order is another one (files, T, seed), no position of the old one means anything in it: the
+  // data begins anew, and the returned text says so to people. Empty: it goes on.
+  std::string ResumeData(const TrainerState& state);
 
  private:
   Session(const TrainConfig& config, SessionEnv env, Arena arena)
@@ -56,6 +70,8 @@ class Session {
   absl::Status Build(const LlamaConfig& model);
   absl::StatusOr<std::unique_ptr<BatchReader>> OpenData(const std::vector<std::string>& paths,
                                                         SlotOrderKind order);
+  ReadSlots ReadTraining(SlotsRead on_slots) const;
+  std::string DataOrder() const;
 
   TrainConfig config_;
   SessionEnv env_;
@@ -66,6 +82,8 @@ class Session {
   std::unique_ptr<UpdateRule> rule_;
   std::unique_ptr<BatchReader> train_, val_;
   int64_t eval_slots_ = 0;
+  // Step s begins at position s*S + this of the order: not 0 after a resume with another S.
+  int64_t data_offset_ = 0;
 };
 
 // The model a configuration names: folder, config.json or preset.

@@ -20,13 +20,14 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(TrainerOptions options)
                                                         .run_folder = o.run->path,
                                                         .tokenizer_files = o.tokenizer_files,
                                                         .on_save = o.events.on_save,
+                                                        .disk = trainer->Disk(),
                                                         .hook = o.save_hook});
     hooks = {.ordered = o.saves_ordered,
              .part_done = [&saver] { return saver.part_done(); },
              .before_commit = [&saver](const ActiveSet& set) { return saver.BeforeCommit(set); }};
   }
-  ASSIGN_OR_RETURN(trainer->engine_,
-                   o.session->MakeEngine(o.source, o.stop_requested, std::move(hooks)));
+  ASSIGN_OR_RETURN(trainer->engine_, o.session->MakeEngine(o.source, o.stop_requested,
+                                                           std::move(hooks), o.events.on_slots));
   return trainer;
 }
 
@@ -53,7 +54,10 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     ++state_.step;
     state_.tokens += result->report.tokens;
     state_.phase = result->phase;
-    if (o_.events.on_step) RETURN_IF_ERROR(o_.events.on_step(*result, Seconds(began)));
+    if (o_.events.on_step) {
+      const DiskWatch::Wait wait(Disk(), "metrics");
+      RETURN_IF_ERROR(o_.events.on_step(*result, Seconds(began)));
+    }
     if (TooManyBadSteps(*result)) {
       outcome.end = TrainEnd::kNonFinite;
       const int64_t last_finite = state_.step - 1 - state_.bad_steps;
@@ -109,6 +113,7 @@ absl::Status Trainer::Evaluate(int64_t step) {
     state_.best_eval_loss = last_eval_->Loss();
     state_.best_eval_step = step;
   }
+  const DiskWatch::Wait wait(Disk(), "metrics");
   return o_.events.on_eval ? o_.events.on_eval(step, *last_eval_) : absl::OkStatus();
 }
 
@@ -135,11 +140,7 @@ absl::Status Trainer::Save(SaveMode mode) {
   Session& s = *o_.session;
   state_.run_id = o_.run->run_id;
   state_.parent_run_id = o_.run->parent_run_id;
-  if (s.train_data() != nullptr) {
-    const int64_t position = state_.step * s.config().batch.slots;
-    state_.epoch = position / s.train_data()->order().slots();
-    state_.slot = position % s.train_data()->order().slots();
-  }
+  s.StoreDataCursor(state_);
   state_.counters.clear();
   for (const EntryState& entry : engine_->states().entries()) {
     state_.counters.push_back({entry.entry.tensor, entry.entry.rows, entry.step});
@@ -173,6 +174,8 @@ absl::Status Trainer::Restore() {
   RETURN_IF_ERROR(s.PublishWeights());
   state_ = reader->trainer();
   saver_->set_announced_step(state_.step);
+  const std::string note = s.ResumeData(state_);
+  if (!note.empty() && o_.events.on_note) o_.events.on_note(note);
   if (state_.step >= s.config().train.steps) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
   if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {

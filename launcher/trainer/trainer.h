@@ -20,6 +20,10 @@ struct TrainEvents {
   std::function<absl::Status(int64_t step, const EvalResult& eval)> on_eval;
   // A save that ended, well or not.
   std::function<absl::Status(const SaveReport& save)> on_save;
+  // (optional) Something that people should know.
+  std::function<void(const std::string& text)> on_note;
+  // (optional) What this rank reads; unlike the others, of every rank.
+  SlotsRead on_slots;
 };
 
 enum class TrainEnd : uint8_t {
@@ -74,6 +78,7 @@ class Trainer {
   absl::Status Evaluate(int64_t step);
   std::vector<StateSlice> StateSlices();
   void At(RunPhase phase);
+  DiskWatch* Disk() { return o_.place == nullptr ? nullptr : &o_.place->disk; }
   // Counts bad steps; true: too many in a row.
   bool TooManyBadSteps(const StepResult& result);
 

@@ -64,6 +64,12 @@ def weights_hash(text):
     return found[0]
 
 
+def first_step(text):
+    """At which step a part of a run began; None: it did not come so far."""
+    begun = re.search(r"^run [0-9a-f]{32} in .*, \d+ ranks?(?:, continued at step (\d+))?$", text, re.M)
+    return begun and int(begun[1] or 0)
+
+
 def blocks(run):
     """The block of every step, from metrics.jsonl."""
     with open(os.path.join(run, "metrics.jsonl")) as f:

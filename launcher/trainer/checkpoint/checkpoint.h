@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "core/tensor/tensor_table.h"
 #include "dist/communicator.h"
 #include "launcher/trainer/checkpoint/file_ops.h"
+#include "launcher/trainer/checkpoint/retention.h"
 #include "launcher/trainer/checkpoint/trainer_state.h"
 #include "launcher/trainer/staging/save_pieces.h"
 
@@ -58,8 +60,10 @@ struct CheckpointContents {
 struct SaveOptions {
   int64_t max_file_bytes = int64_t{5} << 30;   // weights and state are cut into files at about this
   int64_t max_slice_bytes = int64_t{4} << 20;  // rows hashed together: what a reader buffers
-  int keep_last = 0;  // announced checkpoints that stay once this one is; 0: all
-  FileHook hook;      // (optional) tests
+  // Which announced checkpoints stay once this one is; none: all.
+  std::optional<RetentionRule> keep;
+  FileHook hook;               // (optional) told of every operation on a file
+  std::function<void()> idle;  // (optional) told when none is in hand any more
 };
 
 struct CheckpointInfo {
@@ -100,6 +104,7 @@ class CheckpointSave {
 
  private:
   struct Impl;
+  absl::Status WorkOnPart();
   explicit CheckpointSave(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,6 +1,7 @@
 #include "launcher/trainer/checkpoint/run_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -85,6 +86,20 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
   return change;
 }
 
+// Nothing is in the folder but what a start leaves there that died before it was a run.
+bool IsUnfinishedStart(const std::string& run_folder) {
+  static constexpr std::array<std::string_view, 4> kEarly = {kRunLockName, "config.txt",
+                                                             "config.txt.tmp", "run.json.tmp"};
+  std::error_code error;
+  if (!fs::exists(run_folder + "/" + kRunLockName, error)) return false;
+  for (fs::directory_iterator at(run_folder, error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().filename();
+    if (std::find(kEarly.begin(), kEarly.end(), name) == kEarly.end()) return false;
+  }
+  return !error;
+}
+
 absl::Status Lock(const RunFolderOptions& options) {
   if (options.lock == nullptr) return absl::OkStatus();
   return options.lock->Take(options.path, options.lock_wait_s);
@@ -98,7 +113,17 @@ absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, s
   std::error_code error;
   fs::create_directories(options.path, error);
   if (error) return FileError("create run folder", options.path, error.value());
-  RETURN_IF_ERROR(Lock(options));
+  absl::Status locked = Lock(options);
+  if (locked.ok() && fs::exists(options.path + "/run.json")) {
+    locked = absl::AlreadyExistsError(
+        Cat("run folder ", options.path, ": another process has just begun a run there"));
+  }
+  if (!locked.ok()) {
+    // What is there now is that process's.
+    const bool mine = !fs::exists(options.path + "/" + kRunLockName);
+    if (options.undo != nullptr && !mine) options.undo->Keep();
+    return locked;
+  }
   part.run_id = options.new_id();
   part.config_hash = options.config_hash;
   part.maths_text = options.maths_text;
@@ -167,15 +192,10 @@ absl::StatusOr<RunFolder> ForkRun(const RunFolderOptions& options) {
 
 absl::StatusOr<RunFolder> Open(const RunFolderOptions& options) {
   std::error_code error;
-  bool exists = false;
-  for (fs::directory_iterator at(options.path, error), end; !error && at != end;
-       at.increment(error)) {
-    exists |= at->path().filename() != kRunLockName;  // of a start that ended before it was a run
-  }
-  if (error == std::errc::no_such_file_or_directory) error.clear();
+  const bool exists = fs::exists(options.path, error) && !fs::is_empty(options.path, error);
   const bool is_run = fs::exists(options.path + "/run.json", error);
   if (error) return FileError("open run folder", options.path, error.value());
-  if (exists && !is_run) {
+  if (exists && !is_run && !IsUnfinishedStart(options.path)) {
     return absl::AlreadyExistsError(
         Cat("run folder ", options.path, " exists, is not empty and holds no run; name another"));
   }

@@ -2,7 +2,7 @@
 //   <run>/run.json      run_id and where the run came from, newest last
 //   <run>/run.lock      held while a start works here
 //   <run>/config.txt    the configuration as it ran; config-<run_id>.txt: of earlier parts of the
-//   run <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/
+//   run <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/  <run>/ledger/
 #pragma once
 
 #include <functional>
@@ -64,6 +64,7 @@ struct RunFolder {
       maths_change;  // what differs from the run that is continued, for people; mostly empty
   std::string metrics_path() const { return path + "/metrics.jsonl"; }
   std::string tensorboard_path() const { return path + "/tensorboard"; }
+  std::string ledger_path() const { return path + "/ledger"; }
 };
 
 // Collective. Rank 0 reads and writes; every rank gets the same answer. Every rank also proves that

@@ -1,5 +1,6 @@
 // One start at a time works in a run folder: a second one would save and cut metrics under the
-// first. Rank 0's; a file system that knows no locks is taken as it is.
+// first. Rank 0's; a file system that knows no locks is taken as it is. The kernel drops the lock
+// with the process, however that ends; the file stays and is no sign of anything by itself.
 #pragma once
 
 #include <string>
@@ -17,12 +18,15 @@ class RunLock {
   RunLock& operator=(const RunLock&) = delete;
   ~RunLock();  // the end of the process, too, gives it back
 
-  // Locks <run_folder>/run.lock, an empty file that stays. A process that holds it may be about to
-  // end: it is waited for up to `wait_s`, then RESOURCE_EXHAUSTED.
+  // Locks <run_folder>/run.lock, whose text names the holder and is what it was once it lets go. A
+  // process that holds it may be about to end: it is waited for up to `wait_s`, then
+  // RESOURCE_EXHAUSTED.
   absl::Status Take(const std::string& run_folder, double wait_s);
 
  private:
   int file_ = -1;
+  std::string text_before_;
+  bool held_ = false;
 };
 
 }  // namespace blockstep

@@ -201,8 +201,8 @@ absl::Status CheckpointSave::Impl::Announce() {
   RETURN_IF_ERROR(files.Rename(temporary, folder));
   RETURN_IF_ERROR(files.FsyncFolder(run_folder + "/checkpoints"));
   RETURN_IF_ERROR(files.ReplaceSmall(folder + "/" + kManifestName, ManifestJson(manifest)));
-  if (options.keep_last > 0) {
-    removal = ApplyRetention(run_folder, {.keep_last = options.keep_last}, options.hook).status();
+  if (options.keep.has_value()) {
+    removal = ApplyRetention(run_folder, *options.keep, options.hook).status();
   }
   return absl::OkStatus();
 }
@@ -245,6 +245,12 @@ SavePieces& CheckpointSave::pieces() { return impl_->pieces; }
 const absl::StatusOr<CheckpointInfo>& CheckpointSave::outcome() const { return impl_->outcome; }
 
 absl::Status CheckpointSave::Work() {
+  absl::Status status = WorkOnPart();
+  if (impl_->options.idle) impl_->options.idle();
+  return status;
+}
+
+absl::Status CheckpointSave::WorkOnPart() {
   Impl& impl = *impl_;
   CHECK(impl.part != Part::kNone);
   if (impl.part == Part::kWrite) return impl.WriteAll();

@@ -18,6 +18,7 @@ std::string SerializeTrainerState(const TrainerState& state) {
   out.set_tokens(state.tokens);
   out.set_slot(state.slot);
   out.set_epoch(state.epoch);
+  out.set_data_order(state.data_order);
   out.set_phase(state.phase);
   out.set_run_id(state.run_id);
   out.set_parent_run_id(state.parent_run_id);
@@ -53,6 +54,7 @@ absl::StatusOr<TrainerState> ParseTrainerState(std::string_view bytes, std::stri
                      .tokens = in.tokens(),
                      .slot = in.slot(),
                      .epoch = in.epoch(),
+                     .data_order = in.data_order(),
                      .phase = in.phase(),
                      .run_id = in.run_id(),
                      .parent_run_id = in.parent_run_id(),

@@ -26,7 +26,8 @@ struct TrainerState {
   int64_t tokens = 0;  // trained on so far
   int64_t slot = 0;    // the next slot inside the epoch's order
   int64_t epoch = 0;
-  int64_t phase = 0;  // of the step before; tells whether entries' state survives the next one
+  std::string data_order;  // of which order; a cursor means nothing in another one
+  int64_t phase = 0;       // of the step before; tells whether entries' state survives the next one
 
   std::string run_id;         // 32 hex digits
   std::string parent_run_id;  // the run this one was forked from; empty: none

@@ -32,6 +32,15 @@ bool IsLost(const PeerState& peer, double lost_after_s) {
   return !peer.left.empty() || peer.silent_s > lost_after_s;
 }
 
+std::string DiskReport(int rank, int64_t step, const DiskWatch::State& disk) {
+  std::string text = Cat("rank ", rank, ": step ", step, ": training has waited ",
+                         Seconds(disk.waited_s), " for ", disk.waits_for);
+  if (!disk.operation.empty()) {
+    text += Cat(": ", disk.operation, " (for ", Seconds(disk.operation_s), ")");
+  }
+  return text;
+}
+
 std::string HangReport(const HangFacts& facts) {
   std::string text =
       Cat("rank ", facts.rank, ": ", kRunPhaseNames[static_cast<size_t>(facts.phase)], " ",

@@ -37,6 +37,9 @@ struct HangFacts {
 // True if nobody can wait for this rank any more.
 bool IsLost(const PeerState& peer, double lost_after_s);
 
+// One line: what training waits for on its disk.
+std::string DiskReport(int rank, int64_t step, const DiskWatch::State& disk);
+
 // Several lines: first what hangs, then a line per rank.
 std::string HangReport(const HangFacts& facts);
 

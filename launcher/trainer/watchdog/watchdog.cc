@@ -41,11 +41,25 @@ void Watchdog::Loop() {
                                    [&] { return ending_; })) {
     lock.unlock();
     const CommProgress comm = o_.progress();
-    o_.tell(o_.place->step, o_.place->phase, comm);
+    DiskWatch::State disk = o_.place->disk.Look();
+    if (comm.running) disk = {};  // waits for other ranks, whatever it does that for
+    const bool slow = disk.stuck_s > o_.disk_say_s;
+    o_.tell(o_.place->step, slow ? RunPhase::kDisk : o_.place->phase.load(), comm);
+    if (DiskStuck(disk)) return o_.on_disk_stuck(DiskReport(o_.rank, o_.place->step, disk));
     HangFacts facts;
     if (Hangs(comm, facts)) return o_.on_hang(HangReport(facts));
     lock.lock();
   }
+}
+
+bool Watchdog::DiskStuck(const DiskWatch::State& disk) {
+  if (disk.stuck_s > o_.disk_limit_s) return true;
+  if (disk.stuck_s < said_s_) said_s_ = 0;  // another wait
+  if (disk.stuck_s > std::max(o_.disk_say_s, 2 * said_s_)) {
+    said_s_ = disk.stuck_s;
+    o_.on_disk_wait(DiskReport(o_.rank, o_.place->step, disk));
+  }
+  return false;
 }
 
 bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {

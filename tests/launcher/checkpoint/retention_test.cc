@@ -52,6 +52,17 @@ TEST(Retention, ManifestGoesFirst) {
                                  "remove step-00000010"));
 }
 
+TEST(Retention, SavesKeepEveryMthForGood) {
+  const TemporaryFolder run;
+  for (int64_t step = 10; step <= 80; step += 10) {
+    ExpectOk(SaveFrom(1, run.path(), step, 1,
+                      {.keep = RetentionRule{.keep_last = 2, .keep_every = 30}}));
+  }
+  std::vector<int64_t> steps;
+  for (const CheckpointName& name : ListCheckpoints(run.path())) steps.push_back(name.step);
+  EXPECT_THAT(steps, ElementsAre(30, 60, 70, 80));
+}
+
 TEST(Latest, OtherNamesAreNotCheckpoints) {
   const TemporaryFolder run;
   EXPECT_TRUE(absl::IsNotFound(LatestCheckpoint(run.path()).status()));

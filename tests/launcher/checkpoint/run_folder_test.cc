@@ -82,6 +82,8 @@ TEST_F(RunFolderTest, OneStartAtATimeWorksInIt) {
   const auto refused = Open(options);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("/run: another process works in"));
+  EXPECT_THAT(std::string(refused.status().message()),
+              HasSubstr(Cat("process ", getpid(), " on ")));
   // One that is about to end is waited for.
   options.lock = &third;
   options.lock_wait_s = 60;
@@ -189,6 +191,45 @@ TEST_F(RunFolderTest, ForkFromACheckpointOrARun) {
   EXPECT_FALSE(std::filesystem::exists(root_.path() + "/fork3/run.json"));
   const auto other_maths = Open(Options("fork4", first->path, "0.002"));
   EXPECT_THAT(std::string(other_maths.status().message()), HasSubstr("+ lr: 0.002"));
+}
+
+TEST_F(RunFolderTest, ALockedFolderWithoutARunIsTakenOnlyIfItIsOurs) {
+  // Of a start that was killed before it was a run; the same beside something of somebody else's.
+  for (const std::string folder : {"ours", "home"}) {
+    WriteText(root_.path() + "/" + folder + "/run.lock", "process 1 on h");
+    WriteText(root_.path() + "/" + folder + "/config.txt", "lr: 1\n");
+  }
+  WriteText(root_.path() + "/home/thesis.tex", "text");
+  EXPECT_TRUE(Open(Options("ours", "auto")).ok());
+  EXPECT_EQ(Open(Options("home", "auto")).status().code(), absl::StatusCode::kAlreadyExists);
+}
+
+// Both look at an empty folder; the second one gets the lock, or gives up, when the first has begun
+// its run there, and leaves that run alone.
+TEST_F(RunFolderTest, TwoStartsAtOnceDoNotUndoEachOther) {
+  for (const double wait_s : {0.4, 60.0}) {
+    const std::string name = Cat("run", wait_s);
+    std::optional<RunLock> first(std::in_place);
+    std::filesystem::create_directories(root_.path() + "/" + name);
+    ASSERT_TRUE(first->Take(root_.path() + "/" + name, 0).ok());
+    std::thread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      WriteText(root_.path() + "/" + name + "/run.json", "another's");
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      first.reset();
+    });
+    RunLock second;
+    {
+      RunFolderUndo undo;
+      RunFolderOptions options = Options(name);
+      options.undo = &undo;
+      options.lock = &second;
+      options.lock_wait_s = wait_s;
+      EXPECT_FALSE(Open(options, 1).ok());
+    }
+    other.join();
+    EXPECT_EQ(ReadText(root_.path() + "/" + name + "/run.json"), "another's");
+  }
 }
 
 TEST_F(RunFolderTest, RanksThatSeeAnotherFolderAreNamed) {

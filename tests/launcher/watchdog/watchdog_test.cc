@@ -159,6 +159,75 @@ TEST_F(WatchdogTest, NobodyIsAskedWhileNothingWaits) {
   EXPECT_EQ(asked, 0);
 }
 
+// Says at 0.05 s, gives up at 0.4 s.
+WatchdogOptions DiskOptions(WatchdogOptions options, std::vector<std::string>& said) {
+  options.on_disk_wait = [&said](const std::string& text) { said.push_back(text); };
+  options.on_disk_stuck = options.on_hang;
+  options.disk_say_s = 0.05;
+  options.disk_limit_s = 0.4;
+  return options;
+}
+
+TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
+  comm.running = false;
+  std::vector<std::string> said;
+  WatchdogOptions options = DiskOptions(Options(), said);
+  std::atomic<RunPhase> told_phase{RunPhase::kStep};
+  options.tell = [&](int64_t, RunPhase phase, const CommProgress&) { told_phase = phase; };
+  place.disk.Operation("fsync /run/model.safetensors");
+  const DiskWatch::Wait wait(&place.disk, "the save of step 40");
+  std::future<std::string> reported = report.get_future();
+  std::string end;
+  {
+    Watchdog watchdog(options);
+    end = reported.get();
+  }
+  ASSERT_GE(said.size(), 2u);  // again when the wait has doubled
+  ASSERT_LE(said.size(), 4u);
+  for (const std::string& text : {said[0], said[1], end}) {
+    EXPECT_THAT(text, HasSubstr("rank 1: step 41: training has waited "));
+    EXPECT_THAT(text, HasSubstr("for the save of step 40: fsync /run/model.safetensors (for "));
+  }
+  EXPECT_EQ(told_phase, RunPhase::kDisk);
+}
+
+TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {
+  comm.running = false;
+  std::vector<std::string> said;
+  const WatchdogOptions options = DiskOptions(Options(), said);
+  const DiskWatch::Wait wait(&place.disk, "the save of step 40");
+  std::future<std::string> reported = report.get_future();
+  Watchdog watchdog(options);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(900);
+  while (std::chrono::steady_clock::now() < until) {
+    place.disk.Operation("write /run/model.safetensors");
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+}
+
+TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
+  comm.running = false;
+  std::vector<std::string> said;
+  const WatchdogOptions options = DiskOptions(Options(), said);
+  place.disk.Operation("fsync /run/model.safetensors");
+  std::future<std::string> reported = report.get_future();
+  Watchdog watchdog(options);
+  { const DiskWatch::Wait wait(&place.disk, "metrics"); }
+  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(900)), std::future_status::timeout);
+  EXPECT_TRUE(said.empty());
+}
+
+TEST_F(WatchdogTest, ARankThatWaitsForAnothersDiskDoesNotBlameItsOwn) {
+  std::vector<std::string> said;
+  const WatchdogOptions options = DiskOptions(Options(), said);
+  const DiskWatch::Wait wait(&place.disk, "the save of step 40");  // and comm.running
+  std::future<std::string> reported = report.get_future();
+  Watchdog watchdog(options);
+  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(900)), std::future_status::timeout);
+  EXPECT_TRUE(said.empty());
+}
+
 TEST_F(WatchdogTest, ACallThatEndsMeanwhileIsNoHang) {
   WatchdogOptions options = Options();
   options.peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
