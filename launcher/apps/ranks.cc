@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <future>
 #include <thread>
 
 #include "core/base/status.h"
@@ -52,18 +53,17 @@ void ReadLauncher(MpiOptions& options) {
   }
 }
 
-// True if every rank came to MPI_Finalize within `limit`.
-bool FinalizeWithin(MpiRuntime& mpi, std::chrono::seconds limit) {
-  std::atomic<bool> done{false};
-  std::thread([&] {
-    mpi.Finalize().IgnoreError();
-    done = true;
+// OK if every rank came to MPI_Finalize within `limit`. A communicator that has failed does not get
+// there, nor do others that it leaves waiting.
+absl::Status FinalizeWithin(MpiRuntime& mpi, std::chrono::seconds limit) {
+  std::promise<absl::Status> ended;
+  std::future<absl::Status> end = ended.get_future();
+  std::thread([&mpi, ended = std::move(ended)]() mutable {
+    ended.set_value(mpi.Finalize());
   }).detach();
-  const auto until = std::chrono::steady_clock::now() + limit;
-  while (!done && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return done;
+  if (end.wait_for(limit) == std::future_status::ready) return end.get();
+  return DeadlineExceeded("rank ", mpi.world().rank(), ": the end of the run waited ",
+                          limit.count(), " s for the other ranks");
 }
 
 }  // namespace
@@ -120,13 +120,13 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   if (!mpi.ok()) _exit(report(mpi.status()));
   Communicator& world = (*mpi)->world();
   const absl::StatusOr<RankOutcome> result = RunRank(config, flags, world, (*mpi)->local_size());
-  // Errors of input are everyone's and rank 0 tells them; an error of this rank alone shows by the
-  // others not coming to the end.
-  int code = world.rank() == 0 ? report(result) : 0;
-  const bool together = FinalizeWithin(**mpi, std::chrono::seconds(result.ok() ? 60 : 3));
-  if (world.rank() != 0) {
-    code = result.ok() || together ? ExitCodeOfResult(result) : report(result);
-  }
+  // Errors of input are everyone's and rank 0 tells them; an error of this rank alone shows by MPI
+  // not coming to its end.
+  const bool told = world.rank() == 0;
+  int code = told ? report(result) : ExitCodeOfResult(result);
+  const absl::Status end = FinalizeWithin(**mpi, std::chrono::seconds(result.ok() ? 60 : 3));
+  if (!end.ok() && result.ok()) code = report(end);
+  if (!end.ok() && !result.ok() && !told) report(result);
   std::fflush(nullptr);
   _exit(code);
 }

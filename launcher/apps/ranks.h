@@ -14,7 +14,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
 // The same for one MPI rank, and the end of the process: MPI is finalized where every rank gets
 // there within a few seconds, else the process ends without it, which makes mpirun end the others.
 // `report` prints the outcome or error and gives the exit code; on ranks other than 0 it is called
-// only for an error that rank 0 does not share.
+// only where MPI does not come to its end: an error that rank 0 may not share.
 [[noreturn]] void RunMpiRankAndExit(
     const TrainConfig& config, const TrainFlags& flags,
     const std::function<int(const absl::StatusOr<RankOutcome>&)>& report);

@@ -17,6 +17,7 @@ RANKS = 3
 LEASE_S = 2
 # The call in which it happens: late enough for a checkpoint, early enough for the run's end.
 PLACES = {"product": 3000, "message": 2000, "save": 12}
+REFUSED = "refused message"
 SIGNALS = {"KILL": 137, "SEGV": 139, "STOP": 5}
 ALL = list(itertools.product(range(RANKS), SIGNALS, PLACES))
 SOME = [(2, "KILL", "message"), (0, "SEGV", "save"), (1, "STOP", "product"), (0, "STOP", "message")]
@@ -32,8 +33,8 @@ class Faults(cli.RunTest):
         """Exit code, stderr and seconds of a run in which it happens."""
         run = self.new_run()
         env = dict(cli.environment(), LD_PRELOAD=os.environ["FAULT_SHIM"], FAULT_CALL=place,
-                   FAULT_RANK=str(rank), FAULT_AT=str(PLACES[place]),
-                   FAULT_SIGNAL=str(int(getattr(signal, "SIG" + name))))
+                   FAULT_RANK=str(rank), FAULT_AT=str(PLACES.get(place, 2000)),
+                   FAULT_SIGNAL=str(int(getattr(signal, "SIG" + name))) if name else "")
         began = time.monotonic()
         done = subprocess.run(cli.command(run, self.settings, ranks=RANKS), env=env, text=True,
                               capture_output=True, stdin=subprocess.DEVNULL, timeout=150)
@@ -58,6 +59,15 @@ class Faults(cli.RunTest):
                 self.assertTrue(os.listdir(os.path.join(run, "checkpoints")), text)
                 again = cli.train(run, self.settings, ranks=RANKS, flags=["--resume", "auto"])
                 self.assertEqual(cli.weights_hash(again), wanted)
+
+    def test_an_error_of_one_rank_inside_mpi_is_told_by_that_rank(self):
+        for rank in (0, 1):
+            with self.subTest(rank=rank):
+                run, code, text, seconds = self.fault(rank, None, REFUSED)
+                print(f"rank {rank}: {REFUSED}: exit {code}, {seconds:.1f} s", flush=True)
+                self.assertEqual(code, 1, text)
+                self.assertRegex(text, rf'blockstep: rank {rank}: .*MPI: MPI_ERR_OTHER')
+                self.assertTrue(os.listdir(os.path.join(run, "checkpoints")), text)
 
 
 if __name__ == "__main__":
