@@ -35,6 +35,7 @@ class DataLedger(cli.RunTest):
         write_tokens(self.files[1], 20, seed=5)
         self.settings = dict(cli.POLICIES["blockllm"], **{
             "policy.name": "blockllm", "train.steps": STEPS, "checkpoint.every_steps": 4,
+            "checkpoint.keep_every_steps": 12,
             "log.data_ledger": "true", "data.train": ",".join(self.files)})
 
     def interrupted(self):
@@ -77,6 +78,8 @@ class DataLedger(cli.RunTest):
         self.assertGreater(redone, 4)
         self.assertEqual(cli.weights_hash(text), wanted)
         self.assertIn(f"{STEPS} steps, {STEPS * SLOTS} slots", self.check(run))
+        self.assertEqual(sorted(os.listdir(os.path.join(run, "checkpoints"))),
+                         [f"step-{step:08d}" for step in (12, 24, 36, 40)])
         lines = check_ledger.read(run)
         self.assertEqual({line["rank"] for line in lines}, {0, 1, 2, 3})
 

@@ -52,7 +52,7 @@ def kill_all(session, rng):
 
 class Sigkill(cli.RunTest):
     settings = dict(cli.POLICIES["blockllm"], **{
-        "policy.name": "blockllm", "train.steps": 45, "checkpoint.every_steps": 3})
+        "policy.name": "blockllm", "train.steps": 30, "checkpoint.every_steps": 2})
 
     def part(self, run, ranks, seconds, rng):
         """A part of the run that is killed after `seconds`: (whether it ended by itself, stderr)."""
