@@ -1,14 +1,7 @@
-<<<<<<< HEAD
-/* Preloaded into ranks by faults_cli_test.py and into a coordinator by coordinator_cli_test.py: raises
- * FAULT_SIGNAL in the FAULT_AT-th call of FAULT_CALL by rank FAULT_RANK ("none": a process that is
- * no rank), so that a process dies or stops in the midst of that very call; sets clocks wrong for
- * operators_cli_test.py. The program itself has no such switches. */
-=======
 /* Preloaded into ranks by faults_cli_test.py and others, into a coordinator by coordinator_cli_test.py: raises
  * FAULT_SIGNAL (0: never returns) in the FAULT_AT-th call of FAULT_CALL by rank FAULT_RANK ("none": a process that is
- * no rank), so that a process dies or stops in the midst of that very call. The program itself has
- * no such switch. */
->>>>>>> a93585f (Where the data stands is a position of its order, kept in a ledger on request; a disk that does not answer is named and ends the run)
+ * no rank), so that a process dies or stops in the midst of that very call; sets clocks wrong for
+ * operators_cli_test.py. The program itself has no such switches. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
@@ -17,10 +10,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-<<<<<<< HEAD
 #include <time.h>
-=======
->>>>>>> a93585f (Where the data stands is a position of its order, kept in a ledger on request; a disk that does not answer is named and ends the run)
 #include <unistd.h>
 
 static atomic_long calls;
