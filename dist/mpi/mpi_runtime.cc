@@ -11,7 +11,7 @@ struct MpiRuntime::Impl {
   FifoStream stream{"comm", &pool};
   std::shared_ptr<MpiProcess> process = std::make_shared<MpiProcess>();
   std::unique_ptr<MpiCommunicator> world;
-  int rank = 0, size = 0, local_rank = 0, local_size = 1;
+  int rank = 0, size = 0, local_rank = 0, local_size = 1, machine = 0;
 
   absl::Status Start();
 };
@@ -35,7 +35,10 @@ absl::Status MpiRuntime::Impl::Start() {
       rank));
   MPI_Comm_rank(host, &local_rank);
   MPI_Comm_size(host, &local_size);
+  machine = rank;
+  const absl::Status told = MpiStatus(MPI_Bcast(&machine, 1, MPI_INT, 0, host), call, rank);
   MPI_Comm_free(&host);
+  RETURN_IF_ERROR(told);
   return absl::OkStatus();
 }
 
@@ -72,6 +75,7 @@ MpiRuntime::~MpiRuntime() {
 Communicator& MpiRuntime::world() { return *impl_->world; }
 int MpiRuntime::local_rank() const { return impl_->local_rank; }
 int MpiRuntime::local_size() const { return impl_->local_size; }
+int MpiRuntime::machine() const { return impl_->machine; }
 
 std::string MpiRuntime::LibraryVersion() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING];

@@ -46,6 +46,8 @@ class MpiRuntime {
   // Place among the ranks of this machine.
   int local_rank() const;
   int local_size() const;
+  // The lowest rank on this machine: equal for those that share it.
+  int machine() const;
   static std::string LibraryVersion();  // "Open MPI v4.1.4"
 
   // Waits for all ranks, then MPI_Finalize. Communicators are dead afterwards.

@@ -25,6 +25,7 @@ Communicator& MpiRuntime::world() {
 }
 int MpiRuntime::local_rank() const { return 0; }
 int MpiRuntime::local_size() const { return 1; }
+int MpiRuntime::machine() const { return 0; }
 std::string MpiRuntime::LibraryVersion() { return "none"; }
 absl::Status MpiRuntime::Finalize() { return absl::OkStatus(); }
 

@@ -31,7 +31,7 @@ absl::StatusOr<RunPlan> Estimate(const TrainConfig& config, const EstimateFlags&
   plan.ranks_per_process = threads_as_ranks ? ranks : 1;
   plan.tokens_per_step = config.batch.slots * config.data.tokens;
   const int threads = config.runtime.threads > 0 ? static_cast<int>(config.runtime.threads)
-                                                 : ThreadsPerRank(plan.local_ranks);
+                                                 : ThreadsPerRankHere(plan.local_ranks);
   plan.program_bytes = ResidentBytes();  // before anything is planned
   if (!flags.quick) {
     ASSIGN_OR_RETURN(plan.program_bytes, EmptyRunPeak(plan.ranks_per_process, threads));

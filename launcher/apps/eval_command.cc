@@ -41,7 +41,7 @@ absl::Status Evaluate(const EvalFlags& flags) {
   config.eval.slots = flags.slots;
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
   auto groups = LocalGroup::Create(1);
-  ThreadPool pool(flags.threads > 0 ? flags.threads : ThreadsPerRank(1));
+  ThreadPool pool(flags.threads > 0 ? flags.threads : ThreadsPerRankHere(1));
   ASSIGN_OR_RETURN(const auto session, Session::Create(config, model,
                                                        {.backend = &CpuBackend(),
                                                         .group = groups[0].get(),

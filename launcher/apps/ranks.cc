@@ -17,9 +17,22 @@
 namespace blockstep {
 namespace {
 
-int ThreadsOf(const TrainConfig& config, int local_ranks) {
-  return config.runtime.threads > 0 ? static_cast<int>(config.runtime.threads)
-                                    : ThreadsPerRank(local_ranks);
+// Of an MPI rank. Collective: a launcher may bind each rank to CPUs of its own, so the ranks of a
+// machine compare what they have.
+absl::StatusOr<int> FreeThreads(MpiRuntime& mpi) {
+  struct Place {
+    int machine = 0;
+    CpuSet cpus;
+  };
+  Communicator& world = mpi.world();
+  const Place mine{mpi.machine(), Affinity()};
+  std::vector<Place> all(world.size());
+  RETURN_IF_ERROR(world.HostAllGather(&mine, sizeof mine, all.data(), "affinity of ranks"));
+  std::vector<CpuSet> machine;
+  for (const Place& place : all) {
+    if (place.machine == mine.machine) machine.push_back(place.cpus);
+  }
+  return ThreadsPerRankHere(machine, mpi.local_rank());
 }
 
 // An error that ranks agreed on names its rank already.
@@ -28,16 +41,17 @@ absl::Status OfRank(const absl::Status& status, int rank) {
 }
 
 absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags& flags,
-                                    Communicator& group, int machine_ranks) {
+                                    Communicator& group, int machine_ranks, int free_threads) {
   GrpcCoordination coordination;
   const bool threads_as_ranks = config.runtime.transport == TransportKind::kLocal;
-  absl::StatusOr<RankOutcome> result =
-      RunTrainingRank(config, flags,
-                      {.group = &group,
-                       .coordination = &coordination,
-                       .threads = ThreadsOf(config, machine_ranks),
-                       .process_ranks = threads_as_ranks ? machine_ranks : 1,
-                       .machine_ranks = machine_ranks});
+  absl::StatusOr<RankOutcome> result = RunTrainingRank(
+      config, flags,
+      {.group = &group,
+       .coordination = &coordination,
+       .threads =
+           config.runtime.threads > 0 ? static_cast<int>(config.runtime.threads) : free_threads,
+       .process_ranks = threads_as_ranks ? machine_ranks : 1,
+       .machine_ranks = machine_ranks});
   coordination.Leave(result.ok() ? "finished" : result.status().ToString());
   if (!result.ok()) return OfRank(result.status(), group.rank());
   return result;
@@ -76,9 +90,10 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   std::vector<absl::StatusOr<RankOutcome>> results(ranks, absl::UnknownError("did not run"));
   std::vector<std::thread> threads;
   std::atomic<int> first_failed{-1};
+  const int free_threads = ThreadsPerRankHere(ranks);
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
-      results[r] = RunRank(config, flags, *groups[r], ranks);
+      results[r] = RunRank(config, flags, *groups[r], ranks, free_threads);
       if (results[r].ok()) return;
       int none = -1;
       first_failed.compare_exchange_strong(none, r);
@@ -119,7 +134,10 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = MpiRuntime::Create(options);
   if (!mpi.ok()) _exit(report(mpi.status()));
   Communicator& world = (*mpi)->world();
-  const absl::StatusOr<RankOutcome> result = RunRank(config, flags, world, (*mpi)->local_size());
+  const absl::StatusOr<int> free_threads = FreeThreads(**mpi);
+  const absl::StatusOr<RankOutcome> result =
+      free_threads.ok() ? RunRank(config, flags, world, (*mpi)->local_size(), *free_threads)
+                        : free_threads.status();
   // Errors of input are everyone's and rank 0 tells them; an error of this rank alone shows by MPI
   // not coming to its end.
   const bool told = world.rank() == 0;

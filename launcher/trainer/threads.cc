@@ -1,52 +1,60 @@
 #include "launcher/trainer/threads.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <string>
 #include <thread>
+
+#include "launcher/trainer/cgroup.h"
 
 namespace blockstep {
 namespace {
 
-constexpr double kNoQuota = 1e9;
-
-double CgroupQuota() {
-  std::string quota, period;
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period) {
-    if (quota == "max") return kNoQuota;
-  } else {
-    std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    if (!(v1_quota >> quota) || !(v1_period >> period)) return kNoQuota;
-  }
-  const double q = std::atof(quota.c_str()), p = std::atof(period.c_str());
-  return q > 0 && p > 0 ? q / p : kNoQuota;
-}
-
-int AffinityCpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) {
-    return static_cast<int>(std::thread::hardware_concurrency());
-  }
-  return CPU_COUNT(&set);
+// Not more than there can be, so that it is an int.
+int Whole(double cpus) {
+  return static_cast<int>(std::ceil(std::min(cpus, static_cast<double>(CPU_SETSIZE))));
 }
 
 }  // namespace
 
-int UsableCpus() {
-  return std::max(1, std::min(AffinityCpus(), static_cast<int>(std::ceil(CgroupQuota()))));
+CpuSet Affinity() {
+  CpuSet cpus;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (int c = 0; c < CPU_SETSIZE; ++c) cpus[c] = CPU_ISSET(c, &set) != 0;
+    return cpus;
+  }
+  for (unsigned c = 0; c < std::min<unsigned>(CPU_SETSIZE, std::thread::hardware_concurrency());
+       ++c) {
+    cpus.set(c);
+  }
+  return cpus;
 }
 
-int ThreadsPerRank(int local_ranks) {
-  const int cpus = UsableCpus();
-  // A launcher that binds ranks leaves each fewer CPUs than the machine has; those are its own.
-  const bool bound = cpus < static_cast<int>(std::thread::hardware_concurrency()) &&
-                     AffinityCpus() < static_cast<int>(std::thread::hardware_concurrency());
-  return bound ? cpus : std::max(1, cpus / std::max(1, local_ranks));
+int UsableCpus() {
+  return std::max(1,
+                  std::min(static_cast<int>(Affinity().count()), Whole(ReadCgroupLimits().cpus)));
+}
+
+int ThreadsPerRank(const std::vector<CpuSet>& masks, int self, double quota_cpus) {
+  double cpus = 0;
+  for (size_t c = 0; c < CPU_SETSIZE; ++c) {
+    if (!masks[self][c]) continue;
+    const auto sharers =
+        std::count_if(masks.begin(), masks.end(), [c](const CpuSet& mask) { return mask[c]; });
+    cpus += 1.0 / static_cast<double>(sharers);
+  }
+  // Shares of a third must add up to the whole.
+  const int own = static_cast<int>(std::floor(cpus + 1e-6));
+  return std::max(1, std::min(own, Whole(quota_cpus) / static_cast<int>(masks.size())));
+}
+
+int ThreadsPerRankHere(const std::vector<CpuSet>& masks, int self) {
+  return ThreadsPerRank(masks, self, ReadCgroupLimits().cpus);
+}
+
+int ThreadsPerRankHere(int ranks) {
+  return ThreadsPerRankHere(std::vector<CpuSet>(std::max(1, ranks), Affinity()), 0);
 }
 
 }  // namespace blockstep

@@ -1,15 +1,32 @@
-// How many threads a rank may use: what affinity and the cgroup's CPU quota leave, dealt to the
+// How many threads a rank may use: what affinity and the cgroups' CPU quota leave, dealt to the
 // ranks of this machine.
 #pragma once
 
+#include <sched.h>
+
+#include <bitset>
+#include <limits>
+#include <vector>
+
 namespace blockstep {
 
-// CPUs in the process's affinity mask, at most the cgroup's quota (v1 or v2) rounded up; at
-// least 1.
+using CpuSet = std::bitset<CPU_SETSIZE>;
+
+// The calling thread's affinity mask.
+CpuSet Affinity();
+
+// CPUs of Affinity(), at most the cgroups' quota rounded up; at least 1.
 int UsableCpus();
 
-// UsableCpus() dealt to the `local_ranks` ranks of this machine; at least 1. A rank that its
-// launcher bound to a part of the machine's CPUs has those for itself: they are not divided again.
-int ThreadsPerRank(int local_ranks);
+// Of rank `self` among ranks of one machine with these masks: each CPU is shared by the ranks whose
+// mask has it, so ranks with one mask divide it and bound ranks have theirs; the quota is all
+// ranks'. At least 1.
+int ThreadsPerRank(const std::vector<CpuSet>& masks, int self,
+                   double quota_cpus = std::numeric_limits<double>::infinity());
+
+// With this process's cgroups as quota.
+int ThreadsPerRankHere(const std::vector<CpuSet>& masks, int self);
+// Of ranks that all have this process's mask.
+int ThreadsPerRankHere(int ranks);
 
 }  // namespace blockstep

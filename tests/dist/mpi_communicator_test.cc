@@ -73,6 +73,7 @@ TEST(Mpi, SlotExactGradientsHaveTheBitsOfOneRank) {
 TEST(Mpi, KnowsThePlaceOnThisMachine) {
   EXPECT_EQ(runtime->local_size(), runtime->world().size());
   EXPECT_EQ(runtime->local_rank(), runtime->world().rank());
+  EXPECT_EQ(runtime->machine(), 0);
 }
 
 int MissingRank() {

@@ -11,9 +11,10 @@ int64_t PeakResidentBytes();  // so far (VmHWM)
 
 struct MemoryLimit {
   int64_t bytes = 0;   // 0: unknown
-  std::string source;  // "the cgroup", "this machine"
+  std::string source;  // "the cgroup /slurm/job_1", "this machine"
 };
-// What all processes here may use together: the cgroup's limit (v1 or v2) or the machine's memory.
-MemoryLimit MachineMemory();
+// What all processes here may use together: the cgroups' limit (launcher/trainer/cgroup.h) or the
+// machine's memory. `root` holds proc and sys.
+MemoryLimit MachineMemory(const std::string& root = "/");
 
 }  // namespace blockstep
