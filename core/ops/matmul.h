@@ -3,7 +3,7 @@
 // Accumulation in fp32 over the whole of K (K is never split); beta is 0 (=, D's old contents are
 // not read) or 1 (+=). Work is split into row tiles of the *absolute* output row: row i of D is row
 // `first_row + i` of the whole output and tiles start at multiples of kMatmulRowTile there, so
-// neither threads nor the range of rows asked for choose the kernel that computes a row.
+// neither threads nor the range of rows asked for choose the bits of a row.
 #pragma once
 
 #include "core/tensor/tensor_view.h"

@@ -52,6 +52,22 @@ void RunScaled(const MatmulArgs& args, TileShape tile, const float* a, const flo
   }
 }
 
+// How D is cut into calls of the library, by its shape alone. It lays out B anew in every call, so
+// calls take several row tiles where there is work enough for threads, and so few columns that the
+// copy stays in cache. A row has the same bits in a call of one row tile and of several (the test
+// RowsDoNotDependOnTheirRange), not in one of less than a tile.
+struct Cut {
+  int64_t rows, cols;
+};
+Cut CutOf(const MatmulArgs& args, const Problem& p) {
+  constexpr int64_t kItems = 8;
+  if (args.trans_a == Transpose::kYes) return {kMatmulRowTile, p.n};  // no faster in taller ones
+  const int64_t cols = args.trans_b == Transpose::kYes ? 512 : 256;
+  int64_t rows = 256;
+  while (rows > kMatmulRowTile && DivCeil(p.m, rows) * DivCeil(p.n, cols) < kItems) rows /= 2;
+  return {rows, cols};
+}
+
 void RunMatmul(const MatmulArgs& args, const Problem& p, ThreadPool& pool) {
   // The library's code for packed weights writes dense rows only.
   const bool packed = args.packed_b != nullptr && Ld(args.d) == p.n;
@@ -65,15 +81,26 @@ void RunMatmul(const MatmulArgs& args, const Problem& p, ThreadPool& pool) {
                            .accumulate = args.accumulate,
                            .packed_b = packed};
   const float* b = packed ? static_cast<const float*>(args.packed_b->data) : args.b.f32();
-  pool.ParallelFor(DivCeil(p.m, kMatmulRowTile), [&](int64_t item) {
-    const int64_t row = item * kMatmulRowTile;
+  const bool whole_rows = packed || args.alpha != 1.0f;
+  const Cut cut = whole_rows ? Cut{kMatmulRowTile, p.n} : CutOf(args, p);
+  const int64_t panels = DivCeil(p.n, cut.cols);
+  pool.ParallelFor(DivCeil(p.m, cut.rows) * panels, [&](int64_t item) {
+    const int64_t col = item % panels * cut.cols;
+    int64_t row = item / panels * cut.rows;
+    const int64_t end = std::min(p.m, row + cut.rows);
     TileShape tile = shape;
-    tile.m = std::min(kMatmulRowTile, p.m - row);
-    const float* a = args.trans_a == Transpose::kYes ? args.a.f32() + row : args.a.f32(row);
-    if (args.alpha != 1.0f) {
-      RunScaled(args, tile, a, b, row);
-    } else {
-      TileGemm::For(tile).Run(a, b, args.d.f32(row));
+    tile.n = std::min(cut.cols, p.n - col);
+    const float* b_panel = b + (args.trans_b == Transpose::kYes ? col * shape.ldb : col);
+    while (row < end) {  // whole row tiles, then what is left
+      tile.m =
+          end - row < kMatmulRowTile ? end - row : (end - row) / kMatmulRowTile * kMatmulRowTile;
+      const float* a = args.trans_a == Transpose::kYes ? args.a.f32() + row : args.a.f32(row);
+      if (args.alpha != 1.0f) {
+        RunScaled(args, tile, a, b, row);
+      } else {
+        TileGemm::For(tile).Run(a, b_panel, args.d.f32(row) + col);
+      }
+      row += tile.m;
     }
   });
 }
