@@ -2,6 +2,8 @@
 // the number of ranks, sharded or pinned, for every policy.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "core/base/str.h"
 #include "tests/e2e/engine_harness.h"
 #include "tests/sanitized.h"
@@ -31,7 +33,8 @@ TEST_P(OneHash, WeightsAndBlocksDoNotDependOnRanks) {
   const RunOutcome one = RunTraining(spec);
   EXPECT_LT(one.losses.back(), one.losses.front());
   if (policy != "full") {
-    EXPECT_NE(one.blocks.front(), one.blocks.back());
+    const std::set<std::string> different(one.blocks.begin() + 1, one.blocks.end());  // no sweep
+    EXPECT_GT(different.size(), 2u) << "what learns hardly changed";
   }
   for (const int ranks : {2, 3, 4}) {
     for (const bool pinned : {false, true}) {

@@ -42,15 +42,16 @@ ActiveSet RandomSet(const TensorTable& table, uint64_t seed) {
   for (size_t i = 0; i < table.tensors.size(); ++i) {
     const PhiloxBlock draw = Draw(seed, RandomUse::kTest, 7, i);
     if (draw[0] % 4 != 0) continue;
-    const int64_t rows = table.tensors[i].rows, tiles = DivCeil(rows, kRowTile);
+    const int64_t rows = table.tensors[i].rows, grain = EntryRows(table.tensors[i].cols);
+    const int64_t tiles = DivCeil(rows, grain);
     if (draw[1] % 2 == 0 || tiles < 2) {
       set.entries.push_back(WholeTensor(table, static_cast<int>(i)));
       continue;
     }
     // Two entries of one tensor with, for some draws, a gap between them.
     const int64_t split = 1 + draw[2] % (tiles - 1), gap = draw[3] % 2;
-    set.entries.push_back({.tensor = static_cast<int>(i), .rows = {0, split * kRowTile}});
-    const int64_t begin = (split + gap) * kRowTile;
+    set.entries.push_back({.tensor = static_cast<int>(i), .rows = {0, split * grain}});
+    const int64_t begin = (split + gap) * grain;
     if (begin < rows) {
       set.entries.push_back({.tensor = static_cast<int>(i), .rows = {begin, rows}});
     }
