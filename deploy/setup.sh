@@ -14,11 +14,14 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 preset=cpu-release
 targets=()
 packages_only=no
+value() {  # value "$@": the option's, on the command line
+  [[ -n ${2:-} && $2 != --* ]] || { echo "setup.sh: $1: found no value; see --help" >&2; exit 2; }
+}
 while [[ $# -gt 0 ]]; do
   case "$1" in
     --help|-h) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    --preset) preset=$2; shift 2 ;;
-    --target) targets+=("$2"); shift 2 ;;
+    --preset) value "$@"; preset=$2; shift 2 ;;
+    --target) value "$@"; targets+=("$2"); shift 2 ;;
     --packages-only) packages_only=yes; shift ;;
     *) echo "setup.sh: found argument '$1'; see --help" >&2; exit 2 ;;
   esac

@@ -109,12 +109,16 @@ fi
 
 wanted=()
 verbose=no
+value() {  # value "$@": the option's, on the command line
+  [[ -n ${2:-} && $2 != --* ]] || { echo "test.sh: $1: found no value; see --help" >&2; exit 2; }
+}
 while [[ $# -gt 0 ]]; do
   case "$1" in
     --help|-h) sed -n '2,22s/^# \{0,1\}//p' "$self"; exit 0 ;;
     --stage)
-      [[ " ${stages[*]} ${by_name[*]} " == *" ${2:-} "* ]] || {
-        echo "test.sh: found stage '${2:-}', wanted one of: ${stages[*]} ${by_name[*]}" >&2
+      value "$@"
+      [[ " ${stages[*]} ${by_name[*]} " == *" $2 "* ]] || {
+        echo "test.sh: found stage '$2', wanted one of: ${stages[*]} ${by_name[*]}" >&2
         exit 2
       }
       wanted+=("$2")

@@ -10,14 +10,17 @@ set -euo pipefail
 usage() { sed -n '2,7s/^# \{0,1\}//p' "$0"; }
 here=$(cd "$(dirname "$0")" && pwd)
 rounds=3 steps=4 preset=60m threads=2 policies="full badam" build=""
+value() {  # value "$@": the option's, on the command line
+  [[ -n ${2:-} && $2 != --* ]] || { echo "compare.sh: $1: found no value; see --help" >&2; exit 2; }
+}
 while [ $# -gt 0 ]; do
   case "$1" in
     --help) usage; exit 0 ;;
-    --rounds) rounds=$2; shift 2 ;;
-    --steps) steps=$2; shift 2 ;;
-    --preset) preset=$2; shift 2 ;;
-    --threads) threads=$2; shift 2 ;;
-    --policies) policies=$2; shift 2 ;;
+    --rounds) value "$@"; rounds=$2; shift 2 ;;
+    --steps) value "$@"; steps=$2; shift 2 ;;
+    --preset) value "$@"; preset=$2; shift 2 ;;
+    --threads) value "$@"; threads=$2; shift 2 ;;
+    --policies) value "$@"; policies=$2; shift 2 ;;
     -*) echo "compare.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
     *) build=$1; shift ;;
   esac

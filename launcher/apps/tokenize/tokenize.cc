@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <iomanip>
 #include <utility>
 
@@ -33,6 +34,31 @@ absl::StatusOr<Output> OpenOutput(const TokenizeOptions& options, const std::str
   return Output{std::move(writer)};
 }
 
+// One file under two names, be it there or not.
+bool SameFile(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  const std::filesystem::path one = std::filesystem::weakly_canonical(a, error);
+  return !error && one == std::filesystem::weakly_canonical(b, error) && !error;
+}
+
+// An output that is another one, or a text that is still to be read, would be lost.
+absl::Status CheckOutputs(const TokenizeOptions& options) {
+  if (!options.val_out.empty() && SameFile(options.out, options.val_out)) {
+    return InvalidArgument("--out and --val-out: found ", options.out, " and ", options.val_out,
+                           ", one file, wanted two");
+  }
+  for (const std::string& text : options.files) {
+    for (const std::string& out : {options.out, options.val_out}) {
+      if (!out.empty() && SameFile(out, text)) {
+        return InvalidArgument("token file ", out, ": found among the texts, wanted a file besides",
+                               " them");
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Finish(Output& output, const SpmHello& model, std::ostream& report) {
   if (output.documents == 0) {
     return DataLoss("token file ", output.writer.path(),
@@ -59,6 +85,7 @@ absl::Status Tokenize(const TokenizeOptions& options, std::ostream& report) {
     return InvalidArgument("--val-fraction and --val-out: found ", fraction, " and \"",
                            options.val_out, "\", wanted both or neither, 0 < fraction < 1");
   }
+  RETURN_IF_ERROR(CheckOutputs(options));
   ASSIGN_OR_RETURN(SpmProcess spm, SpmProcess::Start(options.spm, options.model));
   const SpmHello model = spm.hello();
   if (model.eos < 0) {

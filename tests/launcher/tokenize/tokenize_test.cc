@@ -158,6 +158,25 @@ TEST(Tokenize, RefusesToReplaceUnlessAsked) {
   EXPECT_THAT(report.str(), HasSubstr("1 documents, 2 tokens (uint16, vocabulary 2048, EOS 2)"));
 }
 
+TEST(Tokenize, OneFileForTwoThingsIsRefusedBeforeItIsWritten) {
+  const std::string in = WriteText("in.txt", "a\nb\nc\nd"), out = Temp("out.bin");
+  const std::string folder = ::testing::TempDir();
+  for (const std::string& val : {out, folder + "./" + out.substr(folder.size())}) {
+    const absl::Status same =
+        TokenizeTo(out, {in}, {.val_out = val, .val_fraction = 0.5, .separator = "\n"});
+    EXPECT_EQ(same.code(), absl::StatusCode::kInvalidArgument) << same;
+    EXPECT_THAT(std::string(same.message()), HasSubstr("one file, wanted two"));
+    EXPECT_NE(::access(out.c_str(), F_OK), 0);
+  }
+  const std::string link = Temp("link.txt");
+  ::unlink(link.c_str());
+  ASSERT_EQ(::link(in.c_str(), link.c_str()), 0);
+  const TokenizeOptions over = {
+      .model = kModel, .files = {in}, .out = link, .overwrite = true, .spm = BLOCKSTEP_SPM};
+  std::ostringstream report;
+  EXPECT_THAT(std::string(Tokenize(over, report).message()), HasSubstr("found among the texts"));
+}
+
 TEST(Tokenize, BadModelAndMissingProgram) {
   EXPECT_EQ(SpmProcess::Start("/nonexistent/blockstep-spm", kModel).status().code(),
             absl::StatusCode::kNotFound);
