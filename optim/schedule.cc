@@ -5,33 +5,8 @@
 #include <numbers>
 
 #include "core/base/check.h"
-#include "core/base/nearest.h"
-#include "core/base/status.h"
 
 namespace blockstep {
-
-absl::StatusOr<ScheduleKind> ParseScheduleKind(std::string_view name) {
-  if (name == "constant") return ScheduleKind::kConstant;
-  if (name == "linear") return ScheduleKind::kLinear;
-  if (name == "cosine") return ScheduleKind::kCosine;
-  return InvalidArgument("schedule \"", name, "\" is unknown, wanted one of ",
-                         KnownNames(name, {"constant", "linear", "cosine"}));
-}
-
-absl::Status Validate(const ScheduleConfig& config) {
-  std::string wrong;
-  if (!(config.peak >= 0) || !std::isfinite(config.peak)) {
-    wrong += Cat("lr: ", config.peak, ", wanted a finite number >= 0\n");
-  }
-  if (config.warmup_steps < 0)
-    wrong += Cat("warmup_steps: ", config.warmup_steps, ", wanted >= 0\n");
-  if (!(config.floor_ratio >= 0 && config.floor_ratio <= 1)) {
-    wrong += Cat("floor_ratio: ", config.floor_ratio, ", wanted inside [0, 1]\n");
-  }
-  if (wrong.empty()) return absl::OkStatus();
-  wrong.pop_back();
-  return absl::InvalidArgumentError(wrong);
-}
 
 double LearningRate(const ScheduleConfig& config, int64_t step, int64_t total_steps) {
   CHECK_GE(step, 0);

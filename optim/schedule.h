@@ -12,16 +12,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
-
-#include "absl/status/statusor.h"
 
 namespace blockstep {
 
 enum class ScheduleKind : uint8_t { kConstant, kLinear, kCosine };
-
-// "constant", "linear" or "cosine"; an error names them.
-absl::StatusOr<ScheduleKind> ParseScheduleKind(std::string_view name);
 
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::kCosine;
@@ -29,8 +23,6 @@ struct ScheduleConfig {
   int64_t warmup_steps = 0;
   double floor_ratio = 0.1;  // of the peak, in [0, 1]
 };
-
-absl::Status Validate(const ScheduleConfig& config);
 
 // The rate of step `step` (from 0) of a run of `total_steps`.
 double LearningRate(const ScheduleConfig& config, int64_t step, int64_t total_steps);

@@ -22,6 +22,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "token files are little-endian");
 
 constexpr int64_t kHeaderBytes = kTokenHeaderInts * 4;
+constexpr int64_t kChunk = 1 << 14;  // tokens read at once where their number is large
 
 TokenLayout ResolveLayout(const TokenFileOptions& options) {
   if (options.layout != TokenLayout::kAuto) return options.layout;
@@ -157,12 +158,22 @@ absl::Status TokenFile::Read(int64_t first, absl::Span<int32_t> ids) const {
 }
 
 absl::Status TokenFile::CheckIds(Range tokens) const {
-  constexpr int64_t kChunk = 1 << 14;
   std::vector<int32_t> ids(kChunk);
   for (int64_t first = tokens.begin; first < tokens.end; first += kChunk) {
     RETURN_IF_ERROR(Read(first, absl::MakeSpan(ids.data(), std::min(kChunk, tokens.end - first))));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> TokenFile::Holds(int32_t id, int64_t tokens) const {
+  std::vector<int32_t> ids(kChunk);
+  const int64_t end = std::min(tokens, tokens_);
+  for (int64_t first = 0; first < end; first += kChunk) {
+    const absl::Span<int32_t> chunk = absl::MakeSpan(ids.data(), std::min(kChunk, end - first));
+    RETURN_IF_ERROR(Read(first, chunk));
+    if (std::find(chunk.begin(), chunk.end(), id) != chunk.end()) return true;
+  }
+  return false;
 }
 
 }  // namespace blockstep

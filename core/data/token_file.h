@@ -50,6 +50,8 @@ class TokenFile {
   absl::Status Read(int64_t first, absl::Span<int32_t> ids) const;
   // Reads `tokens` for their ids alone: what Read would refuse is found before it is needed.
   absl::Status CheckIds(Range tokens) const;
+  // Whether `id` is among the first `tokens` tokens; reads up to it.
+  absl::StatusOr<bool> Holds(int32_t id, int64_t tokens) const;
 
  private:
   TokenFile() = default;

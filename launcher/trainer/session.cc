@@ -62,6 +62,23 @@ GradAccumulation AccumulationOf(const TrainConfig& config) {
   return sharded ? GradAccumulation::kSharded : GradAccumulation::kLocal;
 }
 
+// Documents that no token ends are one document: the mask would do nothing, unseen.
+absl::Status CheckDocumentsEnd(const std::vector<std::string>& paths, const LlamaConfig& model) {
+  int64_t left = kTokensChecked;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(const TokenFile file,
+                     TokenFile::Open({.path = path, .vocab_size = model.vocab}));
+    ASSIGN_OR_RETURN(const bool ends, file.Holds(static_cast<int32_t>(model.eos), left));
+    if (ends) return absl::OkStatus();
+    left -= std::min(left, file.tokens());
+  }
+  return InvalidArgument("data.document_mask: found no token ", model.eos,
+                         ", the model's eos_token_id, among the first ", kTokensChecked - left,
+                         " tokens of data.train (", paths[0], paths.size() > 1 ? ", ..." : "",
+                         "), wanted one at the end of each document: tokenize with it, mend ",
+                         "eos_token_id, or leave the mask out");
+}
+
 DocumentMask MaskOf(const TrainConfig& config) {
   return config.data.document_mask ? DocumentMask::kOn : DocumentMask::kOff;
 }
@@ -140,6 +157,9 @@ absl::Status Session::Build(const LlamaConfig& model) {
   const bool reads = env_.backend->device.real_memory;
   if (reads && !config_.data.train.empty()) {
     ASSIGN_OR_RETURN(train_, OpenData(config_.data.train, config_.data.order));
+    if (config_.data.document_mask) {
+      RETURN_IF_ERROR(CheckDocumentsEnd(config_.data.train, model));
+    }
   }
   if (reads && !config_.data.val.empty()) {
     ASSIGN_OR_RETURN(val_, OpenData(config_.data.val, SlotOrderKind::kFile));

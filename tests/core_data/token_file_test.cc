@@ -145,6 +145,18 @@ TEST(TokenFile, FileThatShrinksIsAnErrorNotACrash) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("found 2 tokens, wanted 4"));
 }
 
+TEST(TokenFile, HoldsAnId) {
+  std::vector<uint32_t> ids(40001, 3);
+  ids[40000] = 2;  // in the last of several pieces
+  const auto file = Open(WriteBytes("a.raw", Ids(ids, 2)));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE(*file->Holds(3, 1));
+  EXPECT_FALSE(*file->Holds(3, 0));
+  EXPECT_TRUE(*file->Holds(2, 1 << 20));
+  EXPECT_FALSE(*file->Holds(2, 40000));
+  EXPECT_FALSE(*file->Holds(1, 1 << 20));
+}
+
 // Counts 2, 1, 1 of 4: H = 1/2 ln 2 + 2 * 1/4 ln 4 = 1.5 ln 2.
 TEST(Unigram, MatchesHandComputation) {
   const std::string path = WriteBytes("a.raw", Ids({5, 1, 5, 2}, 2));

@@ -43,6 +43,10 @@ class BadInput(BadInputTest):
         self.train("document mask with an EOS beyond the vocabulary",
             {"model.config": self.path("eos.json", json.dumps(dict(without_eos, eos_token_id=2048))), **mask},
             USAGE, "found eos_token_id 2048", "wanted the id below 2048")
+        no_ends = self.path("no_ends.bin", tokens([5] * 300))
+        self.train("document mask with data that has no EOS", {"data.train": f"{no_ends},{no_ends}", **mask}, USAGE,
+                   "rank 0: data.document_mask: found no token 2, the model's eos_token_id, among the first 600 tokens",
+                   no_ends)
         self.train("evaluation without data", {"eval.every_steps": 5}, USAGE,
             "eval.every_steps: found 5, wanted 0 without data.val")
         self.refused("eval of no sequences",

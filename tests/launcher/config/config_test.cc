@@ -209,6 +209,8 @@ TEST(TrainConfig, Contradictions) {
       {{"placement.pin_budget_bytes=5"}, "placement.pin_budget_bytes: found 5, wanted 0"},
       {{"eval.every_steps=5"}, "eval.every_steps: found 5, wanted 0 without data.val"},
       {{"optimizer.schedule.warmup_steps=1001"}, "wanted 0 to train.steps, 1000"},
+      {{"optimizer.schedule.floor=1.5"}, "optimizer.schedule.floor: found 1.5, wanted 0 to 1"},
+      {{"optimizer.lr=-1"}, "optimizer.lr: found -1, wanted more than 0"},
   };
   for (const auto& c : cases) EXPECT_THAT(ErrorOf(kSmall, c.set), HasSubstr(c.message));
 }
