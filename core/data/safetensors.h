@@ -47,6 +47,7 @@ class SafetensorsFolder {
 
   const std::string& path() const { return path_; }
   std::vector<std::string> Names() const;  // sorted
+  std::vector<std::string> Files() const;  // paths, in the order of their names
   const SafetensorsEntry* Find(std::string_view name) const;
   absl::Status ReadRows(std::string_view name, Range rows, float* out) const;
 

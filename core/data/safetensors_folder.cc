@@ -1,6 +1,7 @@
 // A folder of safetensors files as Hugging Face writes it.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 
@@ -78,6 +79,13 @@ std::vector<std::string> SafetensorsFolder::Names() const {
   std::vector<std::string> names;
   for (const auto& [name, file] : file_of_) names.push_back(name);
   return names;
+}
+
+std::vector<std::string> SafetensorsFolder::Files() const {
+  std::vector<std::string> paths;
+  for (const SafetensorsFile& file : files_) paths.push_back(file.path());
+  std::sort(paths.begin(), paths.end());
+  return paths;
 }
 
 const SafetensorsFile* SafetensorsFolder::FileOf(std::string_view name) const {

@@ -14,6 +14,7 @@ namespace blockstep {
 // What the coordinator must know of a run before its first directive.
 struct CoordinationStart {
   const TrainConfig* config = nullptr;
+  const LlamaConfig* model = nullptr;
   const TensorTable* table = nullptr;
   const RunFolder* run = nullptr;
   const TrainerState* resumed = nullptr;  // null: a fresh run

@@ -70,9 +70,7 @@ bool Done(const proto::StatusReply& status) {
 
 void AddFlags(CLI::App& app, CoordinatorFlags& flags, std::string& http) {
   app.add_option("--config", flags.config_file, "the configuration that the ranks run");
-  app.add_option("--set", flags.sets, "a field, as section.name=value; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  AddSets(app, flags.sets);
   app.add_option("--folder", flags.folder,
                  "for the log, which a restart continues, and for coordinator.json, the address")
       ->required();
@@ -93,7 +91,7 @@ void AddFlags(CLI::App& app, CoordinatorFlags& flags, std::string& http) {
 absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlags& flags) {
   ASSIGN_OR_RETURN(const TrainConfig config, LoadTrainConfig(flags.config_file, flags.sets));
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
-  ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(config, LlamaTensors(model)));
+  ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(config, model));
   options.address = flags.bind;
   options.insecure = flags.insecure;
   if (!flags.tls.empty()) {

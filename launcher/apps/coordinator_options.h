@@ -14,6 +14,6 @@ absl::StatusOr<PolicyFactory> PolicyFactoryOf(const TrainConfig& config, const T
 // Address, TLS, run and log are the caller's to fill. The token of an HTTP endpoint that others
 // reach is in the environment, BLOCKSTEP_HTTP_TOKEN.
 absl::StatusOr<CoordinatorServerOptions> ServerOptionsOf(const TrainConfig& config,
-                                                         const TensorTable& table);
+                                                         const LlamaConfig& model);
 
 }  // namespace blockstep

@@ -78,9 +78,7 @@ int EstimateCommand(int argc, char** argv) {
       "time of a step. The real engine runs without memory for each worst phase of the policy."};
   app.name("blockstep estimate");
   app.add_option("--config", flags.config, "configuration as text; without it, defaults");
-  app.add_option("--set", flags.sets, "a field, as section.name=value; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  AddSets(app, flags.sets);
   app.add_option("--ranks", flags.ranks, "ranks; default: runtime.local_ranks")->check(AboveZero());
   app.add_option("--ranks-per-machine", flags.local_ranks, "default: all of them")
       ->check(AboveZero());

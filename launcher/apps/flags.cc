@@ -38,6 +38,15 @@ CLI::Validator ZeroOrMore() {
   return NumberThat("0 or more", [](double value) { return value >= 0; });
 }
 
+void AddSets(CLI::App& app, std::vector<std::string>& sets) {
+  app.add_option("--set", sets,
+                 "a field, as section.name=value; may be repeated, and the last value counts. A "
+                 "list of files is a,b or a field given several times: together they replace the "
+                 "list of --config")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
 std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);

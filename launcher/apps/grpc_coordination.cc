@@ -43,7 +43,7 @@ std::string InstructionSet() { return cpu::Loops().name; }
 // The coordinator as this process's guest, reachable by as few as its ranks allow; TLS always.
 absl::StatusOr<Contact> GrpcCoordination::Embed(const CoordinationStart& start, int ranks) {
   ASSIGN_OR_RETURN(const CertificateSet certs, MakeCertificates({.server_names = {HostName()}}));
-  ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(*start.config, *start.table));
+  ASSIGN_OR_RETURN(CoordinatorServerOptions options, ServerOptionsOf(*start.config, *start.model));
   const bool one_machine = start.machine_ranks == ranks;
   options.address = one_machine ? "127.0.0.1:0" : "0.0.0.0:0";
   options.tls = certs.server;
@@ -109,7 +109,7 @@ absl::StatusOr<DirectiveSource*> GrpcCoordination::Connect(const CoordinationSta
                                    .build = BuildIdentity(),
                                    .instruction_set = InstructionSet(),
                                    .libraries = {cpu::GemmLibrary()},
-                                   .config_hash = ConfigHash(config),
+                                   .config_hash = ConfigHash(config, *start.model),
                                    .slot_exact = config.train.numerics == Numerics::kSlotExact,
                                    .resume_step = first_step,
                                    .resume = resume,

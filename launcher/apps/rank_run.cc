@@ -13,6 +13,8 @@
 #include "launcher/apps/carry_policy.h"
 #include "launcher/apps/console.h"
 #include "launcher/apps/exit_codes.h"
+#include "launcher/apps/inputs.h"
+#include "launcher/apps/ranks_agree.h"
 #include "launcher/apps/run_files.h"
 #include "launcher/apps/stop_signal.h"
 #include "launcher/trainer/checkpoint/group_status.h"
@@ -25,6 +27,10 @@ namespace blockstep {
 namespace {
 
 absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
+  if (config.runtime.backend == BackendKind::kNull) {
+    return InvalidArgument("runtime.backend: found null, which has no memory and is what ",
+                           "`estimate` uses; wanted cpu, async or cuda");
+  }
   static constexpr std::string_view kNames[] = {"cpu", "null", "async", "cuda"};
   return FindBackend(kNames[static_cast<size_t>(config.runtime.backend)]);
 }
@@ -39,6 +45,15 @@ std::string Finished(const TrainConfig& config, const RunFolder& run) {
   return Cat(run.resume_from, " is finished: at step ", run.resume_step, " of ", config.train.steps,
              "; nothing to do. For more steps raise train.steps and give ",
              "--resume-with-changed-maths");
+}
+
+// Every line that ranks must have in common. Of the flags, those that rank 0 acts on for all.
+std::string SharedLines(const TrainConfig& config, const TrainFlags& flags,
+                        const LlamaConfig& model, const Inputs& inputs) {
+  return Cat(RunMathsText(config, model, inputs), inputs.shown, SharedText(config),
+             "--run: ", flags.run, "\n--resume: ", flags.resume,
+             "\n--resume-with-changed-maths: ", flags.allow_maths_change ? "given" : "not given",
+             "\n");
 }
 
 // A full disk costs the ledger, not the run: it ends there and says so.
@@ -93,14 +108,20 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   LlamaConfig model;
   TensorTable table;
   PolicyConfig policy;
+  Inputs inputs;
   const auto resolve = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(backend, BackendOf(config));
     ASSIGN_OR_RETURN(model, ModelOf(config));
     table = LlamaTensors(model);
     ASSIGN_OR_RETURN(policy, ResolvePolicy(config, table));
-    return CheckRunFiles(config, flags.tokenizer);
+    RETURN_IF_ERROR(CheckRunFiles(config, flags.tokenizer));
+    ASSIGN_OR_RETURN(inputs, ReadInputs(config, model));
+    return absl::OkStatus();
   };
   RETURN_IF_ERROR(AgreeOnStatus(&group, resolve(), "configuration"));
+  RETURN_IF_ERROR(AgreeOnLines(group, SharedLines(config, flags, model, inputs)));
+  const std::string maths = RunMathsText(config, model, inputs);
+  const std::string config_hash = HashOfText(maths);
   // Everything that can be wrong with input, or is too large, is found before the run has a folder.
   const MemoryCheckShape memory{.threads = env.threads,
                                 .process_ranks = env.process_ranks,
@@ -126,8 +147,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                    OpenRunFolder({.path = flags.run,
                                   .resume = flags.resume,
                                   .config_text = PrintTrainConfig(config),
-                                  .maths_text = MathsText(config),
-                                  .config_hash = ConfigHash(config),
+                                  .maths_text = maths,
+                                  .config_hash = config_hash,
                                   .allow_maths_change = flags.allow_maths_change,
                                   .new_id = RandomHex128,
                                   .undo = &undo,
@@ -144,11 +165,15 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   if (!run.resume_from.empty()) {
     ASSIGN_OR_RETURN(const auto reader, CheckpointReader::Open(run.resume_from, &group));
     resumed = reader->trainer();
+    RETURN_IF_ERROR(AgreeOnStatus(
+        &group, CheckCheckpointModel(run.resume_from, model, resumed.config_hash != config_hash),
+        "model of the checkpoint"));
     ASSIGN_OR_RETURN(fresh_policy, CarryPolicy(config, table, resumed));
   }
   ASSIGN_OR_RETURN(
       DirectiveSource * source,
       env.coordination->Connect({.config = &config,
+                                 .model = &model,
                                  .table = &table,
                                  .run = &run,
                                  .resumed = run.resume_from.empty() ? nullptr : &resumed,
@@ -191,7 +216,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
            .source = source,
            .policy_state =
                [&](int64_t step, TrainerState& state) {
-                 state.config_hash = ConfigHash(config);
+                 state.config_hash = config_hash;
                  state.config_text = PrintTrainConfig(config);
                  if (group.rank() != 0) return absl::OkStatus();
                  return env.coordination->PolicyState(step, state);

@@ -118,12 +118,12 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   return std::move(results[told]);
 }
 
-bool LaunchedAsFirstRank() {
+int LaunchedRank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
     const char* value = std::getenv(name);
-    if (value != nullptr) return std::atoi(value) == 0;
+    if (value != nullptr) return std::atoi(value);
   }
-  return true;
+  return 0;
 }
 
 void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,

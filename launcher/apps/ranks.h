@@ -19,8 +19,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
     const TrainConfig& config, const TrainFlags& flags,
     const std::function<int(const absl::StatusOr<RankOutcome>&)>& report);
 
-// False if the launcher's environment says that this process is a rank other than 0: what is
-// everyone's error is told once.
-bool LaunchedAsFirstRank();
+// This process's rank as the launcher's environment has it; 0 where none says so.
+int LaunchedRank();
 
 }  // namespace blockstep

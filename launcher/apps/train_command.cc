@@ -57,9 +57,7 @@ int TrainCommand(int argc, char** argv) {
   CLI::App app{"Trains a model, or continues a run. proto/config.proto documents every field."};
   app.name("blockstep train");
   app.add_option("--config", config_file, "configuration as text; without it, defaults");
-  app.add_option("--set", sets, "a field, as section.name=value; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  AddSets(app, sets);
   app.add_option("--run", flags.run, "folder of the run; never overwritten")->capture_default_str();
   app.add_option(
       "--resume", flags.resume,
@@ -88,11 +86,14 @@ int TrainCommand(int argc, char** argv) {
     if (!way.ok()) config = way;
   }
   if (!config.ok()) {
-    if (LaunchedAsFirstRank()) {
+    if (LaunchedRank() == 0) {
       std::fprintf(stderr, "blockstep: %s\n", std::string(Std(config.status().message())).c_str());
     } else {
-      // mpirun ends everyone at the first exit: rank 0 is given the time to say why.
-      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      // mpirun ends everyone at the first exit: rank 0 is given the time to say why. Whoever is
+      // still here then was given something that rank 0 was not.
+      std::this_thread::sleep_for(std::chrono::seconds(3));
+      std::fprintf(stderr, "blockstep: rank %d: %s\n", LaunchedRank(),
+                   std::string(Std(config.status().message())).c_str());
     }
     return kExitUsage;
   }

@@ -1,9 +1,11 @@
-// The canonical text of what changes the result, from the annotations of proto/config.proto.
+// Canonical texts of a configuration, from the annotations of proto/config.proto.
+#include <functional>
 #include <iomanip>
 #include <sstream>
 
 #include "core/base/sha256.h"
 #include "google/protobuf/text_format.h"
+#include "launcher/config/model_text.h"
 #include "launcher/config/train_config_proto.h"
 
 namespace blockstep {
@@ -26,7 +28,10 @@ void Walk(const Descriptor* type, const std::string& prefix, std::vector<FieldIn
   }
 }
 
-void Append(const Message& message, const std::string& prefix, std::string* text) {
+using Choice = std::function<bool(const FieldDescriptor* field)>;
+
+void Append(const Message& message, const std::string& prefix, const Choice& chosen,
+            std::string* text) {
   const auto* r = message.GetReflection();
   const Descriptor* type = message.GetDescriptor();
   for (int i = 0; i < type->field_count(); ++i) {
@@ -38,8 +43,8 @@ void Append(const Message& message, const std::string& prefix, std::string* text
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
         Append(field->is_repeated() ? r->GetRepeatedMessage(message, field, j)
                                     : r->GetMessage(message, field),
-               path + ".", text);
-      } else if (field->options().GetExtension(proto::kind) == proto::MATHS) {
+               path + ".", chosen, text);
+      } else if (chosen(field)) {
         // Doubles print with the digits that give the same value back.
         std::string value;
         TextFormat::PrintFieldValueToString(message, field, field->is_repeated() ? j : -1, &value);
@@ -59,16 +64,37 @@ std::vector<FieldInfo> AllFields(const Descriptor* type) {
 
 std::string MathsTextOf(const Message& message) {
   std::string text;
-  Append(message, "", &text);
+  Append(
+      message, "",
+      [](const FieldDescriptor* field) {
+        return field->options().GetExtension(proto::kind) == proto::MATHS;
+      },
+      &text);
   return text;
 }
 
 std::string MathsText(const TrainConfig& config) { return MathsTextOf(ToProto(config)); }
 
-std::string ConfigHash(const TrainConfig& config) {
+std::string SharedText(const TrainConfig& config) {
+  std::string text;
+  Append(
+      ToProto(config), "",
+      [](const FieldDescriptor* field) {
+        return field->options().GetExtension(proto::kind) != proto::SOURCE &&
+               !field->options().GetExtension(proto::per_rank);
+      },
+      &text);
+  return text;
+}
+
+std::string HashOfText(std::string_view text) {
   std::ostringstream hex;
-  hex << std::hex << std::setw(16) << std::setfill('0') << Hash64(MathsText(config));
+  hex << std::hex << std::setw(16) << std::setfill('0') << Hash64(text);
   return hex.str();
+}
+
+std::string ConfigHash(const TrainConfig& config, const LlamaConfig& model) {
+  return HashOfText(ModelText(model) + MathsText(config));
 }
 
 std::string PrintTrainConfig(const TrainConfig& config) {

@@ -172,8 +172,11 @@ void ReadTextproto(std::string_view text, std::string_view file, Message* messag
   Reader(text, file, places, errors).Read(message);
 }
 
-void ApplyOverride(std::string_view assignment, Message* message, FieldPlaces* places,
-                   std::vector<ConfigError>* errors) {
+namespace {
+
+// `seen`: repeated fields that were given before, in the same list of assignments.
+void ApplyOne(std::string_view assignment, Message* message, std::set<std::string>* seen,
+              FieldPlaces* places, std::vector<ConfigError>* errors) {
   const std::string where = Cat("--set ", assignment);
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos) {
@@ -202,7 +205,9 @@ void ApplyOverride(std::string_view assignment, Message* message, FieldPlaces* p
     begin = end + 1;
   }
   (*places)[path] = where;
-  if (field->is_repeated()) message->GetReflection()->ClearField(message, field);
+  if (field->is_repeated() && seen->insert(path).second) {
+    message->GetReflection()->ClearField(message, field);
+  }
   while (true) {
     const size_t comma = field->is_repeated() ? value.find(',') : std::string_view::npos;
     const std::string_view one = value.substr(0, comma);
@@ -214,6 +219,14 @@ void ApplyOverride(std::string_view assignment, Message* message, FieldPlaces* p
     if (comma == std::string_view::npos) return;
     value.remove_prefix(comma + 1);
   }
+}
+
+}  // namespace
+
+void ApplyOverrides(const std::vector<std::string>& assignments, Message* message,
+                    FieldPlaces* places, std::vector<ConfigError>* errors) {
+  std::set<std::string> seen;
+  for (const std::string& one : assignments) ApplyOne(one, message, &seen, places, errors);
 }
 
 }  // namespace blockstep

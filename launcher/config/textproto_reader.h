@@ -24,8 +24,9 @@ using FieldPlaces = std::map<std::string, std::string>;
 void ReadTextproto(std::string_view text, std::string_view file, google::protobuf::Message* message,
                    FieldPlaces* places, std::vector<ConfigError>* errors);
 
-// "a.b=value" over what is there; a repeated field takes a comma-separated list, which replaces it.
-void ApplyOverride(std::string_view assignment, google::protobuf::Message* message,
-                   FieldPlaces* places, std::vector<ConfigError>* errors);
+// "a.b=value" over what is there, one after another: the last one counts. A repeated field takes a
+// comma-separated list; the first one replaces what was there, those after it add to it.
+void ApplyOverrides(const std::vector<std::string>& assignments, google::protobuf::Message* message,
+                    FieldPlaces* places, std::vector<ConfigError>* errors);
 
 }  // namespace blockstep

@@ -17,9 +17,7 @@ absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_
   FieldPlaces places;
   std::vector<ConfigError> errors;
   ReadTextproto(text, where, &wire, &places, &errors);
-  for (const std::string& assignment : overrides) {
-    ApplyOverride(assignment, &wire, &places, &errors);
-  }
+  ApplyOverrides(overrides, &wire, &places, &errors);
   TrainConfig config = FromProto(wire);
   Validate(places, where, &config, &errors);
   if (errors.empty()) return config;

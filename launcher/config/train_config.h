@@ -11,6 +11,7 @@
 #include "core/data/slot_order.h"
 #include "core/tensor/tensor_table.h"
 #include "dist/grad_reducer.h"
+#include "model/llama_config.h"
 #include "model/save_plan.h"
 #include "optim/policy/policy.h"
 
@@ -119,8 +120,8 @@ struct TrainConfig {
 };
 
 // Reads `file` (empty: defaults only), then `overrides` ("train.steps=100",
-// "data.train=a.bin,b.bin"), then checks fields against each other. The error lists everything that
-// is wrong, a line each: `file:line:col: field: found, wanted`.
+// "data.train=a.bin,b.bin" or one after the other), then checks fields against each other. The
+// error lists everything that is wrong, a line each: `file:line:col: field: found, wanted`.
 absl::StatusOr<TrainConfig> LoadTrainConfig(const std::string& file,
                                             const std::vector<std::string>& overrides = {});
 // The same from text; `where` stands for the file name.
@@ -130,10 +131,18 @@ absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_
 // Every field with its value, in the form that LoadTrainConfig reads: what a run folder keeps.
 std::string PrintTrainConfig(const TrainConfig& config);
 
-// "train.steps: 1000" a line, of every field that changes the maths.
+// "train.steps: 1000" a line, of every field that changes the maths by its value; what the SOURCE
+// fields lead to is in ModelText and InputsText (launcher/apps/inputs.h).
 std::string MathsText(const TrainConfig& config);
-// Hash64 of MathsText as 16 hex digits: ranks, coordinator and checkpoints compare it.
-std::string ConfigHash(const TrainConfig& config);
+// Hash64 of ModelText and MathsText as 16 hex digits: ranks and coordinator compare it. No file is
+// in it, as a coordinator may run where no data are.
+std::string ConfigHash(const TrainConfig& config, const LlamaConfig& model);
+std::string HashOfText(std::string_view text);  // as ConfigHash writes it
+
+// The same of every field, whatever its kind, that must be equal on all ranks. Left out: where
+// inputs lie (SOURCE) and what proto/config.proto marks as per_rank, which is threads, memory
+// limit, trace and TLS files.
+std::string SharedText(const TrainConfig& config);
 
 // PolicyConfig as the model makes it: names of the script become indices; seed, step count and lag
 // are the run's.

@@ -30,6 +30,8 @@ class BadInput(BadInputTest):
             "wanted one of: 9m")
         self.train("no such backend", {"runtime.backend": "cuda"}, USAGE,
             "rank 0: backend 'cuda', wanted one of: cpu")
+        self.train("backend without memory", {"runtime.backend": "null"}, USAGE,
+            "rank 0: runtime.backend: found null, which has no memory and is what `estimate` uses; wanted cpu")
         self.train("sequence beyond the model", {"data.tokens": 1000}, USAGE,
             "rank 0: data.tokens: 1000, the model has 128 positions")
         self.train("more ranks than slots", {}, USAGE,
@@ -217,7 +219,7 @@ class BadInput(BadInputTest):
             resume("finished run " + name, OK, "step-00000002 is finished: at step 2 of 2; nothing to do",
                    settings=longer, **kwargs)
         other = json.dumps(dict(json.loads(self.tiny), intermediate_size=96))
-        resume("another model", BAD_INPUT, "is of another model", "mlp",
+        resume("another model", BAD_INPUT, "is of another model: intermediate_size: found 80, wanted 96",
             settings={"model.config": self.path("other.json", other)}, flags=accept)
         self.train("run exists", {}, BAD_INPUT, "rank 0: run folder", "--resume auto", run=self.good)
         os.mkdir(self.path("home"))

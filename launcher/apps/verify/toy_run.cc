@@ -41,8 +41,12 @@ absl::StatusOr<std::vector<std::string>> MakeToyRun(const std::string& folder, i
   RETURN_IF_ERROR(writer.Append(ids));
   RETURN_IF_ERROR(writer.Finish());
   std::vector<std::string> args;
-  for (const std::string& set :
-       {"model.config=" + model, "data.train=" + text, Cat("train.steps=", steps)}) {
+  // In a file, so that --set data.train replaces it.
+  const std::string config = folder + "/run.txt";
+  std::ofstream(config) << Cat("data { train: \"", text, "\" }\n");
+  if (!std::filesystem::exists(config)) return Unavailable("cannot write ", config);
+  args = {"--config", config};
+  for (const std::string& set : {"model.config=" + model, Cat("train.steps=", steps)}) {
     args.insert(args.end(), {"--set", set});
   }
   for (const char* set : kSettings) args.insert(args.end(), {"--set", set});

@@ -164,9 +164,7 @@ int VerifyCommand(int argc, char** argv) {
   app.add_option("--mpirun", flags.mpirun, "how to launch, as \"mpirun --hostfile hosts\"")
       ->capture_default_str();
   app.add_option("--config", flags.config, "a configuration of your own, run in slot_exact");
-  app.add_option("--set", flags.sets, "a field, as section.name=value; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  AddSets(app, flags.sets);
   app.add_option("--folder", flags.folder,
                  "empty folder for runs and logs, seen by all ranks; default: a temporary one");
   app.add_flag("--keep", flags.keep, "keep the temporary folder");

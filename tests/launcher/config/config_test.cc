@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "launcher/config/model_text.h"
 #include "launcher/config/step_proto.h"
 #include "launcher/config/textproto_reader.h"
 #include "launcher/config/train_config.h"
@@ -20,6 +21,10 @@ TrainConfig Parse(std::string_view text, const std::vector<std::string>& overrid
   auto config = ParseTrainConfig(text, "run.txt", overrides);
   EXPECT_TRUE(config.ok()) << config.status().ToString();
   return config.ok() ? *config : TrainConfig();
+}
+
+std::string HashOf(const TrainConfig& config, const LlamaConfig& model = {}) {
+  return ConfigHash(config, model);
 }
 
 std::string ErrorOf(std::string_view text, const std::vector<std::string>& overrides = {}) {
@@ -57,7 +62,7 @@ std::string OtherValue(const FieldDescriptor* field) {
 }
 
 TEST(TrainConfig, EachFieldReachesThePlainStructAndOnlyMathsReachTheHash) {
-  const std::string hash = ConfigHash(TrainConfig());
+  const std::string hash = HashOf(TrainConfig());
   const std::string print = PrintTrainConfig(TrainConfig());
   std::set<std::string> one_valued = {"optimizer.rule"};
   for (const FieldInfo& field : AllFields(proto::TrainConfig::descriptor())) {
@@ -65,12 +70,74 @@ TEST(TrainConfig, EachFieldReachesThePlainStructAndOnlyMathsReachTheHash) {
     proto::TrainConfig wire;
     FieldPlaces places;
     std::vector<ConfigError> errors;
-    ApplyOverride(field.path + "=" + OtherValue(field.field), &wire, &places, &errors);
+    ApplyOverrides({field.path + "=" + OtherValue(field.field)}, &wire, &places, &errors);
     ASSERT_TRUE(errors.empty()) << field.path << ": " << errors[0].text;
     const TrainConfig config = FromProto(wire);
     EXPECT_NE(PrintTrainConfig(config), print) << field.path << " was lost on the way";
-    EXPECT_EQ(ConfigHash(config) != hash, field.kind == proto::MATHS) << field.path;
+    EXPECT_EQ(HashOf(config) != hash, field.kind == proto::MATHS) << field.path;
   }
+}
+
+TEST(TrainConfig, RanksShareEveryFieldButPlacesOfInputsAndTheirOwn) {
+  const std::string shared = SharedText(TrainConfig());
+  std::set<std::string> own;
+  for (const FieldInfo& field : AllFields(proto::TrainConfig::descriptor())) {
+    if (field.path.find("policy.phase.") == 0 || field.path == "optimizer.rule") continue;
+    proto::TrainConfig wire;
+    FieldPlaces places;
+    std::vector<ConfigError> errors;
+    ApplyOverrides({field.path + "=" + OtherValue(field.field)}, &wire, &places, &errors);
+    if (SharedText(FromProto(wire)) == shared) own.insert(field.path);
+  }
+  EXPECT_THAT(
+      own, testing::ElementsAre("coordinator.tls_ca", "coordinator.tls_cert", "coordinator.tls_key",
+                                "data.train", "data.val", "model.config", "model.path",
+                                "model.preset", "model.vocab", "runtime.memory_limit_bytes",
+                                "runtime.threads", "runtime.trace"));
+}
+
+// The name of a file is no maths; what the model is, is.
+TEST(ModelText, EachFieldOfTheModelReachesTheHash) {
+  const struct {
+    const char* line;
+    void (*change)(LlamaConfig&);
+  } cases[] = {
+      {"model.vocab_size: 7", [](LlamaConfig& m) { m.vocab = 7; }},
+      {"model.hidden_size: 7", [](LlamaConfig& m) { m.hidden = 7; }},
+      {"model.intermediate_size: 7", [](LlamaConfig& m) { m.intermediate = 7; }},
+      {"model.num_hidden_layers: 7", [](LlamaConfig& m) { m.layers = 7; }},
+      {"model.num_attention_heads: 7", [](LlamaConfig& m) { m.heads = 7; }},
+      {"model.num_key_value_heads: 7", [](LlamaConfig& m) { m.kv_heads = 7; }},
+      {"model.head_dim: 7", [](LlamaConfig& m) { m.head_dim = 7; }},
+      {"model.tie_word_embeddings: true", [](LlamaConfig& m) { m.tied = true; }},
+      {"model.rms_norm_eps: 1e-06", [](LlamaConfig& m) { m.rms_eps = 1e-6; }},
+      {"model.rope_theta: 500000", [](LlamaConfig& m) { m.rope_theta = 500000; }},
+      {"model.rope_theta: 0.10000000000000002",
+       [](LlamaConfig& m) { m.rope_theta = 0.10000000000000002; }},
+      {"model.initializer_range: 0.03", [](LlamaConfig& m) { m.init_range = 0.03; }},
+      {"model.eos_token_id: 7", [](LlamaConfig& m) { m.eos = 7; }},
+      {"model.rope_scaling.rope_type: linear",
+       [](LlamaConfig& m) { m.rope.type = RopeType::kLinear; }},
+      {"model.rope_scaling.factor: 8",
+       [](LlamaConfig& m) { m.rope = {.type = RopeType::kLinear, .factor = 8}; }},
+      {"model.rope_scaling.low_freq_factor: 3",
+       [](LlamaConfig& m) { m.rope = {.type = RopeType::kLlama3, .low_freq_factor = 3}; }},
+      {"model.rope_scaling.high_freq_factor: 3",
+       [](LlamaConfig& m) { m.rope = {.type = RopeType::kLlama3, .high_freq_factor = 3}; }},
+      {"model.rope_scaling.original_max_position_embeddings: 3",
+       [](LlamaConfig& m) { m.rope = {.type = RopeType::kLlama3, .original_max_position = 3}; }},
+  };
+  std::set<std::string> hashes = {HashOf(TrainConfig())};
+  for (const auto& c : cases) {
+    LlamaConfig model;
+    c.change(model);
+    EXPECT_THAT(ModelText(model), HasSubstr(std::string(c.line) + "\n"));
+    EXPECT_TRUE(hashes.insert(HashOf(TrainConfig(), model)).second) << c.line;
+  }
+  LlamaConfig unused;
+  unused.rope.original_max_position = 3;
+  unused.max_positions = 3;
+  EXPECT_EQ(HashOf(TrainConfig(), unused), HashOf(TrainConfig()));
 }
 
 TEST(TrainConfig, ScriptIsPartOfTheMaths) {
@@ -82,7 +149,7 @@ TEST(TrainConfig, ScriptIsPartOfTheMaths) {
   EXPECT_EQ(config.script[0].entries[0].rows, (Range{0, 64}));
   TrainConfig other = config;
   other.script[1].entries[0].tensor = "b";
-  EXPECT_NE(ConfigHash(config), ConfigHash(other));
+  EXPECT_NE(HashOf(config), HashOf(other));
 
   TensorTable table{
       .tensors = {{.name = "a", .rows = 128, .cols = 4}, {.name = "b", .rows = 64, .cols = 4}}};
@@ -111,7 +178,7 @@ TEST(TrainConfig, PrintsWhatItReads) {
   const std::string printed = PrintTrainConfig(config);
   EXPECT_THAT(printed, HasSubstr("every_steps: 1"));  // a default, spelled out
   EXPECT_EQ(PrintTrainConfig(Parse(printed)), printed);
-  EXPECT_EQ(ConfigHash(Parse(printed)), ConfigHash(config));
+  EXPECT_EQ(HashOf(Parse(printed)), HashOf(config));
 }
 
 TEST(TrainConfig, AllErrorsAtOnceWithPlaceAndNearestName) {
@@ -160,6 +227,13 @@ TEST(TrainConfig, SetOverridesTheFile) {
   EXPECT_EQ(config.train.steps, 7);
   EXPECT_THAT(config.data.train, testing::ElementsAre("a.bin", "b.bin"));
   EXPECT_EQ(config.policy.name, "badam");
+  // A list may come in pieces: the file's is replaced once.
+  const TrainConfig pieces = Parse(std::string(kSmall) + "data { train: \"x\" val: \"y\" }",
+                                   {"data.train=a.bin", "train.steps=7", "data.train=b.bin,c.bin"});
+  EXPECT_THAT(pieces.data.train, testing::ElementsAre("a.bin", "b.bin", "c.bin"));
+  EXPECT_THAT(pieces.data.val, testing::ElementsAre("y"));
+  EXPECT_THAT(Parse(kSmall, {"data.train=a.bin", "data.train="}).data.train,
+              testing::ElementsAre("a.bin"));
   const std::string error = ErrorOf(
       kSmall, {"train.steps", "train.stesp=1", "train=1", "train.steps.x=1", "batch.slots=0"});
   EXPECT_THAT(error, HasSubstr("--set train.steps: found no '='"));

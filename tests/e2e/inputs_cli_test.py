@@ -1,0 +1,147 @@
+"""What a run reads: another model or other data on resume are a change of the maths, another path is none; ranks
+that were given different things do not start."""
+import json
+import os
+import shutil
+import struct
+import subprocess
+
+import cli
+from bad_input import BAD_INPUT, PEERS, USAGE, BadInputTest, read, write
+
+
+class Inputs(BadInputTest):
+    def setUp(self):
+        super().setUp()
+        self.model = self.path("model.json", self.tiny)
+        self.data = shutil.copy(cli.TINY["data.train"], self.path("train.bin"))
+        self.settings = {"model.config": self.model, "data.train": self.data, "train.steps": 2}
+
+    def set_model(self, **fields):
+        write(self.model, json.dumps(dict(json.loads(self.tiny), **fields)))
+
+    def set_token(self, index, token):
+        with open(self.data, "r+b") as f:
+            f.seek(1024 + 2 * index)
+            f.write(struct.pack("<H", token))
+
+    def resumed(self, name, code, *said, flags=(), **kwargs):
+        return self.train(name, self.settings, code, *said, flags=["--resume", "auto", *flags], run=self.run_folder,
+                          **kwargs)
+
+    def run_json(self):
+        return json.loads(read(os.path.join(self.run_folder, "run.json")))["parts"]
+
+    def test_changed_files_are_changed_maths(self):
+        cli.train(self.run_folder, self.settings, mpi=False)
+        accept = ["--resume-with-changed-maths"]
+        theta = json.loads(self.tiny)["rope_theta"]
+        self.set_model(rope_theta=500000.0)
+        changed = (f"- model.rope_theta: {theta:.15g}\n", "+ model.rope_theta: 500000")
+        self.resumed("another RoPE", USAGE, "rank 0: ", "changes the maths", *changed, "--resume-with-changed-maths")
+        # What decides about tensors and heads cannot change under a checkpoint, whoever accepts it.
+        self.settings["train.steps"] = 3
+        self.set_model(num_attention_heads=2, num_key_value_heads=2, head_dim=16)
+        self.resumed("other heads of the same width", BAD_INPUT, "rank 0: checkpoint ",
+                     " is of another model: num_attention_heads: found 4, wanted 2", flags=accept)
+        self.set_model()
+        tokens = (os.path.getsize(self.data) - 1024) // 2
+        self.set_token(500000, 7)
+        self.settings["train.steps"] = 2
+        self.resumed("other tokens", USAGE, f"- data.train[0]: {tokens} tokens, sha256 ",
+                     f"+ data.train[0]: {tokens} tokens, sha256 ")
+        shutil.copy(cli.TINY["data.train"], self.data)
+        # Accepted, it goes on, says what changed, and is the same maths from then on.
+        self.settings["train.steps"] = 3
+        self.set_model(rope_theta=500000.0)
+        text = cli.train(self.run_folder, self.settings, mpi=False, flags=["--resume", "auto", *accept])
+        self.assertIn("changed since the parent run:\n" + changed[0], text)
+        self.assertIn(changed[1], text)
+        self.assertEqual(len(self.run_json()), 2)
+        self.assertIn("is finished", cli.train(self.run_folder, self.settings, flags=["--resume", "auto"]))
+
+    def test_moved_files_are_not(self):
+        self.settings.update({"train.steps": 4, "checkpoint.every_steps": 2})
+        cli.train(self.run_folder, self.settings, mpi=False)
+        moved = self.path("elsewhere")
+        os.mkdir(moved)
+        for field in ("model.config", "data.train"):
+            self.settings[field] = shutil.move(self.settings[field], moved)
+        self.assertIn("is finished", cli.train(self.run_folder, self.settings, flags=["--resume", "auto"]))
+        again = self.path("again")
+        checkpoint = os.path.join(self.run_folder, "checkpoints", self.step.split("/")[-1])
+        text = cli.train(again, self.settings, flags=["--resume", checkpoint], mpi=False)
+        self.assertNotIn("changed since", text)
+        self.assertEqual(len(self.run_json()), 1)
+
+    def test_weights_that_a_run_began_with(self):
+        folder = shutil.copytree(self.checkpoint, self.path("weights"))
+        self.settings.update({"model.config": "", "model.path": folder})
+        cli.train(self.run_folder, self.settings, mpi=False)
+        self.assertIn("model.weights: 1 file, sha256 ", self.run_json()[-1]["maths"])
+        path = os.path.join(folder, "model.safetensors")
+        write(path, read(path)[:-1] + b"\x01")
+        self.resumed("other weights", USAGE, "- model.weights: 1 file", "+ model.weights: 1 file")
+
+    def test_ranks_that_were_given_different_things(self):
+        """mpirun -n 1 ... : -n 1 ...: one message, no run folder."""
+        def differ(name, settings, code, *said, flags=()):
+            first = cli.command(self.run_folder, self.settings, ranks=1)
+            other = cli.command(self.run_folder, dict(self.settings, **settings), flags=flags)
+            self.refused(name, [*first, ":", *other[other.index("-n"):]], code, *said)
+            self.assertFalse(os.path.exists(self.run_folder))
+        others = "Ranks that differ from rank 0: 1"
+        for field, value, wanted in (("checkpoint.every_steps", 1, 0), ("eval.slots", 3, 0), ("placement.mode", "pinned", "sharded")):
+            differ(field, {field: value}, PEERS,
+                   f"rank 1: found {field}: {value}; wanted, as on rank 0, {field}: {wanted}", others)
+        model = self.path("other.json", json.dumps(dict(json.loads(self.tiny), rms_norm_eps=1e-3)))
+        differ("another model", {"model.config": model}, PEERS, "rank 1: found model.rms_norm_eps: 0.001; wanted, ")
+        data = shutil.copy(self.data, self.path("other.bin"))
+        self.data = data
+        self.set_token(3, 7)
+        differ("other data", {"data.train": data}, PEERS, "rank 1: found data.train[0]: ", "; wanted, as on rank 0, data.train[0]: ")
+        differ("other text to evaluate", {"data.val": data}, PEERS, "rank 1: found data.val[0]: ")
+        differ("another folder", {}, PEERS, "rank 1: found --resume: auto; wanted, as on rank 0, --resume: ",
+               flags=["--resume", "auto"])
+        differ("an error of one rank's fields", {"train.steps": -1}, USAGE, "rank 1: configuration: 1 error",
+               "train.steps: found -1")
+        differ("a file that one rank lacks", {"data.train": self.path("no.bin")}, BAD_INPUT, "rank 1: token file ",
+               "no.bin")
+
+    def test_what_may_differ(self):
+        """The same content under another name, and what is each rank's own."""
+        other = shutil.copy(self.data, self.path("copy.bin"))
+        first = cli.command(self.run_folder, self.settings, ranks=1)
+        second = cli.command(self.run_folder, dict(self.settings, **{"data.train": other, "runtime.threads": 2}))
+        done = subprocess.run([*first, ":", *second[second.index("-n"):]], env=cli.environment(), text=True,
+                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_coordinator_that_sees_no_data(self):
+        settings = dict(self.settings, **{"data.train": self.path("not/here.bin")})
+        args = [cli.BLOCKSTEP, "coordinator", "--folder", self.path("decider")]
+        for name, value in dict(cli.TINY, **settings).items():
+            args += ["--set", f"{name}={value}"]
+        process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        address = process.stderr.readline().split(" at ")[1].split(",")[0]
+        cli.train(self.run_folder, self.settings, flags=["--coordinator", address], ranks=2)
+        said = process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.wait(timeout=30), 0, said)
+        # Another model is refused.
+        process = subprocess.Popen([*args[:3], self.path("decider2"), *args[4:]], stderr=subprocess.PIPE, text=True,
+                                   stdin=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stderr.close)
+        address = process.stderr.readline().split(" at ")[1].split(",")[0]
+        self.set_model(rms_norm_eps=1e-3)
+        self.run_folder = self.path("run2")
+        self.train("another model than the coordinator's", self.settings, PEERS, "rank 0: ", "config_hash: found",
+                   flags=["--coordinator", address])
+        process.terminate()
+        process.wait(timeout=30)
+
+
+if __name__ == "__main__":
+    cli.main()
