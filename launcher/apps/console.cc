@@ -100,8 +100,7 @@ struct Console::Impl {
   absl::Status OnEval(int64_t step, const EvalResult& eval) {
     progress.Note(Cat("step ", step, ": validation loss ", eval.Loss(), ", perplexity ",
                       eval.Perplexity(), " over ", eval.tokens, " tokens"));
-    // Numbers of an evaluation before step s belong to the last step that was done.
-    return Write({.step = step > 0 ? step - 1 : 0,
+    return Write({.step = step,
                   .values = {{"eval/loss", eval.Loss()}, {"eval/perplexity", eval.Perplexity()}}});
   }
 
@@ -143,6 +142,9 @@ absl::StatusOr<std::unique_ptr<Console>> Console::Open(const TrainConfig& config
                        return static_cast<double>(std::time(nullptr));
                      }));
     impl->board.emplace(std::move(board));
+    // TensorBoard drops everything from next_step on of the files before.
+    const std::optional<StepMetrics>& kept = impl->lines->kept_evaluation();
+    if (kept.has_value()) RETURN_IF_ERROR(impl->board->Write(*kept));
   }
   impl->progress.Note(Cat("run ", run.run_id, " in ", run.path, ", ", ranks,
                           ranks == 1 ? " rank" : " ranks",

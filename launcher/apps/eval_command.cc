@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "core/base/status.h"
 #include "core/data/unigram.h"
@@ -10,6 +11,7 @@
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/flags.h"
 #include "launcher/apps/rank_run.h"
+#include "launcher/trainer/checkpoint/file_ops.h"
 #include "launcher/trainer/checkpoint/retention.h"
 #include "launcher/trainer/threads.h"
 
@@ -19,7 +21,9 @@ namespace {
 struct EvalFlags {
   std::string weights;
   std::vector<std::string> data;
-  int64_t tokens = 256, micro_slots = 8, slots = 0;
+  std::optional<int64_t> tokens;
+  std::optional<bool> document_mask;
+  int64_t micro_slots = 8, slots = 0;
   int threads = 0;
   bool json = false;
 };
@@ -32,11 +36,32 @@ absl::StatusOr<std::string> WeightsFolder(const std::string& path) {
   return latest.folder;
 }
 
+// How the run that wrote the weights saw its data; of a folder that is no checkpoint, the defaults.
+absl::StatusOr<TrainConfig::Data> DataSettings(const std::string& folder, const EvalFlags& flags) {
+  TrainConfig::Data data;
+  const std::string path = folder + "/trainer_state.pb";
+  const bool asked = !flags.tokens.has_value() || !flags.document_mask.has_value();
+  if (asked && std::filesystem::exists(path)) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadSmall(path));
+    ASSIGN_OR_RETURN(const TrainerState state, ParseTrainerState(bytes, path));
+    const absl::StatusOr<TrainConfig> run = ParseTrainConfig(state.config_text, path);
+    if (!run.ok()) {
+      return Annotate(run.status(), Cat("settings of the run in ", path,
+                                        ": cannot be read; give --tokens and --document-mask"));
+    }
+    data = run->data;
+  }
+  if (flags.tokens.has_value()) data.tokens = *flags.tokens;
+  if (flags.document_mask.has_value()) data.document_mask = *flags.document_mask;
+  data.train.clear();
+  data.val = flags.data;
+  return data;
+}
+
 absl::Status Evaluate(const EvalFlags& flags) {
   TrainConfig config;
   ASSIGN_OR_RETURN(config.model.path, WeightsFolder(flags.weights));
-  config.data.val = flags.data;
-  config.data.tokens = flags.tokens;
+  ASSIGN_OR_RETURN(config.data, DataSettings(config.model.path, flags));
   config.batch.micro_slots = flags.micro_slots;
   config.eval.slots = flags.slots;
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
@@ -52,6 +77,11 @@ absl::Status Evaluate(const EvalFlags& flags) {
   ASSIGN_OR_RETURN(const EvalResult result,
                    evaluator->Run(session->eval_slots(), session->model(), session->units(),
                                   session->group(), session->compute()));
+  if (!std::isfinite(result.Loss())) {
+    return absl::OutOfRangeError(Cat("weights ", config.model.path, ": the loss over ",
+                                     result.tokens, " tokens is ", result.Loss(),
+                                     ", wanted a finite number"));
+  }
   std::vector<int64_t> counts(model.vocab);
   for (const std::string& path : flags.data) {
     ASSIGN_OR_RETURN(const TokenFile file,
@@ -78,9 +108,14 @@ int EvalCommand(int argc, char** argv) {
   app.add_option("weights", flags.weights, "Hugging Face folder, checkpoint or run folder")
       ->required();
   app.add_option("data", flags.data, "token files")->required();
-  app.add_option("--tokens", flags.tokens, "tokens of a sequence")
-      ->capture_default_str()
+  app.add_option(
+         "--tokens", flags.tokens,
+         "tokens of a sequence; default: data.tokens of the run that wrote the weights, 256 "
+         "for a folder of another program")
       ->check(AboveZero());
+  app.add_option("--document-mask", flags.document_mask,
+                 "true: no attention across documents; default: data.document_mask of that run, "
+                 "else false");
   app.add_option("--micro-slots", flags.micro_slots, "sequences at once")
       ->capture_default_str()
       ->check(AboveZero());

@@ -15,17 +15,30 @@
 namespace blockstep {
 namespace {
 
-// Bytes of `path` up to the first line that is torn, no metrics, or of `next_step` or later.
-int64_t KeptBytes(const std::string& path, int64_t next_step) {
+struct Kept {
+  int64_t bytes = 0;
+  std::optional<StepMetrics> evaluation;
+};
+
+// What of `path` comes before the first line that is torn, no metrics, or not of the past of
+// `next_step`.
+Kept ReadKept(const std::string& path, int64_t next_step) {
   std::ifstream in(path, std::ios::binary);
-  int64_t kept = 0;
+  Kept kept;
   for (std::string line; std::getline(in, line) && !in.eof();) {
     const auto j = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!j.is_object() || !j.contains("step") || !j["step"].is_number_integer() ||
-        j["step"].get<int64_t>() >= next_step) {
-      break;
+    if (!j.is_object() || !j.contains("step") || !j["step"].is_number_integer()) break;
+    const int64_t step = j["step"];
+    const bool evaluated = next_step > 0 && step == next_step && j.contains("eval/loss");
+    if (step >= next_step && !evaluated) break;
+    if (evaluated) {
+      kept.evaluation = StepMetrics{.step = step};
+      for (const auto& [name, value] : j.items()) {
+        if (name == "step" || !value.is_number()) continue;
+        kept.evaluation->values.push_back({name, value.get<double>()});
+      }
     }
-    kept += static_cast<int64_t>(line.size()) + 1;
+    kept.bytes += static_cast<int64_t>(line.size()) + 1;
   }
   return kept;
 }
@@ -52,14 +65,18 @@ absl::StatusOr<JsonLinesWriter> JsonLinesWriter::Open(const std::string& path, i
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd < 0) return ErrnoStatus(errno, Cat("cannot open metrics file ", path));
   JsonLinesWriter writer(fd, path);
-  if (ftruncate(fd, KeptBytes(path, next_step)) != 0) {
+  Kept kept = ReadKept(path, next_step);
+  writer.kept_evaluation_ = std::move(kept.evaluation);
+  if (ftruncate(fd, kept.bytes) != 0) {
     return ErrnoStatus(errno, Cat("cannot cut metrics file ", path, " to step ", next_step));
   }
   return writer;
 }
 
 JsonLinesWriter::JsonLinesWriter(JsonLinesWriter&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      path_(std::move(other.path_)),
+      kept_evaluation_(std::move(other.kept_evaluation_)) {}
 JsonLinesWriter::~JsonLinesWriter() {
   if (fd_ >= 0) close(fd_);
 }

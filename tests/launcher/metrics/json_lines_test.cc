@@ -39,6 +39,32 @@ TEST_F(JsonLines, ResumedAtAStepEachStepIsThereOnce) {
             "{\"step\":2,\"loss\":2.5}\n{\"step\":3,\"loss\":2.5}\n");
 }
 
+// It was done before the checkpoint that a run goes on from, and is not done again.
+TEST_F(JsonLines, AnEvaluationBetweenTheStepsStays) {
+  {
+    auto writer = JsonLinesWriter::Open(path_, 0);
+    ASSERT_TRUE(writer.ok());
+    for (int64_t step = 0; step < 3; ++step) {
+      ASSERT_TRUE(writer->Write({.step = step, .values = {{"eval/loss", 3.5 - step}}}).ok());
+      ASSERT_TRUE(writer->Write({.step = step, .values = {{"loss", 1.5}}}).ok());
+    }
+  }
+  Write(2, 2, 0);
+  const std::string kept =
+      "{\"step\":0,\"eval/loss\":3.5}\n{\"step\":0,\"loss\":1.5}\n"
+      "{\"step\":1,\"eval/loss\":2.5}\n{\"step\":1,\"loss\":1.5}\n"
+      "{\"step\":2,\"eval/loss\":1.5}\n";
+  EXPECT_EQ(Text(), kept);
+  {
+    const auto writer = JsonLinesWriter::Open(path_, 2);
+    ASSERT_TRUE(writer.ok() && writer->kept_evaluation().has_value());
+    EXPECT_EQ(MetricsJson(*writer->kept_evaluation()), "{\"step\":2,\"eval/loss\":1.5}");
+    EXPECT_FALSE(JsonLinesWriter::Open(path_, 3)->kept_evaluation().has_value());
+  }
+  Write(0, 0, 0);
+  EXPECT_EQ(Text(), "");
+}
+
 TEST_F(JsonLines, ATornLastLineGoes) {
   Write(0, 2, 1.5);
   std::ofstream(path_, std::ios::app) << "{\"step\":1,\"lo";
