@@ -13,6 +13,7 @@
 #include "launcher/apps/rank_run.h"
 #include "launcher/trainer/checkpoint/file_ops.h"
 #include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/trainer/checkpoint/weights_io.h"
 #include "launcher/trainer/threads.h"
 
 namespace blockstep {
@@ -73,6 +74,8 @@ absl::Status Evaluate(const EvalFlags& flags) {
                                                         .pool = &pool,
                                                         .arena_bytes = ArenaAddressSpace()}));
   RETURN_IF_ERROR(session->InitWeights());
+  const std::string unread = UnreadHead(config.model.path, session->model().table());
+  if (!unread.empty()) std::fprintf(stderr, "%s\n", unread.c_str());
   ASSIGN_OR_RETURN(const auto evaluator, session->MakeEvaluator());
   ASSIGN_OR_RETURN(const EvalResult result,
                    evaluator->Run(session->eval_slots(), session->model(), session->units(),

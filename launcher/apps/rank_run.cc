@@ -18,6 +18,7 @@
 #include "launcher/apps/run_files.h"
 #include "launcher/apps/stop_signal.h"
 #include "launcher/trainer/checkpoint/group_status.h"
+#include "launcher/trainer/checkpoint/weights_io.h"
 #include "launcher/trainer/metrics/data_ledger.h"
 #include "launcher/trainer/plan/memory_check.h"
 #include "launcher/trainer/watchdog/watchdog.h"
@@ -263,6 +264,10 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     if (!run.maths_change.empty())
       console->Note("changed since the parent run:\n" + run.maths_change);
     if (!fresh_policy.empty()) console->Note(fresh_policy);
+    if (run.resume_from.empty() && !config.model.path.empty()) {
+      const std::string unread = UnreadHead(config.model.path, table);
+      if (!unread.empty()) console->Note(unread);
+    }
     if (!data_note.empty()) console->Note(data_note);
     events = console->Events();
   }

@@ -7,7 +7,7 @@ import struct
 import subprocess
 
 import cli
-from bad_input import BAD_INPUT, PEERS, USAGE, BadInputTest, read, write
+from bad_input import BAD_INPUT, PEERS, USAGE, BadInputTest, read, safetensors, write
 
 
 class Inputs(BadInputTest):
@@ -82,6 +82,27 @@ class Inputs(BadInputTest):
         path = os.path.join(folder, "model.safetensors")
         write(path, read(path)[:-1] + b"\x01")
         self.resumed("other weights", USAGE, "- model.weights: 1 file", "+ model.weights: 1 file")
+
+    def test_tied_weights_with_a_head_of_their_own(self):
+        self.set_model(tie_word_embeddings=True)
+        cli.train(self.run_folder, self.settings, mpi=False)
+        folder = shutil.copytree(os.path.join(self.run_folder, self.step), self.path("tied"))
+        path = os.path.join(folder, "model.safetensors")
+        whole = read(path)
+        size = struct.unpack("<Q", whole[:8])[0]
+        header, data = json.loads(whole[8:8 + size]), whole[8 + size:]
+        begin, end = header["model.embed_tokens.weight"]["data_offsets"]
+        header["lm_head.weight"] = dict(header["model.embed_tokens.weight"],
+                                        data_offsets=[len(data), len(data) + end - begin])
+        self.settings.update({"model.config": "", "model.path": folder})
+        evaluate = [cli.BLOCKSTEP, "eval", folder, self.data, "--slots", "2"]
+        said = f"WEIGHTS {folder}: lm_head.weight is not read: it differs from model.embed_tokens.weight"
+        for head, count in ((data[begin:end], 0), (data[begin:end - 1] + b"\x01", 1)):
+            write(path, safetensors(header, data + head))
+            text = cli.train(self.path(f"run{count}"), self.settings, ranks=2)
+            self.assertEqual(text.count(said), count, text)
+            done = subprocess.run(evaluate, capture_output=True, text=True, check=True)
+            self.assertEqual(done.stderr.count(said), count, done.stderr)
 
     def test_ranks_that_were_given_different_things(self):
         """mpirun -n 1 ... : -n 1 ...: one message, no run folder."""

@@ -54,7 +54,38 @@ absl::Status LoadOwned(const std::string& folder, const OwnedWeights& weights) {
   return absl::OkStatus();
 }
 
+constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+
+absl::StatusOr<bool> SameValues(const SafetensorsFolder& in) {
+  const SafetensorsEntry &head = *in.Find(kHead), &embedding = *in.Find(kEmbedding);
+  if (head.shape != embedding.shape || head.shape.size() != 2) return false;
+  const int64_t rows = head.shape[0], cols = head.shape[1];
+  const int64_t step = std::max<int64_t>(1, kChunkElements / cols);
+  std::vector<float> a, b;
+  for (int64_t row = 0; row < rows; row += step) {
+    const Range part{row, std::min(row + step, rows)};
+    a.resize(static_cast<size_t>(part.size() * cols));
+    b.resize(a.size());
+    RETURN_IF_ERROR(in.ReadRows(kHead, part, a.data()));
+    RETURN_IF_ERROR(in.ReadRows(kEmbedding, part, b.data()));
+    if (std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+std::string UnreadHead(const std::string& folder, const TensorTable& table) {
+  if (!table.tied) return "";
+  const absl::StatusOr<SafetensorsFolder> in = SafetensorsFolder::Open(folder);
+  if (!in.ok() || in->Find(kHead) == nullptr || in->Find(kEmbedding) == nullptr) return "";
+  const absl::StatusOr<bool> same = SameValues(*in);
+  if (same.ok() && *same) return "";
+  return Cat("WEIGHTS ", folder, ": ", kHead, " is not read: ",
+             same.ok() ? Cat("it differs from ", kEmbedding) : std::string(same.status().message()),
+             ", and config.json ties the two (tie_word_embeddings)");
+}
 
 absl::Status LoadHuggingFaceWeights(const std::string& folder, const OwnedWeights& weights,
                                     Communicator* group) {

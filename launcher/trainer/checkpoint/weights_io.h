@@ -15,6 +15,11 @@ namespace blockstep {
 absl::Status LoadHuggingFaceWeights(const std::string& folder, const OwnedWeights& weights,
                                     Communicator* group);
 
+// For people, where a folder of tied weights holds a lm_head.weight that differs from the
+// embedding's (or cannot be compared with it): the model's configuration wins and it is not read.
+// Else empty.
+std::string UnreadHead(const std::string& folder, const TensorTable& table);
+
 // A checkpoint without its state: config.json, tokenizer files, weights and index into the new
 // folder `to`, hashes verified. Refuses a folder that exists and is not empty.
 absl::Status ExportWeights(const std::string& checkpoint, const std::string& to);
