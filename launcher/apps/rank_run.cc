@@ -12,6 +12,7 @@
 #include "core/ops/backends.h"
 #include "launcher/apps/carry_policy.h"
 #include "launcher/apps/console.h"
+#include "launcher/apps/end_launcher.h"
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/inputs.h"
 #include "launcher/apps/ranks_agree.h"
@@ -70,6 +71,7 @@ void WriteLedger(std::optional<DataLedger>& ledger, int rank, int64_t step,
 // A call that waits inside MPI, or for a disk, cannot be taken back, so the process ends here and
 // mpirun ends the others. Ranks speak one after another: the first one that can is usually the only
 // one.
+constexpr double kLauncherEndsWithinS = 10;
 [[noreturn]] void EndOfHang(const std::string& report, int rank, const RunFolder& run, int code) {
   if (!TerminationSeen()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(200) * std::min(rank, 4));
@@ -79,6 +81,7 @@ void WriteLedger(std::optional<DataLedger>& ledger, int rank, int64_t step,
       "\nblockstep: %sblockstep: the run ends; checkpoints in %s stand; --resume auto continues\n",
       report.c_str(), run.path.c_str());
   std::fflush(stderr);
+  EndLauncherLater(kLauncherEndsWithinS);
   _exit(code);
 }
 

@@ -93,6 +93,7 @@ class BadPlaces(BadInputTest):
         while not first.stderr.readline().startswith("step 1/"):
             self.assertIsNone(first.poll())
         first.send_signal(signal.SIGSTOP)
+        os.waitpid(first.pid, os.WUNTRACED)  # all its threads have stopped
         self.train("in use", settings, RESOURCES, "rank 0: run folder " + run, "another process works in it",
                    flags=["--resume", "auto"], run=run)
         first.send_signal(signal.SIGCONT)
