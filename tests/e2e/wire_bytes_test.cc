@@ -16,7 +16,7 @@
 namespace blockstep::testing {
 namespace {
 
-constexpr int64_t kWord = 72;  // a rank's word of the small exchange
+constexpr int64_t kWord = 80;  // a rank's word of the small exchange
 constexpr int64_t kNorm = 24;  // and a norm beside it
 constexpr int64_t kHeld = 16;  // what it holds for the first step: hash and code
 static_assert(sizeof(RankWord) == kWord && sizeof(ExactSum) == kNorm);
