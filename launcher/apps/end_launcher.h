@@ -4,8 +4,9 @@
 
 namespace blockstep {
 
-// If this process was started by an mpirun on this machine, leaves a small process behind that kills
-// that mpirun where it is still there `after_s` seconds from now; its daemons end when they lose it.
+// If this process was started by an mpirun on this machine, leaves a small process behind that
+// kills that mpirun where it is still there `after_s` seconds from now; its daemons end when they
+// lose it.
 void EndLauncherLater(double after_s);
 
 }  // namespace blockstep
