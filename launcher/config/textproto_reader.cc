@@ -108,23 +108,28 @@ class Reader : google::protobuf::io::ErrorCollector {
 
   void Braces(Message* message, const FieldDescriptor* field, const std::string& path) {
     const std::string opened = Place();
+    std::string inside = path;
     Message* inner = nullptr;
     if (field != nullptr && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
       Complain(path, "found '{', wanted a value");
     } else if (field != nullptr) {
       const auto* r = message->GetReflection();
+      if (field->is_repeated()) {
+        inside += Cat("[", r->FieldSize(*message, field), "]");
+        (*places_)[inside] = opened;
+      }
       inner =
           field->is_repeated() ? r->AddMessage(message, field) : r->MutableMessage(message, field);
     }
     tokens_.Next();
     while (!Take("}")) {
-      Fields(inner, path, "}");
+      Fields(inner, inside, "}");
       if (AtEnd()) {
-        errors_->push_back({opened, Cat(path, ": this '{' is not closed")});
+        errors_->push_back({opened, Cat(inside, ": this '{' is not closed")});
         return;
       }
       if (Looking("}")) continue;
-      Complain(path, Cat("found ", Shown(), ", wanted a field name or '}'"));
+      Complain(inside, Cat("found ", Shown(), ", wanted a field name or '}'"));
       tokens_.Next();
     }
   }

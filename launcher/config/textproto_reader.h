@@ -17,7 +17,8 @@ struct ConfigError {
   std::string text;   // "train.step: unknown field, did you mean train.steps?"
 };
 
-// Where each field was given, by dotted path; paths of repeated messages have no index.
+// Where each field was given, by dotted path. A repeated message has its number in it,
+// "policy.phase[1].steps", and besides a place of its own, "policy.phase[1]".
 using FieldPlaces = std::map<std::string, std::string>;
 
 // Merges `text` into `message`. A field that appears twice (and is not repeated) is an error.

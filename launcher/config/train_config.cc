@@ -1,7 +1,6 @@
 #include "launcher/config/train_config.h"
 
 #include <fstream>
-#include <set>
 #include <sstream>
 
 #include "core/base/status.h"
@@ -10,6 +9,23 @@
 #include "launcher/config/validate.h"
 
 namespace blockstep {
+namespace {
+
+void NotePlaces(const FieldPlaces& places, std::vector<NamedPhase>& script) {
+  const auto place = [&](const std::string& field) {
+    const auto found = places.find(field);
+    return found == places.end() ? std::string() : found->second;
+  };
+  for (size_t p = 0; p < script.size(); ++p) {
+    const std::string phase = Cat("policy.phase[", p, "]");
+    script[p].where = place(phase);
+    for (size_t e = 0; e < script[p].entries.size(); ++e) {
+      script[p].entries[e].where = place(Cat(phase, ".entry[", e, "]"));
+    }
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_view where,
                                              const std::vector<std::string>& overrides) {
@@ -19,6 +35,7 @@ absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_
   ReadTextproto(text, where, &wire, &places, &errors);
   ApplyOverrides(overrides, &wire, &places, &errors);
   TrainConfig config = FromProto(wire);
+  NotePlaces(places, config.script);
   Validate(places, where, &config, &errors);
   if (errors.empty()) return config;
   std::string all =
@@ -38,38 +55,6 @@ absl::StatusOr<TrainConfig> LoadTrainConfig(const std::string& file,
     return NotFound("configuration ", file, ": cannot be read, wanted a text file");
   }
   return ParseTrainConfig(text.str(), file, overrides);
-}
-
-absl::StatusOr<PolicyConfig> ResolvePolicy(const TrainConfig& config, const TensorTable& table) {
-  PolicyConfig policy = config.policy;
-  policy.seed = config.train.seed;
-  policy.total_steps = config.train.steps;
-  policy.lag = static_cast<int>(config.coordinator.lag);
-  std::set<std::string> missing;
-  for (const NamedPhase& named : config.script) {
-    ScriptedPhase& phase = policy.script.emplace_back();
-    phase.steps = named.steps;
-    for (const NamedRows& rows : named.entries) {
-      const int tensor = table.Find(rows.tensor);
-      if (tensor < 0) {
-        missing.insert(rows.tensor);
-        continue;
-      }
-      const int64_t end = rows.rows.end == 0 ? table.tensors[tensor].rows : rows.rows.end;
-      phase.set.entries.push_back({.tensor = tensor,
-                                   .rows = {rows.rows.begin, end},
-                                   .lr_scale = static_cast<float>(rows.lr_scale)});
-    }
-    std::sort(phase.set.entries.begin(), phase.set.entries.end(),
-              [](const ActiveEntry& a, const ActiveEntry& b) {
-                return a.tensor != b.tensor ? a.tensor < b.tensor : a.rows.begin < b.rows.begin;
-              });
-    if (missing.empty()) RETURN_IF_ERROR(Annotate(Validate(phase.set, table), "policy.phase"));
-  }
-  if (missing.empty()) return policy;
-  std::string names;
-  for (const std::string& name : missing) names += (names.empty() ? "" : ", ") + name;
-  return InvalidArgument("policy.phase: the model has no tensor ", names);
 }
 
 }  // namespace blockstep

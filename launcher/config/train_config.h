@@ -30,10 +30,12 @@ struct NamedRows {
   std::string tensor;
   Range rows;  // end 0: to the last row
   double lr_scale = 1.0;
+  std::string where;  // "run.txt:3:7", for errors; empty: not from a file
 };
 struct NamedPhase {
   int64_t steps = 1;
   std::vector<NamedRows> entries;
+  std::string where;
 };
 
 struct TrainConfig {
@@ -145,7 +147,7 @@ std::string HashOfText(std::string_view text);  // as ConfigHash writes it
 std::string SharedText(const TrainConfig& config);
 
 // PolicyConfig as the model makes it: names of the script become indices; seed, step count and lag
-// are the run's.
+// are the run's. The error lists every phase and entry that does not fit the model, with its place.
 absl::StatusOr<PolicyConfig> ResolvePolicy(const TrainConfig& config, const TensorTable& table);
 
 }  // namespace blockstep

@@ -1,5 +1,7 @@
 #include "launcher/config/validate.h"
 
+#include <algorithm>
+
 #include "core/base/str.h"
 
 namespace blockstep {
@@ -16,6 +18,16 @@ class Checks {
   void Require(bool fine, const std::string& field, const T& found, std::string_view wanted) {
     if (fine) return;
     const auto place = places_.find(field);
+    errors_->push_back({place == places_.end() ? file_ : place->second,
+                        Cat(field, ": found ", found, ", wanted ", wanted)});
+  }
+  // Of a field in a repeated message: at its own place if it was given, else at the message's.
+  template <typename T>
+  void At(const std::string& message, const std::string& field, bool fine, const T& found,
+          std::string_view wanted) {
+    if (fine) return;
+    auto place = places_.find(field);
+    if (place == places_.end()) place = places_.find(message);
     errors_->push_back({place == places_.end() ? file_ : place->second,
                         Cat(field, ": found ", found, ", wanted ", wanted)});
   }
@@ -92,15 +104,22 @@ void PolicyFields(const TrainConfig& c, Checks& checks) {
                  Cat(c.script.size(), " phases"),
                  p.name == "scripted" ? "at least one with policy.name scripted"
                                       : "none without policy.name scripted");
-  for (const NamedPhase& phase : c.script) {
-    checks.AtLeast("policy.phase.steps", phase.steps, int64_t{1});
-    checks.Require(!phase.entries.empty(), "policy.phase.entry", "none", "at least one");
-    for (const NamedRows& rows : phase.entries) {
-      checks.Require(!rows.tensor.empty(), "policy.phase.entry.tensor", "none", "a tensor's name");
-      checks.Require(rows.lr_scale > 0, "policy.phase.entry.lr_scale", rows.lr_scale,
-                     "more than 0");
+  int64_t steps = 0;  // no more than needed, so that the sum cannot overflow
+  for (size_t i = 0; i < c.script.size(); ++i) {
+    const NamedPhase& phase = c.script[i];
+    const std::string field = Cat("policy.phase[", i, "]");
+    checks.At(field, Cat(field, ".steps"), phase.steps >= 1, phase.steps, "at least 1");
+    checks.At(field, Cat(field, ".entry"), !phase.entries.empty(), "none", "at least one");
+    steps += std::clamp<int64_t>(phase.steps, 0, std::max<int64_t>(0, c.train.steps - steps));
+    for (size_t e = 0; e < phase.entries.size(); ++e) {
+      const NamedRows& rows = phase.entries[e];
+      const std::string entry = Cat(field, ".entry[", e, "]");
+      checks.At(entry, Cat(entry, ".tensor"), !rows.tensor.empty(), "none", "a tensor's name");
+      checks.At(entry, Cat(entry, ".lr_scale"), rows.lr_scale > 0, rows.lr_scale, "more than 0");
     }
   }
+  checks.Require(c.script.empty() || steps >= c.train.steps, "policy.phase",
+                 Cat(steps, " steps in all"), Cat("at least train.steps, ", c.train.steps));
 }
 
 void PlaceAndShow(const TrainConfig& c, Checks& checks) {

@@ -70,12 +70,13 @@ class BadInput(BadInputTest):
             'runtime { transport: local }\npolicy { name: scripted phase { steps: 1000 entry {\n'
             f'tensor: "{name}" row_begin: {begin} row_end: {end} }} }} }}\n')
         self.refused("rows that cut a quantum of a vector", config(rows("model.norm.weight", 0, 16)), USAGE,
-                     "rank 0: policy.phase: active set: model.norm.weight rows [0, 16), wanted bounds that are "
+                     "rank 0: policy.phase does not fit the model: 1 error\n", "run.txt:3:51: policy.phase[0].entry[0]: active set: "
+                     "model.norm.weight rows [0, 16), wanted bounds that are "
                      "multiples of 256 or the last row, 32")
         self.refused("rows that cut a tile", config(rows("model.embed_tokens.weight", 32, 64)), USAGE,
                      "model.embed_tokens.weight rows [32, 64), wanted bounds that are multiples of 64")
         self.refused("rows of no tensor", config(rows("model.norm.bias", 0, 0)), USAGE,
-                     "policy.phase: the model has no tensor model.norm.bias")
+                     "policy.phase[0].entry[0]: the model has no tensor model.norm.bias, did you mean")
         self.refused("text in quotes", config("model { preset: 9m }\n"), USAGE, "run.txt:1:17", "wanted")
 
     def test_models(self):

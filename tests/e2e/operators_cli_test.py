@@ -94,6 +94,34 @@ class Operators(coordinated.CoordinatedTest):
         text = self.end(self.begin(run, address, ranks=3))
         self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
 
+    def test_a_second_ctrl_c_ends_at_once_and_the_last_checkpoint_stands(self):
+        wanted = self.embedded(SLOW)
+        run = self.new_run()
+        saves = dict(SLOW, **{"checkpoint.every_steps": 100})
+        first = self.begin(run, "", saves, ranks=1)
+        self.wait_for_step(run, 110)
+        first.send_signal(signal.SIGINT)
+        self.assertIn("asked to stop; saved at step", self.end(first, expect=75))
+        folder = os.path.join(run, "checkpoints")
+        last = sorted(os.listdir(folder))[-1]
+        # Its only save is the one that Ctrl-C asks for; a file of it never becomes durable.
+        hangs = {"LD_PRELOAD": os.environ["FAULT_SHIM"], "FAULT_CALL": "save", "FAULT_RANK": "none",
+                 "FAULT_AT": "6", "FAULT_SIGNAL": "0"}
+        second = self.begin(run, "", SLOW, ranks=1, env=hangs)
+        self.wait_for_step(run, len(cli.blocks(run)) + 3)
+        second.send_signal(signal.SIGINT)
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not any(n.endswith(".tmp") for n in os.listdir(folder)):
+            time.sleep(0.02)
+        time.sleep(1)
+        self.assertIsNone(second.poll(), "that save was to hang")
+        self.assertTrue(any(n.endswith(".tmp") for n in os.listdir(folder)), os.listdir(folder))
+        second.send_signal(signal.SIGINT)
+        self.end(second, expect=-signal.SIGINT)  # a shell says 130
+        text = self.end(self.begin(run, "", SLOW))
+        self.assertIn(f"continued at step {int(last[5:])}\n", text)
+        self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
+
     def test_clocks_that_are_set_change_nothing(self):
         settings = SLOW
         wanted = self.embedded(settings)

@@ -141,7 +141,7 @@ TEST(ModelText, EachFieldOfTheModelReachesTheHash) {
 }
 
 TEST(TrainConfig, ScriptIsPartOfTheMaths) {
-  const std::string script = R"(policy { name: scripted phase { steps: 2
+  const std::string script = R"(train { steps: 3 } policy { name: scripted phase { steps: 2
       entry { tensor: "a" row_end: 64 } entry { tensor: "b" } } phase { entry { tensor: "a" } } })";
   const TrainConfig config = Parse(kSmall + script);
   ASSERT_EQ(config.script.size(), 2u);
@@ -157,9 +157,46 @@ TEST(TrainConfig, ScriptIsPartOfTheMaths) {
   ASSERT_TRUE(policy.ok()) << policy.status().ToString();
   EXPECT_EQ(policy->script[0].set.entries[1].rows, (Range{0, 64}));
   EXPECT_EQ(policy->script[1].set.entries[0].rows, (Range{0, 128}));
-  EXPECT_EQ(policy->total_steps, 1000);
+  EXPECT_EQ(policy->total_steps, 3);
   table.tensors.pop_back();
   EXPECT_THAT(std::string(ResolvePolicy(config, table).status().message()), HasSubstr("tensor b"));
+}
+
+TEST(TrainConfig, AllErrorsOfAScriptAtOnceWithTheirPlaces) {
+  const std::string fields = ErrorOf(std::string(kSmall) + R"(policy { name: scripted
+  phase { steps: 0 entry { tensor: "a" } }
+  phase { steps: 5
+    entry { row_end: 64 }
+    entry { tensor: "a" lr_scale: -1 } }
+  phase { }
+})");
+  EXPECT_THAT(fields, HasSubstr("run.txt:3:11: policy.phase[0].steps: found 0, wanted at least 1"));
+  EXPECT_THAT(fields, HasSubstr("run.txt:5:11: policy.phase[1].entry[0].tensor: found none"));
+  EXPECT_THAT(fields, HasSubstr("run.txt:6:25: policy.phase[1].entry[1].lr_scale: found -1"));
+  EXPECT_THAT(fields, HasSubstr("run.txt:7:9: policy.phase[2].entry: found none"));
+  EXPECT_THAT(fields, HasSubstr("policy.phase: found 6 steps in all, wanted at least train.steps"));
+  EXPECT_THAT(fields, HasSubstr("5 errors"));
+
+  const TrainConfig config = Parse(std::string(kSmall) + R"(policy { name: scripted
+  phase { steps: 1000
+    entry { tensor: "first" row_begin: 32 row_end: 128 }
+    entry { tensor: "secnd" } }
+  phase {
+    entry { tensor: "second" row_end: 999 }
+    entry { tensor: "first" row_end: 128 }
+    entry { tensor: "first" row_begin: 64 } }
+})");
+  const TensorTable table{.tensors = {{.name = "first", .rows = 256, .cols = 4},
+                                      {.name = "second", .rows = 64, .cols = 4}}};
+  const std::string model(ResolvePolicy(config, table).status().message());
+  EXPECT_THAT(model, HasSubstr("4 errors"));
+  EXPECT_THAT(model, HasSubstr("run.txt:4:11: policy.phase[0].entry[0]: active set: first rows "
+                               "[32, 128), wanted bounds that are multiples of 64"));
+  EXPECT_THAT(model, HasSubstr("run.txt:5:11: policy.phase[0].entry[1]: the model has no tensor "
+                               "secnd, did you mean second?"));
+  EXPECT_THAT(model, HasSubstr("run.txt:7:11: policy.phase[1].entry[0]: active set: second rows"));
+  EXPECT_THAT(model, HasSubstr("run.txt:6:9: policy.phase[1]: active set: first rows [64, 256) "
+                               "overlap"));
 }
 
 TEST(TrainConfig, PrintsWhatItReads) {
