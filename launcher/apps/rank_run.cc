@@ -71,7 +71,6 @@ void WriteLedger(std::optional<DataLedger>& ledger, int rank, int64_t step,
 // A call that waits inside MPI, or for a disk, cannot be taken back, so the process ends here and
 // mpirun ends the others. Ranks speak one after another: the first one that can is usually the only
 // one.
-constexpr double kLauncherEndsWithinS = 10;
 [[noreturn]] void EndOfHang(const std::string& report, int rank, const RunFolder& run, int code) {
   if (!TerminationSeen()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(200) * std::min(rank, 4));

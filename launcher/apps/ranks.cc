@@ -4,13 +4,17 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
+#include <functional>
 #include <future>
+#include <mutex>
 #include <thread>
 
 #include "core/base/status.h"
 #include "dist/local/local_communicator.h"
 #include "dist/mpi/mpi_runtime.h"
+#include "launcher/apps/end_launcher.h"
 #include "launcher/apps/grpc_coordination.h"
 #include "launcher/trainer/threads.h"
 
@@ -80,6 +84,39 @@ absl::Status FinalizeWithin(MpiRuntime& mpi, std::chrono::seconds limit) {
                           limit.count(), " s for the other ranks");
 }
 
+// MPI gives the waits of its start no bound: a rank that is stopped there would hold all others.
+class StartGuard {
+ public:
+  StartGuard(double limit_s, std::function<int(const absl::Status&)> report)
+      : thread_([this, limit_s, report = std::move(report)] {
+          std::unique_lock lock(mutex_);
+          if (ended_.wait_for(lock, std::chrono::duration<double>(limit_s),
+                              [&] { return done_; })) {
+            return;
+          }
+          const int code = report(
+              DeadlineExceeded("rank ", LaunchedRank(), ": MPI's start has waited ", limit_s,
+                               " s for the other ranks: one is stopped, or its host out of reach"));
+          std::fflush(nullptr);
+          EndLauncherLater(kLauncherEndsWithinS);
+          _exit(code);
+        }) {}
+  ~StartGuard() {
+    {
+      std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    ended_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool done_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
 }  // namespace
 
 absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const TrainFlags& flags) {
@@ -131,7 +168,12 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   MpiOptions options{.timeout = std::chrono::milliseconds(
                          static_cast<int64_t>(config.runtime.comm_timeout_s * 1000))};
   ReadLauncher(options);
-  absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = MpiRuntime::Create(options);
+  absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = absl::UnknownError("did not start");
+  {
+    const StartGuard guard(config.runtime.comm_timeout_s,
+                           [&](const absl::Status& late) { return report(late); });
+    mpi = MpiRuntime::Create(options);
+  }
   if (!mpi.ok()) _exit(report(mpi.status()));
   Communicator& world = (*mpi)->world();
   const absl::StatusOr<int> free_threads = FreeThreads(**mpi);

@@ -24,6 +24,11 @@ SOME = [(2, "KILL", "message"), (0, "SEGV", "save"), (1, "STOP", "product"), (0,
 CASES = ALL if "--all" in sys.argv else SOME
 
 
+def children(pid):
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return [int(child) for child in found.stdout.split()]
+
+
 class Faults(cli.RunTest):
     settings = dict(cli.POLICIES["blockllm"], **{
         "policy.name": "blockllm", "train.steps": 40, "checkpoint.every_steps": 5,
@@ -50,6 +55,9 @@ class Faults(cli.RunTest):
                 self.assertEqual(code, SIGNALS[name], text)
                 self.assertRegex(text, r'blockstep: rank \d: (step|save|evaluation) \d+: '
                                        r'[a-z-]+ ".*" \(call \d+\) has waited')
+                waited = [float(s) for s in re.findall(r"has waited ([\d.]+) s", text)]
+                # Far from a missing bound, and from what a loaded machine adds.
+                self.assertLess(min(waited), 2 * LEASE_S, text)
                 if name == "STOP":
                     said = (r"what the other ranks last did is not known" if rank == 0 else
                             rf"rank {rank} on \S+: \w+ \d+, (last call .*|no call yet).* LOST: silent for")
@@ -68,6 +76,21 @@ class Faults(cli.RunTest):
                 self.assertEqual(code, 1, text)
                 self.assertRegex(text, rf'blockstep: rank {rank}: .*MPI: MPI_ERR_OTHER')
                 self.assertTrue(os.listdir(os.path.join(run, "checkpoints")), text)
+
+    def test_a_rank_that_stops_in_mpis_start(self):
+        """MPI itself would wait for ever."""
+        settings = dict(self.settings, **{"runtime.comm_timeout_s": 4})
+        process = subprocess.Popen(cli.command(self.new_run(), settings, ranks=2), env=cli.environment(),
+                                   text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
+        ranks = []
+        while not ranks:  # of mpirun, which is timeout's child
+            self.assertIsNone(process.poll())
+            ranks = [rank for mpirun in children(process.pid) for rank in children(mpirun)]
+        os.kill(ranks[-1], signal.SIGSTOP)
+        _, text = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 5, text)
+        self.assertRegex(text, r"rank \d: .*has waited 4|rank \d: .* waited 4000 ms")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,17 @@ std::vector<Pair> PairsOf(const VerifyCase& c) {
   return pairs;
 }
 
+absl::Status CheckOnce(const char* axis, const std::string& value,
+                       const std::vector<std::string>& found) {
+  if (std::count(found.begin(), found.end(), value) == 1) return absl::OkStatus();
+  return InvalidArgument("verify: --", axis, ": found '", value, "' more than once");
+}
+
 absl::Status CheckNames(const char* axis, const std::vector<std::string>& found,
                         const std::vector<std::string>& known) {
   if (found.empty()) return InvalidArgument("--", axis, " is empty");
   for (const std::string& name : found) {
+    RETURN_IF_ERROR(CheckOnce(axis, name, found));
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       return InvalidArgument("--", axis, ": found '", name, "', wanted one of ",
                              KnownNames(name, known));
@@ -50,6 +57,7 @@ absl::Status Validate(const VerifyAxes& axes) {
   RETURN_IF_ERROR(CheckNames("transports", axes.transports, known.transports));
   if (axes.ranks.empty()) return InvalidArgument("--ranks is empty");
   for (const std::string& n : axes.ranks) {
+    RETURN_IF_ERROR(CheckOnce("ranks", n, axes.ranks));
     const bool digits =
         !n.empty() && n.size() < 5 && n[0] != '0' &&
         std::all_of(n.begin(), n.end(), [](char c) { return c >= '0' && c <= '9'; });

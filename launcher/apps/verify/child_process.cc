@@ -69,6 +69,15 @@ void ChildProcess::End() {
   pid_ = -1;
 }
 
+absl::Status ChildProcess::Running() {
+  if (StopSignalSeen()) return absl::CancelledError("asked to stop");
+  int state = 0;
+  if (waitpid(pid_, &state, WNOHANG) != pid_) return absl::OkStatus();
+  pid_ = -1;
+  return Internal(name_, WIFEXITED(state) ? Cat(" ended with exit code ", WEXITSTATUS(state))
+                                          : Cat(" was ended by signal ", WTERMSIG(state)));
+}
+
 absl::StatusOr<int> ChildProcess::Wait(double limit_s) {
   int state = 0;
   if (!EndedWithin(pid_, limit_s, true, &state)) {

@@ -23,6 +23,8 @@ class ChildProcess {
   // The exit code, or 128 + signal. DEADLINE_EXCEEDED: it ran longer and was ended. CANCELLED: this
   // program was asked to stop meanwhile.
   absl::StatusOr<int> Wait(double limit_s);
+  // Ok while it runs. INTERNAL: it ended by itself. CANCELLED: this program was asked to stop.
+  absl::Status Running();
   void End();
 
  private:

@@ -65,6 +65,10 @@ absl::StatusOr<ChildProcess> StartCoordinator(const std::string& program, const 
       *address = contact->address;
       return child;
     }
+    if (const absl::Status runs = child.Running(); !runs.ok()) {
+      if (absl::IsCancelled(runs)) return runs;
+      return Annotate(runs, Cat("coordinator: ", log, " ends:", EndOf(log)));
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return DeadlineExceeded("blockstep coordinator did not start; ", log, " ends:", EndOf(log));
@@ -87,6 +91,8 @@ absl::StatusOr<CaseResult> RunCase(const VerifyCase& c, const VerifySetup& setup
                      StartCoordinator(setup.program, name + "-coordinator", settings, &address));
     coordinator.emplace(std::move(child));
     settings.insert(settings.end(), {"--set", "coordinator.address=" + address});
+  } else {  // whatever a configuration of the user's says
+    settings.insert(settings.end(), {"--set", "coordinator.address="});
   }
   std::vector<std::string> argv;
   if (c.transport == "mpi") {

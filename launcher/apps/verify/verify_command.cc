@@ -37,7 +37,10 @@ std::vector<std::string> Words(const std::string& text) {
 
 absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
   if (wanted.empty()) {
-    std::string name = (fs::temp_directory_path() / "blockstep-verify-XXXXXX").string();
+    std::error_code none;
+    const fs::path here = fs::temp_directory_path(none);
+    if (none) return NotFound("folder for temporary files (TMPDIR): ", none.message());
+    std::string name = (here / "blockstep-verify-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) return Unavailable("cannot make a folder like ", name);
     return name;
   }
@@ -113,6 +116,11 @@ absl::Status CheckSets(const std::vector<std::string>& sets) {
 
 absl::StatusOr<bool> Verify(const Flags& flags) {
   RETURN_IF_ERROR(Validate(flags.axes));
+  if (flags.steps < 1)
+    return InvalidArgument("verify: --steps: found ", flags.steps, ", wanted 1 or more");
+  if (!(flags.limit_s > 0)) {
+    return InvalidArgument("verify: --limit-s: found ", flags.limit_s, ", wanted seconds above 0");
+  }
   RETURN_IF_ERROR(CheckSets(flags.sets));
   VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
   if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
