@@ -42,7 +42,7 @@ absl::StatusOr<int64_t> PeakOf(const std::vector<std::string>& arguments) {
   int state = 0;
   rusage use;
   while (wait4(child, &state, 0, &use) < 0) {
-    if (errno != EINTR) return Unavailable("empty run: wait failed: ", std::strerror(errno));
+    if (errno != EINTR) return ResourceExhausted("empty run: wait failed: ", std::strerror(errno));
   }
   if (!WIFEXITED(state) || WEXITSTATUS(state) != 0) {
     return FailedPrecondition("empty run: ended with state ", state, ", wanted exit code 0");

@@ -31,7 +31,7 @@ constexpr const char* kModel = R"({
 absl::StatusOr<std::vector<std::string>> MakeToyRun(const std::string& folder, int64_t steps) {
   const std::string model = folder + "/model.json", text = folder + "/text.bin";
   std::ofstream(model) << kModel;
-  if (!std::filesystem::exists(model)) return Unavailable("cannot write ", model);
+  if (!std::filesystem::exists(model)) return ResourceExhausted("cannot write ", model);
   ASSIGN_OR_RETURN(TokenWriter writer, TokenWriter::Create({.path = text, .vocab_size = kVocab}));
   std::vector<int32_t> ids(16 * 1024);
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -44,7 +44,7 @@ absl::StatusOr<std::vector<std::string>> MakeToyRun(const std::string& folder, i
   // In a file, so that --set data.train replaces it.
   const std::string config = folder + "/run.txt";
   std::ofstream(config) << Cat("data { train: \"", text, "\" }\n");
-  if (!std::filesystem::exists(config)) return Unavailable("cannot write ", config);
+  if (!std::filesystem::exists(config)) return ResourceExhausted("cannot write ", config);
   args = {"--config", config};
   for (const std::string& set : {"model.config=" + model, Cat("train.steps=", steps)}) {
     args.insert(args.end(), {"--set", set});

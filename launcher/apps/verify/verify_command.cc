@@ -41,12 +41,13 @@ absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
     const fs::path here = fs::temp_directory_path(none);
     if (none) return NotFound("folder for temporary files (TMPDIR): ", none.message());
     std::string name = (here / "blockstep-verify-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) return Unavailable("cannot make a folder like ", name);
+    if (mkdtemp(name.data()) == nullptr)
+      return ResourceExhausted("cannot make a folder like ", name);
     return name;
   }
   std::error_code error;
   fs::create_directories(wanted, error);
-  if (error) return Unavailable("cannot make folder ", wanted, ": ", error.message());
+  if (error) return ResourceExhausted("cannot make folder ", wanted, ": ", error.message());
   if (!fs::is_empty(wanted)) {
     return absl::AlreadyExistsError("folder " + wanted +
                                     ": found files in it, wanted an empty one");

@@ -21,7 +21,7 @@ std::string NameOf(int rank) {
 absl::StatusOr<DataLedger> DataLedger::Open(const DataLedgerOptions& o) {
   std::error_code error;
   fs::create_directories(o.folder, error);
-  if (error) return Unavailable("cannot create ", o.folder, ": ", error.message());
+  if (error) return ResourceExhausted("cannot create ", o.folder, ": ", error.message());
   for (fs::directory_iterator it(o.folder, error), end; !error && it != end; it.increment(error)) {
     int rank = -1;
     const std::string name = it->path().filename();
@@ -30,7 +30,7 @@ absl::StatusOr<DataLedger> DataLedger::Open(const DataLedgerOptions& o) {
       RETURN_IF_ERROR(JsonLinesWriter::Open(it->path(), o.next_step).status());
     }
   }
-  if (error) return Unavailable("cannot read ", o.folder, ": ", error.message());
+  if (error) return ResourceExhausted("cannot read ", o.folder, ": ", error.message());
   ASSIGN_OR_RETURN(JsonLinesWriter lines,
                    JsonLinesWriter::Open(o.folder + "/" + NameOf(o.rank), o.next_step));
   return DataLedger(std::move(lines));

@@ -89,8 +89,9 @@ absl::Status JsonLinesWriter::Write(const StepMetrics& metrics) {
   const int error = errno;
   // A torn line would hide those after it; what cannot be cut either is cut at the next resume.
   if (n > 0 && before >= 0) (void)!ftruncate(fd_, before);
-  return Unavailable("cannot write ", line.size(), " bytes to metrics file ", path_, " at step ",
-                     metrics.step, ": ", n < 0 ? std::strerror(error) : "written in part");
+  return ResourceExhausted("cannot write ", line.size(), " bytes to metrics file ", path_,
+                           " at step ", metrics.step, ": ",
+                           n < 0 ? std::strerror(error) : "written in part");
 }
 
 }  // namespace blockstep

@@ -125,7 +125,7 @@ absl::Status TensorBoardWriter::Append(std::string_view event) {
   if (write(fd_, frame.data(), frame.size()) == static_cast<ssize_t>(frame.size())) {
     return absl::OkStatus();
   }
-  return Unavailable("cannot write event file ", path_, ": ", std::strerror(errno));
+  return ResourceExhausted("cannot write event file ", path_, ": ", std::strerror(errno));
 }
 
 absl::Status TensorBoardWriter::Write(const StepMetrics& metrics) {
