@@ -19,6 +19,7 @@
 #include "launcher/apps/run_files.h"
 #include "launcher/apps/stop_signal.h"
 #include "launcher/trainer/checkpoint/group_status.h"
+#include "launcher/trainer/checkpoint/retention.h"
 #include "launcher/trainer/checkpoint/weights_io.h"
 #include "launcher/trainer/metrics/data_ledger.h"
 #include "launcher/trainer/plan/memory_check.h"
@@ -47,6 +48,20 @@ std::string Finished(const TrainConfig& config, const RunFolder& run) {
   return Cat(run.resume_from, " is finished: at step ", run.resume_step, " of ", config.train.steps,
              "; nothing to do. For more steps raise train.steps and give ",
              "--resume-with-changed-maths");
+}
+
+// What else there is to do about a checkpoint that --resume auto took and that is damaged.
+absl::Status WithTheOneBefore(const absl::Status& status, const RunFolder& run) {
+  if (!absl::IsDataLoss(status)) return status;
+  std::string before;
+  for (const CheckpointName& name : ListCheckpoints(run.path)) {
+    if (name.step < run.resume_step) before = name.folder;
+    if (name.folder != run.resume_from) continue;
+    if (before.empty()) return status;
+    return DataLoss(status.message(), "; remove ", run.resume_from,
+                    ", and --resume auto takes the one before, ", before);
+  }
+  return status;  // of another run
 }
 
 // Every line that ranks must have in common. Of the flags, those that rank 0 acts on for all.
@@ -152,6 +167,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                                   .config_text = PrintTrainConfig(config),
                                   .maths_text = maths,
                                   .config_hash = config_hash,
+                                  .steps = config.train.steps,
                                   .allow_maths_change = flags.allow_maths_change,
                                   .new_id = RandomHex128,
                                   .undo = &undo,
@@ -166,8 +182,9 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   TrainerState resumed;
   std::string fresh_policy;
   if (!run.resume_from.empty()) {
-    ASSIGN_OR_RETURN(const auto reader, CheckpointReader::Open(run.resume_from, &group));
-    resumed = reader->trainer();
+    const auto reader = CheckpointReader::Open(run.resume_from, &group);
+    RETURN_IF_ERROR(WithTheOneBefore(reader.status(), run));
+    resumed = (*reader)->trainer();
     RETURN_IF_ERROR(AgreeOnStatus(
         &group, CheckCheckpointModel(run.resume_from, model, resumed.config_hash != config_hash),
         "model of the checkpoint"));
@@ -238,7 +255,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
                             if (ledger.has_value()) WriteLedger(ledger, group.rank(), step, slots);
                           }},
            .place = &place}));
-  RETURN_IF_ERROR(trainer->Start());
+  RETURN_IF_ERROR(WithTheOneBefore(trainer->Start(), run));
   // Up to here nothing has changed on disk, or is taken back; metrics are cut only now.
   absl::Status opened;
   if (group.rank() == 0) {
@@ -258,6 +275,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   RETURN_IF_ERROR(AgreeOnStatus(&group, opened, "metrics"));
   undo.Keep();
   if (console != nullptr) {
+    if (!run.note.empty()) console->Note(run.note);
     console->Note(Cat("model ", table.parameters(), " parameters in ", table.tensors.size(),
                       " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
                       " per rank"));

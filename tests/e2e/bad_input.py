@@ -22,7 +22,8 @@ def tree(folder):
         for name in folders:
             found[os.path.join(path, name)] = "folder"
         for name in files:
-            found[os.path.join(path, name)] = hashlib.sha256(read(os.path.join(path, name))).hexdigest()
+            file = os.path.join(path, name)
+            found[file] = os.readlink(file) if os.path.islink(file) else hashlib.sha256(read(file)).hexdigest()
     return found
 
 

@@ -11,7 +11,7 @@ import subprocess
 import unittest
 
 import cli
-from bad_input import (BAD_INPUT, NON_FINITE, RESOURCES, STOPPED, USAGE, BadInputTest, read, tree, write)
+from bad_input import (BAD_INPUT, NON_FINITE, OK, RESOURCES, STOPPED, USAGE, BadInputTest, read, tree, write)
 
 SPM = os.path.join(os.path.dirname(cli.BLOCKSTEP), "blockstep-spm")
 
@@ -106,6 +106,77 @@ class BadPlaces(BadInputTest):
         folder = self.mounted("ro", "size=1m,ro")
         self.train("read-only folder", {}, RESOURCES, "rank 0: cannot create run folder",
             "Read-only file system", run=os.path.join(folder, "run"))
+
+    def copy(self, name):
+        """The good run, as a folder to be spoiled."""
+        return shutil.copytree(self.good, self.path(name))
+
+    def test_lost_checkpoints(self):
+        """What would be read as "none saved yet" starts again from step 0 and cuts the metrics: refused."""
+        def gone(run):
+            shutil.rmtree(os.path.join(run, "checkpoints"))
+
+        def link(run):
+            gone(run)
+            os.symlink("/no/where", os.path.join(run, "checkpoints"))
+
+        def file(run):
+            gone(run)
+            write(os.path.join(run, "checkpoints"), "text")
+        manifest = os.path.join(self.step, "MANIFEST.json")
+        for name, spoil, said in [
+                ("damaged manifest", lambda run: write(os.path.join(run, manifest), "{"), "step-00000002"),
+                ("no manifest", lambda run: os.remove(os.path.join(run, manifest)), "step-00000002"),
+                ("no folder of a step", lambda run: shutil.rmtree(os.path.join(run, self.step)), "no step-<n> folder"),
+                ("no checkpoints", gone, "no step-<n> folder"),
+                ("link to nowhere", link, "cannot list"),
+                ("a file", file, "cannot list")]:
+            run = self.copy(name.replace(" ", "-"))
+            spoil(run)
+            self.train(name, {}, BAD_INPUT, "rank 0: run " + run, said, "a fresh --run folder, or remove " + run,
+                       run=run, flags=["--resume", "auto"])
+
+    def test_damaged_newest(self):
+        settings = {"train.steps": 4, "checkpoint.every_steps": 1, "checkpoint.keep": 2}
+        run, auto = self.path("run"), ["--resume", "auto"]
+        cli.train(run, settings, mpi=False)
+        step = lambda n: os.path.join(run, "checkpoints", f"step-0000000{n}")
+        weights = os.path.join(step(4), "model.safetensors")
+        whole = read(weights)
+        write(weights, whole[:-1] + bytes([whole[-1] ^ 1]))
+        longer = dict(settings, **{"train.steps": 6})
+        longer_flags = [*auto, "--resume-with-changed-maths"]
+        advice = f"remove {step(4)}, and --resume auto takes the one before, {step(3)}"
+        self.train("weights", longer, BAD_INPUT, "damaged", advice, run=run, flags=longer_flags)
+        write(os.path.join(step(4), "MANIFEST.json"), "{")
+        text = cli.train(run, settings, mpi=False, flags=auto)
+        self.assertRegex(text, rf"continued at step 3\nnewer, but passed over: {step(4)}: .*MANIFEST.json: not a")
+        shutil.rmtree(step(3))
+        write(weights, whole[:-1] + bytes([whole[-1] ^ 1]))
+        self.assertNotIn("takes the one before", self.train(
+            "the only one", longer, BAD_INPUT, "damaged", run=run, flags=longer_flags))
+
+    def test_killed_before_the_first_save(self):
+        run = self.path("run")
+        first = subprocess.Popen(cli.command(run, {"train.steps": 100000}, mpi=False), env=cli.environment(),
+                                 text=True, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        while not first.stderr.readline().startswith("step 1/"):
+            self.assertIsNone(first.poll())
+        first.kill()
+        first.communicate()
+        text = cli.train(run, {"train.steps": 2}, mpi=False,
+                         flags=["--resume", "auto", "--resume-with-changed-maths"])
+        self.assertRegex(text, r"(?m)^it had saved no checkpoint yet and starts again from step 0$")
+
+    def test_finished_on_a_read_only_disk(self):
+        disk = self.mounted("disk", "size=4m")
+        run = shutil.copytree(self.good, os.path.join(disk, "run"))
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for ranks in (1, 2):
+            self.train("finished", {}, OK, "is finished: at step 2 of 2", run=run, ranks=ranks,
+                       flags=["--resume", "auto"])
+        self.train("unfinished", {"train.steps": 4}, RESOURCES, "Read-only file system", run=run,
+                   flags=["--resume", "auto", "--resume-with-changed-maths"])
 
     def test_full_disk(self):
         """The last save does not fit: what the run wrote before it stays, and no half of a checkpoint does."""

@@ -10,6 +10,7 @@
 namespace blockstep {
 namespace {
 
+namespace fs = std::filesystem;
 constexpr std::string_view kPrefix = "step-";
 
 // The step in "step-00000100"; -1: another name.
@@ -21,14 +22,18 @@ int64_t StepOf(std::string_view name) {
   return std::stoll(std::string(name));
 }
 
-std::vector<CheckpointName> Folders(const std::string& run_folder) {
+// None if there is no such folder; one that is there but cannot be listed is an error.
+absl::StatusOr<std::vector<CheckpointName>> Folders(const std::string& run_folder) {
+  const std::string path = run_folder + "/checkpoints";
   std::vector<CheckpointName> found;
   std::error_code error;
-  for (std::filesystem::directory_iterator it(run_folder + "/checkpoints", error), end;
-       !error && it != end; it.increment(error)) {
+  if (fs::symlink_status(path, error).type() == fs::file_type::not_found) return found;
+  error.clear();
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
     const int64_t step = StepOf(it->path().filename().string());
     if (step >= 0) found.push_back({it->path().string(), step});
   }
+  if (error) return DataLoss("run ", run_folder, ": cannot list ", path, ": ", error.message());
   std::sort(found.begin(), found.end(),
             [](const CheckpointName& a, const CheckpointName& b) { return a.step < b.step; });
   return found;
@@ -44,23 +49,39 @@ std::string CheckpointFolder(const std::string& run_folder, int64_t step) {
 
 std::vector<CheckpointName> ListCheckpoints(const std::string& run_folder) {
   std::vector<CheckpointName> announced;
-  for (CheckpointName& name : Folders(run_folder)) {
+  absl::StatusOr<std::vector<CheckpointName>> folders = Folders(run_folder);
+  if (!folders.ok()) return announced;
+  for (CheckpointName& name : *folders) {
     if (ReadManifest(name.folder).ok()) announced.push_back(std::move(name));
   }
   return announced;
 }
 
-absl::StatusOr<CheckpointName> LatestCheckpoint(const std::string& run_folder) {
-  std::vector<CheckpointName> folders = Folders(run_folder);
+absl::StatusOr<CheckpointName> LatestCheckpoint(const std::string& run_folder,
+                                                std::string* passed_over) {
+  ASSIGN_OR_RETURN(const std::vector<CheckpointName> folders, Folders(run_folder));
+  bool lost = fs::exists(run_folder + "/" + kSavedName);
   std::string skipped;
+  const auto tell = [&] {
+    if (passed_over != nullptr) *passed_over = skipped;
+  };
   for (auto it = folders.rbegin(); it != folders.rend(); ++it) {
     const absl::Status status = ReadManifest(it->folder).status();
+    tell();
     if (status.ok()) return *it;
     if (absl::IsUnimplemented(status)) return status;  // a newer build's: do not go back silently
-    skipped += Cat("; ", status.message());
+    skipped += Cat(skipped.empty() ? "" : "; ", it->folder, ": ", status.message());
+    // Without a manifest it may be of a first save that died just before its announcement.
+    lost = lost || !absl::IsNotFound(status);
   }
-  return NotFound("run ", run_folder, ": no checkpoint with a whole manifest under checkpoints/",
-                  skipped);
+  tell();
+  if (!lost) {
+    return NotFound("run ", run_folder, ": no checkpoint with a whole manifest under checkpoints/",
+                    skipped.empty() ? "" : "; ", skipped);
+  }
+  return DataLoss("run ", run_folder, ": found no whole checkpoint under checkpoints/, ",
+                  "wanted one, since the run has saved; ",
+                  skipped.empty() ? "found no step-<n> folder there at all" : skipped);
 }
 
 std::vector<int64_t> StepsToRemove(const std::vector<int64_t>& steps, const RetentionRule& rule) {

@@ -10,6 +10,10 @@
 
 namespace blockstep {
 
+// In the run folder from its first announced checkpoint on: a run that has none, but this, has lost
+// them.
+inline constexpr char kSavedName[] = "saved";
+
 struct CheckpointName {
   std::string folder;
   int64_t step = 0;
@@ -20,8 +24,11 @@ std::string CheckpointFolder(const std::string& run_folder, int64_t step);
 // Announced checkpoints, ascending by step: folders named step-<n> with a whole manifest of a
 // version we read. Leftovers of saves that died are not among them.
 std::vector<CheckpointName> ListCheckpoints(const std::string& run_folder);
-// NOT_FOUND: the run has none.
-absl::StatusOr<CheckpointName> LatestCheckpoint(const std::string& run_folder);
+// NOT_FOUND: the run has announced none yet. DATA_LOSS: it has, but none is whole, or they cannot
+// be listed; names each folder and why. `passed_over` (optional): the same of newer folders than
+// the one that is found, and of saves that died before the first one was announced; mostly empty.
+absl::StatusOr<CheckpointName> LatestCheckpoint(const std::string& run_folder,
+                                                std::string* passed_over = nullptr);
 
 struct RetentionRule {
   int keep_last = 3;       // at least 1: the last announced one always stays

@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+constexpr char kPassedOver[] = "newer, but passed over: ";
 
 // One stretch of a run under one configuration. run.json lists them, newest last.
 struct Part {
@@ -133,14 +134,21 @@ absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, s
 }
 
 absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
-  RETURN_IF_ERROR(Lock(options));
+  const absl::Status locked = Lock(options);
+  if (!locked.ok() && !absl::IsPermissionDenied(locked)) return locked;
   ASSIGN_OR_RETURN(std::vector<Part> parts, ReadRun(options.path));
   ASSIGN_OR_RETURN(std::string change, CompareMaths(parts.back(), options, options.path));
   RunFolder run{.path = options.path};
-  const absl::StatusOr<CheckpointName> latest = LatestCheckpoint(options.path);
+  std::string passed_over;
+  const absl::StatusOr<CheckpointName> latest = LatestCheckpoint(options.path, &passed_over);
   if (latest.ok()) {
     run.resume_from = latest->folder;
     run.resume_step = latest->step;
+    if (!passed_over.empty()) run.note = kPassedOver + passed_over;
+  } else if (absl::IsDataLoss(latest.status())) {
+    return DataLoss(latest.status().message(),
+                    "; nothing was changed: put a whole one back, name a fresh --run folder, or ",
+                    "remove ", options.path, " to begin again");
   } else if (!absl::IsNotFound(latest.status())) {
     return latest.status();
   } else if (!parts.front().from_checkpoint.empty()) {
@@ -148,6 +156,13 @@ absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
     run.resume_from = parts.front().from_checkpoint;
     run.resume_step = parts.front().from_step;
   }
+  if (!latest.ok()) {
+    run.note = Cat("it had saved no checkpoint yet and starts again from ",
+                   run.resume_from.empty() ? "step 0" : run.resume_from,
+                   passed_over.empty() ? "" : "; passed over: ", passed_over);
+  }
+  // A finished run is only looked at.
+  if (run.resume_step < options.steps || !change.empty()) RETURN_IF_ERROR(locked);
   if (!change.empty()) {
     const std::string moved = "config-" + parts.back().run_id + ".txt";
     if (options.undo != nullptr) options.undo->Remember(options.path, {moved});
@@ -165,10 +180,10 @@ absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
 
 // A new run in options.path from a checkpoint of another one.
 absl::StatusOr<RunFolder> ForkRun(const RunFolderOptions& options) {
-  std::string checkpoint = options.resume;
+  std::string checkpoint = options.resume, passed_over;
   while (checkpoint.size() > 1 && checkpoint.back() == '/') checkpoint.pop_back();
   if (!fs::exists(checkpoint + "/" + kManifestName)) {
-    const absl::StatusOr<CheckpointName> latest = LatestCheckpoint(checkpoint);
+    const absl::StatusOr<CheckpointName> latest = LatestCheckpoint(checkpoint, &passed_over);
     if (!latest.ok()) {
       return Annotate(latest.status(), Cat("--resume ", options.resume,
                                            ": neither a checkpoint nor a run that has one"));
@@ -187,7 +202,9 @@ absl::StatusOr<RunFolder> ForkRun(const RunFolderOptions& options) {
     }
   }
   ASSIGN_OR_RETURN(std::string change, CompareMaths(was, options, checkpoint));
-  return StartRun(options, std::move(part), std::move(change));
+  ASSIGN_OR_RETURN(RunFolder fork, StartRun(options, std::move(part), std::move(change)));
+  if (!passed_over.empty()) fork.note = kPassedOver + passed_over;
+  return fork;
 }
 
 absl::StatusOr<RunFolder> Open(const RunFolderOptions& options) {
@@ -212,14 +229,14 @@ absl::StatusOr<RunFolder> Open(const RunFolderOptions& options) {
 }
 
 std::string Wire(const RunFolder& run) {
-  return Json{run.path,        run.run_id,      run.parent_run_id,
-              run.resume_from, run.resume_step, run.maths_change}
+  return Json{run.path,        run.run_id,       run.parent_run_id, run.resume_from,
+              run.resume_step, run.maths_change, run.note}
       .dump();
 }
 
 RunFolder FromWire(const std::string& text) {
   const Json j = Json::parse(text);
-  return {j[0], j[1], j[2], j[3], j[4], j[5]};
+  return {j[0], j[1], j[2], j[3], j[4], j[5], j[6]};
 }
 
 }  // namespace
@@ -288,6 +305,7 @@ absl::StatusOr<RunFolder> OpenRunFolder(const RunFolderOptions& options, Communi
   RETURN_IF_ERROR(AgreeOnStatus(group, mine.status(), "run folder"));
   ASSIGN_OR_RETURN(const std::string wire, BroadcastText(group, Wire(*mine), 0, "run folder"));
   RunFolder run = FromWire(wire);
+  if (run.resume_step >= options.steps) return run;
   RETURN_IF_ERROR(ProveSharedFolder(run.path, group->rank() == 0 ? options.new_id() : "", group));
   return run;
 }

@@ -1,11 +1,14 @@
 // The folder of one run: identity, configuration, checkpoints, metrics. Never overwritten.
 //   <run>/run.json      run_id and where the run came from, newest last
 //   <run>/run.lock      held while a start works here
+//   <run>/saved         there once a checkpoint was announced
 //   <run>/config.txt    the configuration as it ran; config-<run_id>.txt: of earlier parts of the
 //   run <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/  <run>/ledger/
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,12 +44,16 @@ class RunFolderUndo {
 struct RunFolderOptions {
   std::string path;
   // "": a fresh run; a folder that has a run already is refused. "auto": continues the run in
-  // `path` from its last checkpoint, from step 0 if it has none, or starts it. Else a checkpoint or
-  // run folder: this new run starts from it and records its run_id as parent.
+  // `path` from its last checkpoint, from step 0 if it has saved none yet, or starts it; DATA_LOSS
+  // if it has saved and none is whole. Else a checkpoint or run folder: this new run starts from it
+  // and records its run_id as parent.
   std::string resume;
   std::string config_text;  // whole configuration, for people and for continuing
   std::string maths_text;   // canonical text of the fields that change the maths, one per line
   std::string config_hash;  // of maths_text
+  // A run that "auto" finds at or beyond this step is finished: nothing is written, and its disk
+  // may be read-only.
+  int64_t steps = std::numeric_limits<int64_t>::max();
   bool allow_maths_change = false;      // --resume-with-changed-maths
   std::function<std::string()> new_id;  // 128 random bits as 32 hex digits: RandomHex128
   RunFolderUndo* undo = nullptr;        // (optional) told before the first write
@@ -62,6 +69,7 @@ struct RunFolder {
   int64_t resume_step = 0;
   std::string
       maths_change;  // what differs from the run that is continued, for people; mostly empty
+  std::string note;  // which checkpoints were passed over, or that there was none; mostly empty
   std::string metrics_path() const { return path + "/metrics.jsonl"; }
   std::string tensorboard_path() const { return path + "/tensorboard"; }
   std::string ledger_path() const { return path + "/ledger"; }

@@ -65,6 +65,7 @@ struct CheckpointSave::Impl {
                           std::vector<char>& buffer);
   absl::Status WriteAll();
   absl::Status Announce();
+  void NoteFirstSave() const;
   bool End(absl::Status status);
   // Gives the disk space of a failed save back; the next save would remove it too.
   void Discard() const;
@@ -201,10 +202,21 @@ absl::Status CheckpointSave::Impl::Announce() {
   RETURN_IF_ERROR(files.Rename(temporary, folder));
   RETURN_IF_ERROR(files.FsyncFolder(run_folder + "/checkpoints"));
   RETURN_IF_ERROR(files.ReplaceSmall(folder + "/" + kManifestName, ManifestJson(manifest)));
+  NoteFirstSave();
   if (options.keep.has_value()) {
     removal = ApplyRetention(run_folder, *options.keep, options.hook).status();
   }
   return absl::OkStatus();
+}
+
+// The checkpoint stands whether or not this could be written, so it is no part of the save.
+void CheckpointSave::Impl::NoteFirstSave() const {
+  const std::string path = run_folder + "/" + kSavedName;
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return;
+  (void)FileOps().ReplaceSmall(
+      path, Cat("The first checkpoint of this run was of step ", contents.trainer.step,
+                ". A start with --resume auto that finds none refuses.\n"));
 }
 
 void CheckpointSave::Impl::Discard() const {

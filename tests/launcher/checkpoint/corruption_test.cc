@@ -80,7 +80,42 @@ TEST_F(Corruption, MissingFile) {
 TEST_F(Corruption, NoManifest) {
   std::filesystem::remove(folder_ + "/MANIFEST.json");
   ExpectError(LoadInto(2, folder_, 7), absl::StatusCode::kNotFound, {"MANIFEST.json"});
-  EXPECT_FALSE(LatestCheckpoint(run_.path()).ok());
+  EXPECT_TRUE(absl::IsDataLoss(LatestCheckpoint(run_.path()).status()));
+}
+
+TEST_F(Corruption, ARunThatSavedIsNotTakenForOneThatDidNot) {
+  const std::string checkpoints = run_.path() + "/checkpoints";
+  std::filesystem::remove_all(folder_);
+  EXPECT_TRUE(absl::IsDataLoss(LatestCheckpoint(run_.path()).status()));
+  std::filesystem::remove_all(checkpoints);
+  EXPECT_TRUE(absl::IsDataLoss(LatestCheckpoint(run_.path()).status()));
+  // Nothing was announced here, as far as anybody knows; but what is there cannot be listed.
+  std::filesystem::remove(run_.path() + "/" + kSavedName);
+  EXPECT_TRUE(absl::IsNotFound(LatestCheckpoint(run_.path()).status()));
+  WriteText(checkpoints, "a file");
+  EXPECT_TRUE(absl::IsDataLoss(LatestCheckpoint(run_.path()).status()));
+  std::filesystem::remove(checkpoints);
+  std::filesystem::create_symlink("/no/where", checkpoints);
+  EXPECT_TRUE(absl::IsDataLoss(LatestCheckpoint(run_.path()).status()));
+}
+
+TEST_F(Corruption, ASaveThatDiedBeforeItsAnnouncementIsNoCheckpoint) {
+  std::filesystem::remove(folder_ + "/MANIFEST.json");
+  std::filesystem::remove(run_.path() + "/" + kSavedName);
+  std::string passed_over;
+  EXPECT_TRUE(absl::IsNotFound(LatestCheckpoint(run_.path(), &passed_over).status()));
+  EXPECT_THAT(passed_over, testing::HasSubstr(folder_));
+}
+
+TEST_F(Corruption, ANewerDamagedOneIsPassedOverAndNamed) {
+  ExpectOk(SaveFrom(1, run_.path(), 20, 7));
+  const std::string newer = CheckpointFolder(run_.path(), 20);
+  WriteText(newer + "/MANIFEST.json", "{");
+  std::string passed_over;
+  const auto latest = LatestCheckpoint(run_.path(), &passed_over);
+  ASSERT_TRUE(latest.ok()) << latest.status();
+  EXPECT_EQ(latest->folder, folder_);
+  EXPECT_THAT(passed_over, testing::HasSubstr(newer + "/MANIFEST.json: not a"));
 }
 
 TEST_F(Corruption, TornAndForgedManifests) {
@@ -88,7 +123,9 @@ TEST_F(Corruption, TornAndForgedManifests) {
   for (const size_t keep : {size_t{0}, size_t{1}, whole.size() / 2, whole.size() - 3}) {
     WriteText(folder_ + "/MANIFEST.json", whole.substr(0, keep));
     EXPECT_EQ(ReadManifest(folder_).status().code(), absl::StatusCode::kDataLoss) << keep;
-    EXPECT_TRUE(absl::IsNotFound(LatestCheckpoint(run_.path()).status()));
+    const absl::Status latest = LatestCheckpoint(run_.path()).status();
+    EXPECT_TRUE(absl::IsDataLoss(latest)) << latest;
+    EXPECT_THAT(std::string(latest.message()), testing::HasSubstr(folder_ + "/MANIFEST.json"));
   }
   WriteText(folder_ + "/MANIFEST.json", whole);
   Rewrite("\"step\": 10", "\"step\": 11");
