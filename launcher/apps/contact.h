@@ -12,7 +12,7 @@ namespace blockstep {
 
 struct Contact {
   std::string address;        // host:port
-  std::string host;           // that the coordinator runs on, for people
+  std::string host;           // that the coordinator runs on, for people; empty: not known
   std::string tls_name;       // that the server's certificate must hold; empty: the host
   std::string ca, cert, key;  // PEM, or paths of PEM files; all empty: plaintext
 };

@@ -17,6 +17,7 @@
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/flags.h"
 #include "launcher/apps/stop_signal.h"
+#include "launcher/coordinator/http_endpoint.h"
 #include "launcher/trainer/checkpoint/file_ops.h"
 #include "launcher/trainer/session.h"
 
@@ -33,7 +34,7 @@ std::string Dialled(const CoordinatorServer& server) {
 }
 
 // Found out before anything is written. Only a look: the server itself listens a moment later.
-absl::Status CheckPort(const std::string& address) {
+absl::Status CheckPort(const std::string& flag, const std::string& address) {
   const size_t colon = address.rfind(':');
   std::string host = address.substr(0, colon);
   if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
@@ -43,7 +44,7 @@ absl::Status CheckPort(const std::string& address) {
   if (const int error =
           getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &wanted, &found);
       error != 0) {
-    return InvalidArgument("--bind: found ", address, ": ", gai_strerror(error),
+    return InvalidArgument(flag, ": found ", address, ": ", gai_strerror(error),
                            "; wanted host:port of this host");
   }
   const int probe = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -53,7 +54,7 @@ absl::Status CheckPort(const std::string& address) {
   close(probe);
   freeaddrinfo(found);
   if (error == 0) return absl::OkStatus();
-  return ResourceExhausted("--bind ", address, ": cannot listen there: ", std::strerror(error),
+  return ResourceExhausted(flag, " ", address, ": cannot listen there: ", std::strerror(error),
                            "; wanted a free port of this host, or port 0");
 }
 
@@ -99,7 +100,11 @@ absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlag
     ASSIGN_OR_RETURN(options.tls, ReadTlsFiles(files.ca, files.cert, files.key));
   }
   RETURN_IF_ERROR(CheckBind(flags.bind, !flags.tls.empty(), flags.insecure));
-  RETURN_IF_ERROR(CheckPort(flags.bind));
+  RETURN_IF_ERROR(CheckPort("--bind", flags.bind));
+  if (!options.http_address.empty()) {
+    RETURN_IF_ERROR(CheckHttpAddress(options.http_address, options.http_token));
+    RETURN_IF_ERROR(CheckPort("--http", options.http_address));
+  }
   std::error_code error;
   fs::create_directories(flags.folder, error);
   if (error) return FileError("create the coordinator's folder", flags.folder, error.value());
@@ -134,7 +139,11 @@ absl::Status Serve(const CoordinatorFlags& flags, CoordinatorServerOptions optio
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     done = Done(server->state().Status());
   }
-  std::fprintf(stderr, "blockstep coordinator: %s\n", done ? "the run is done" : "asked to end");
+  if (!done && !Done(server->state().Status())) {
+    return Unavailable("asked to end, and the run is not done; started again with --folder ",
+                       flags.folder, " it goes on");
+  }
+  std::fprintf(stderr, "blockstep coordinator: the run is done\n");
   return absl::OkStatus();
 }
 

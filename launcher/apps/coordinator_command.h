@@ -21,7 +21,7 @@ struct CoordinatorFlags {
 // ranks look for a coordinator that comes back at its old address.
 absl::StatusOr<CoordinatorServerOptions> MakeServerOptions(const CoordinatorFlags& flags);
 
-// Serves until a stop signal, or until the run is done and its ranks have left.
+// Serves until the run is done and its ranks have left. UNAVAILABLE: a stop signal came first.
 absl::Status Serve(const CoordinatorFlags& flags, CoordinatorServerOptions options);
 
 }  // namespace blockstep

@@ -19,6 +19,7 @@ int ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kDeadlineExceeded:
     case absl::StatusCode::kAborted:
+    case absl::StatusCode::kUnauthenticated:  // TLS that does not fit the coordinator's
       return kExitPeers;
     case absl::StatusCode::kOutOfRange:
       return kExitNonFinite;

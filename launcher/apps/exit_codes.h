@@ -13,7 +13,7 @@ enum ExitCode : int {
   kExitResources = 4,  // memory, disk, ports
   kExitPeers = 5,      // ranks disagree or one is lost
   kExitNonFinite = 6,  // max_bad_steps reached; saved
-  kExitStopped = 75,   // asked to stop, or no coordinator: saved, run again with --resume auto
+  kExitStopped = 75,   // asked to stop, or no coordinator: what was saved can go on
 };
 
 // The code an error of a command ends with.

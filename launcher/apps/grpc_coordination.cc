@@ -68,6 +68,7 @@ absl::StatusOr<Contact> GrpcCoordination::Meet(const CoordinationStart& start,
     return path.empty() ? path : std::filesystem::absolute(path).string();
   };
   absl::StatusOr<Contact> contact = Contact{.address = named.address,
+                                            .host = IsLoopback(named.address) ? HostName() : "",
                                             .ca = absolute(named.tls_ca),
                                             .cert = absolute(named.tls_cert),
                                             .key = absolute(named.tls_key)};

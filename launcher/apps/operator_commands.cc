@@ -9,6 +9,7 @@
 #include "launcher/apps/coordinator_options.h"
 #include "launcher/apps/exit_codes.h"
 #include "launcher/apps/flags.h"
+#include "launcher/config/host_port.h"
 #include "launcher/coordinator/operator_calls.h"
 
 namespace blockstep {
@@ -36,8 +37,8 @@ absl::StatusOr<ChannelOptions> ChannelTo(const Target& target) {
     ASSIGN_OR_RETURN(const Contact contact, ReadContact(target.folder));
     return ChannelOf(contact);
   }
-  if (target.address.find(':') == std::string::npos) {
-    return InvalidArgument("--coordinator: found ", target.address, ", wanted host:port");
+  if (!IsHostPort(target.address)) {
+    return InvalidArgument("--coordinator: found ", target.address, ", wanted ", kHostPort);
   }
   Contact contact{.address = target.address};
   if (!target.tls.empty()) {
@@ -105,11 +106,12 @@ std::string Json(const proto::StatusReply& status) {
 int Ended(const std::string& command, const Target& target, const absl::Status& status) {
   if (status.ok()) return kExitOk;
   std::string text = Cat("blockstep ", command, ": ", status.message());
-  if (absl::IsUnavailable(status) && !target.folder.empty()) {
+  if ((absl::IsUnavailable(status) || absl::IsUnauthenticated(status)) && !target.folder.empty()) {
     // A run that was killed leaves its contact behind.
     text += Cat(" (", target.folder, "/coordinator.json");
     if (const auto contact = ReadContact(target.folder);
-        contact.ok() && IsLoopback(contact->address) && contact->host != HostName()) {
+        contact.ok() && IsLoopback(contact->address) && !contact->host.empty() &&
+        contact->host != HostName()) {
       text += Cat(" names the loopback interface of ", contact->host, ": ask on that host");
     }
     text += ")";

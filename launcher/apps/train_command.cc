@@ -85,6 +85,11 @@ int TrainCommand(int argc, char** argv) {
                   config->coordinator.insecure);
     if (!way.ok()) config = way;
   }
+  if (config.ok() && config->coordinator.address.empty() && !config->coordinator.tls_ca.empty()) {
+    // An embedded coordinator makes its own certificates: these would be ignored.
+    config = InvalidArgument("--tls: found the files of ", config->coordinator.tls_ca,
+                             " and no coordinator, wanted --coordinator HOST:PORT with it");
+  }
   if (!config.ok()) {
     if (LaunchedRank() == 0) {
       std::fprintf(stderr, "blockstep: %s\n", std::string(Std(config.status().message())).c_str());

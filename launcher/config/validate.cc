@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/str.h"
+#include "launcher/config/host_port.h"
 
 namespace blockstep {
 namespace {
@@ -147,8 +148,7 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   for (const auto& [field, address] :
        {std::pair<std::string, std::string>("coordinator.address", k.address),
         {"coordinator.http_address", k.http_address}}) {
-    checks.Require(address.empty() || address.find(':') != std::string::npos, field, address,
-                   "host:port");
+    checks.Require(address.empty() || IsHostPort(address), field, address, kHostPort);
   }
   checks.AtLeast("checkpoint.every_steps", c.checkpoint.every_steps, int64_t{0});
   checks.AtLeast("checkpoint.keep", c.checkpoint.keep, int64_t{0});

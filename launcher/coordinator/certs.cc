@@ -105,6 +105,17 @@ std::string PemOf(EVP_PKEY* key) {
   });
 }
 
+// Null: the text holds none. An encrypted key is none either: nobody is there to type a password.
+Cert CertOf(const std::string& pem) {
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  return Cert(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+}
+Key KeyOf(const std::string& pem) {
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const auto no_password = [](char*, int, int, void*) { return -1; };
+  return Key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+}
+
 absl::StatusOr<std::string> Alternatives(const std::vector<std::string>& names) {
   std::string text = Cat("DNS:", kCoordinatorName, ",DNS:localhost,IP:127.0.0.1,IP:::1");
   for (const std::string& name : names) {
@@ -128,7 +139,7 @@ absl::StatusOr<std::string> ReadPem(const std::string& path) {
     return NotFound("TLS file ", path, ": cannot be read, wanted PEM");
   }
   if (text.str().find("-----BEGIN ") == std::string::npos) {
-    return InvalidArgument("TLS file ", path, ": found no -----BEGIN line, wanted PEM");
+    return DataLoss("TLS file ", path, ": found no -----BEGIN line, wanted PEM");
   }
   return text.str();
 }
@@ -158,6 +169,22 @@ absl::StatusOr<TlsIdentity> ReadTlsFiles(const std::string& ca, const std::strin
   ASSIGN_OR_RETURN(identity.ca, ReadPem(ca));
   ASSIGN_OR_RETURN(identity.cert, ReadPem(cert));
   ASSIGN_OR_RETURN(identity.key, ReadPem(key));
+  // gRPC takes what it cannot use for an address that nobody answers at.
+  if (CertOf(identity.ca) == nullptr) {
+    return DataLoss("TLS file ", ca, ": found no certificate, wanted an authority's as PEM");
+  }
+  const Cert ours = CertOf(identity.cert);
+  if (ours == nullptr) {
+    return DataLoss("TLS file ", cert, ": found no certificate, wanted one as PEM");
+  }
+  const Key secret = KeyOf(identity.key);
+  if (secret == nullptr) {
+    return DataLoss("TLS file ", key, ": found no private key, wanted one as PEM, not encrypted");
+  }
+  if (X509_check_private_key(ours.get(), secret.get()) != 1) {
+    return DataLoss("TLS file ", key, ": found another key than that of ", cert,
+                    ", wanted its own");
+  }
   return identity;
 }
 

@@ -34,7 +34,8 @@ inline constexpr char kCoordinatorName[] = "blockstep-coordinator";
 
 absl::StatusOr<CertificateSet> MakeCertificates(const CertificateOptions& options);
 
-// Reads the three PEM files; an error names the file.
+// Reads the three PEM files; an error names the file. NOT_FOUND, or DATA_LOSS: not PEM, or the key
+// is not the certificate's.
 absl::StatusOr<TlsIdentity> ReadTlsFiles(const std::string& ca, const std::string& cert,
                                          const std::string& key);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/status.h"
+#include "launcher/config/host_port.h"
 
 namespace blockstep {
 namespace {
@@ -45,8 +46,8 @@ bool IsLoopback(const std::string& address) {
 }
 
 absl::Status CheckBind(const std::string& address, bool tls, bool insecure) {
-  if (address.find(':') == std::string::npos) {
-    return InvalidArgument("coordinator address: found ", address, ", wanted host:port");
+  if (!IsHostPort(address)) {
+    return InvalidArgument("coordinator address: found ", address, ", wanted ", kHostPort);
   }
   if (tls || insecure || IsLoopback(address)) return absl::OkStatus();
   return InvalidArgument("coordinator address ", address,

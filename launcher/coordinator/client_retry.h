@@ -14,6 +14,9 @@ inline constexpr double kFirstPause = 0.05, kLongestPause = 1.0;  // between tri
 inline constexpr double kStreamLife =
     600;  // a stream is reopened now and then: no call without deadline
 inline constexpr double kForever = std::numeric_limits<double>::infinity();
+// So long must a first join meet nothing but TLS that does not fit: a coordinator that dies in the
+// midst of a handshake looks alike for a moment.
+inline constexpr double kTlsMistakeS = 2;
 inline constexpr double kStopPatience = 0.2;  // a directive may be on its way
 inline constexpr int64_t kKeptSteps = 2;      // behind the step in hand
 

@@ -1,10 +1,12 @@
 #include "launcher/coordinator/coordinator_client.h"
 
 #include <algorithm>
+#include <optional>
 #include <random>
 
 #include "core/base/status.h"
 #include "launcher/config/step_proto.h"
+#include "launcher/coordinator/call_failure.h"
 #include "launcher/coordinator/client_retry.h"
 #include "launcher/coordinator/grpc_status.h"
 
@@ -32,7 +34,7 @@ CoordinatorClient::CoordinatorClient(CoordinatorClientOptions options)
 absl::StatusOr<std::unique_ptr<CoordinatorClient>> CoordinatorClient::Connect(
     CoordinatorClientOptions options) {
   std::unique_ptr<CoordinatorClient> client(new CoordinatorClient(std::move(options)));
-  RETURN_IF_ERROR(client->Retry("join", client->options_.grace_s, [&] { return client->Join(); }));
+  RETURN_IF_ERROR(client->FirstJoin());
   client->threads_.emplace_back([c = client.get()] { c->StreamLoop(); });
   client->threads_.emplace_back([c = client.get()] { c->HeartbeatLoop(); });
   if (client->options_.rank == 0) {
@@ -142,6 +144,21 @@ absl::Status CoordinatorClient::Join() {
   term_ = reply.term();
   epoch_ = reply.epoch();
   return absl::OkStatus();
+}
+
+absl::Status CoordinatorClient::FirstJoin() {
+  const double mistake_s = std::min(kTlsMistakeS, options_.grace_s / 2);
+  std::optional<Clock::time_point> since;
+  return Retry("join", options_.grace_s, [&] {
+    const absl::Status status = Join();
+    const absl::Status why = ExplainCallFailure(options_.channel, status);
+    if (!absl::IsUnauthenticated(why)) {
+      since.reset();
+      return status;
+    }
+    if (!since) since = Clock::now();
+    return Clock::now() - *since < Seconds(mistake_s) ? status : Annotate(why, "join");
+  });
 }
 
 absl::Status CoordinatorClient::JoinAgain(int64_t seen_term) {

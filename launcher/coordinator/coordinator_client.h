@@ -59,7 +59,8 @@ struct RankProgress {
 
 class CoordinatorClient : public DirectiveSource {
  public:
-  // Joins, retrying up to the grace. Rank 0 first: the others wait for it.
+  // Joins, retrying up to the grace; UNAUTHENTICATED, without waiting for that: TLS does not fit.
+  // Rank 0 first: the others wait for it.
   static absl::StatusOr<std::unique_ptr<CoordinatorClient>> Connect(
       CoordinatorClientOptions options);
   ~CoordinatorClient() override;
@@ -91,6 +92,7 @@ class CoordinatorClient : public DirectiveSource {
 
   proto::Identity Self() const;  // mutex_ is held
   absl::Status Join();
+  absl::Status FirstJoin();
   absl::Status JoinAgain(int64_t seen_term);
   // Runs `call` until it succeeds, fails for good, or has failed for `patience` seconds.
   absl::Status Retry(std::string_view what, double patience,

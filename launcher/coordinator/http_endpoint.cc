@@ -47,11 +47,14 @@ HttpReply Answer(const HttpEndpointOptions& o, const HttpRequest& request) {
 
 }  // namespace
 
+absl::Status CheckHttpAddress(const std::string& address, const std::string& token) {
+  if (IsLoopback(address) || !token.empty()) return absl::OkStatus();
+  return InvalidArgument("http_address ", address,
+                         ": found no token on an address that others reach, wanted one");
+}
+
 absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(HttpEndpointOptions o) {
-  if (!IsLoopback(o.address) && o.token.empty()) {
-    return InvalidArgument("http_address ", o.address,
-                           ": found no token on an address that others reach, wanted one");
-  }
+  RETURN_IF_ERROR(CheckHttpAddress(o.address, o.token));
   ASSIGN_OR_RETURN(auto server, HttpServer::Start({.address = o.address,
                                                    .answer = [o](const HttpRequest& request) {
                                                      return Answer(o, request);

@@ -15,6 +15,9 @@ struct HttpEndpointOptions {
   RunState* state = nullptr;
 };
 
+// INVALID_ARGUMENT if others reach `address` and there is no token.
+absl::Status CheckHttpAddress(const std::string& address, const std::string& token);
+
 class HttpEndpoint {
  public:
   static absl::StatusOr<std::unique_ptr<HttpEndpoint>> Start(HttpEndpointOptions options);

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <deque>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "core/base/status.h"
+#include "launcher/config/host_port.h"
 #include "launcher/coordinator/http_message.h"
 
 namespace blockstep {
@@ -39,14 +39,8 @@ struct Connection {
 // A listening socket of host:port, and the port it got.
 absl::StatusOr<int> Listen(const std::string& address, int* port) {
   const size_t colon = address.rfind(':');
-  int wanted = -1;
-  if (colon != std::string::npos) {
-    const char* end = address.data() + address.size();
-    const auto parsed = std::from_chars(address.data() + colon + 1, end, wanted);
-    if (parsed.ec != std::errc() || parsed.ptr != end) wanted = -1;
-  }
-  if (wanted < 0 || wanted > 65535) {
-    return InvalidArgument("http_address: found ", address, ", wanted host:port");
+  if (!IsHostPort(address) || address.substr(0, colon) == "unix") {
+    return InvalidArgument("http_address: found ", address, ", wanted ", kHostPort);
   }
   std::string host = address.substr(0, colon);
   if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);

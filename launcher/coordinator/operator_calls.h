@@ -8,8 +8,8 @@ namespace blockstep {
 
 inline constexpr double kOperatorCallS = 5;
 
-// UNAVAILABLE or DEADLINE_EXCEEDED: nobody answers there, or not with these certificates; the
-// message says which.
+// UNAVAILABLE, DEADLINE_EXCEEDED or UNAUTHENTICATED: nobody answers there, or not with these
+// certificates.
 absl::StatusOr<proto::StatusReply> AskStatus(const ChannelOptions& channel);
 // The ranks save at the end of a step, and leave or go on. `run_id` empty: whichever runs.
 absl::Status OrderStop(const ChannelOptions& channel, const std::string& run_id);

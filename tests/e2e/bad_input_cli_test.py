@@ -22,6 +22,13 @@ class BadInput(BadInputTest):
             "optimizer.lr: found fast, wanted a finite number")
         self.train("unknown value", {"policy.name": "badman"}, USAGE, "found badman, wanted full, badam",
             "did you mean badam?")
+        # Libraries keep 16 bits of a port and say nothing.
+        beyond, ports = "127.0.0.1:99999", "found 127.0.0.1:99999, wanted host:port, the port from 0 to 65535"
+        self.train("port to dial", {}, USAGE, "coordinator.address: " + ports, flags=["--coordinator", beyond])
+        self.train("port of HTTP", {"coordinator.http_address": beyond}, USAGE, "http_address: " + ports)
+        self.refused("port to bind", [cli.BLOCKSTEP, "coordinator", "--folder", self.path("c"), "--bind", beyond,
+            *[f"--set={k}={v}" for k, v in cli.TINY.items()]], USAGE, "address: " + ports)
+        self.refused("port to ask", [cli.BLOCKSTEP, "status", "--coordinator", beyond], USAGE, ports)
         self.train("contradiction", {"batch.micro_slots": 2}, USAGE,
             "batch.micro_slots: found 2, wanted 1 with train.numerics slot_exact")
         self.train("two sources", {"model.preset": "9m"}, USAGE,

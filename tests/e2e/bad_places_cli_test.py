@@ -39,6 +39,9 @@ class BadPlaces(BadInputTest):
             self.refused("port taken",
                 [cli.BLOCKSTEP, "coordinator", "--folder", self.path("c"), "--bind", address, *settings],
                          RESOURCES, "--bind " + address, "Address already in use")
+            self.refused("port of a coordinator's HTTP taken",
+                [cli.BLOCKSTEP, "coordinator", "--folder", self.path("c"), "--http", address, *settings],
+                         RESOURCES, "--http " + address, "Address already in use")
         self.train("HTTP for all without a token", {"coordinator.http_address": "0.0.0.0:0"}, USAGE,
             "found no token on an address that others reach")
         self.train("plaintext to another host", {}, USAGE, "wanted TLS files",
@@ -49,8 +52,10 @@ class BadPlaces(BadInputTest):
         os.mkdir(pem)
         for name in ("ca", "client", "client-key"):
             write(os.path.join(pem, name + ".pem"), "text")
-        self.train("TLS files of something else", {}, USAGE, "rank 0: TLS file", "wanted PEM",
+        self.train("TLS files of something else", {}, BAD_INPUT, "rank 0: TLS file", "wanted PEM",
             flags=["--coordinator", "127.0.0.1:1", "--tls", pem])
+        self.train("TLS files without a coordinator", {}, USAGE, "--tls: found", pem, "wanted --coordinator HOST:PORT",
+            flags=["--tls", pem])
         self.train("coordinator not there", {"coordinator.grace_s": 0.2}, STOPPED,
             "rank 0: join: gave up after 0.2 s: coordinator 127.0.0.1:1",
                    flags=["--coordinator", "127.0.0.1:1"])

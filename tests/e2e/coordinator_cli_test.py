@@ -118,6 +118,19 @@ class Coordinator(coordinated.CoordinatedTest):
             ranks = self.begin(run, address, slow, ranks=1)
             self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
 
+    def test_asked_to_end_before_the_run_is_done(self):
+        wanted = self.embedded()
+        process, folder, address = self.start()
+        run = self.new_run()
+        ranks = self.begin(run, address)
+        self.wait_for_step(run, 10)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(timeout=20), 75)
+        self.assertIn(f"the run is not done; started again with --folder {folder}", process.stderr.read())
+        process, _, _ = self.start(folder=folder)
+        self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
+        self.assertEqual(process.wait(timeout=20), 0)
+
     def test_refusals_on_the_command_line(self):
         self.assertIn("did you mean --folder?", self.ask("coordinator", "--folde", "x", expect=2))
         self.assertIn("did you mean --coordinator?", self.ask("train", "--cordinator=x", expect=2))

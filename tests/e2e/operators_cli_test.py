@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import time
@@ -245,8 +246,55 @@ class Operators(coordinated.CoordinatedTest):
                 self.assertEqual(text.count("\n"), 1, text)
                 self.assertTrue(text.startswith("blockstep status: "), text)
                 self.assertIn(wanted, text)
+        # A run whose coordinator was a process of its own, and died: asked on this host, and elsewhere.
+        run, process = self.new_run(), self.start(SLOW)
+        ranks = self.begin(run, process[2], SLOW)
+        self.wait_for_step(run, 3)
+        process[0].kill()
+        path = os.path.join(run, "coordinator.json")
+        self.assertTrue(self.ask("status", run, expect=5).endswith(f"host down? ({path})\n"))
+        with open(path) as f:
+            contact = json.load(f)
+        with open(path, "w") as f:
+            json.dump(dict(contact, host="elsewhere"), f)
+        self.assertIn("names the loopback interface of elsewhere: ask on that host",
+                      self.ask("status", run, expect=5))
+        ranks.kill()
+        ranks.communicate()
         self.assertIn("coordinator.json: there is none", self.ask("status", self.new_run(), expect=3))
         self.assertIn("refused TLS", self.ask("stop", "--coordinator", tls, "--tls", others, expect=5))
+
+    def test_a_join_that_can_never_fit_says_so_and_does_not_wait(self):
+        certs, others, mixed = self.new_run(), self.new_run(), self.new_run()
+        self.ask("certs", certs)
+        self.ask("certs", others)
+        shutil.copytree(certs, mixed)
+        for name in ("client.pem", "client-key.pem"):
+            shutil.copy(os.path.join(others, name), mixed)
+        unlike = shutil.copytree(certs, self.new_run())
+        shutil.copy(os.path.join(others, "client-key.pem"), unlike)
+        _, _, tls = self.start(flags=["--tls", certs])
+        _, _, plain = self.start()
+        cases = {  # coordinator, folder of ours, exit code, what is said
+            "another authority": (tls, others, 5, "refused TLS; wanted certificates of one authority"),
+            "a client of another authority": (tls, mixed, 5, "refused TLS; wanted certificates of one authority"),
+            "plaintext to TLS": (tls, None, 5, "not in plaintext; wanted --tls"),
+            "TLS to plaintext": (plain, certs, 5, "refused TLS; wanted"),
+            "a key of another certificate": (tls, unlike, 3, "client-key.pem: found another key than that of"),
+        }
+        for name, (address, folder, code, wanted) in cases.items():
+            with self.subTest(case=name):
+                run = self.new_run()
+                began = time.monotonic()
+                ranks = self.begin(run, address, dict(POLICY, **{"coordinator.grace_s": 30}),
+                                   flags=["--tls", folder] if folder else [])
+                text = self.end(ranks, expect=code)
+                self.assertLess(time.monotonic() - began, 15, "that is the grace")
+                said = [line for line in text.splitlines() if line.startswith("blockstep: ")]
+                self.assertEqual(len(said), 1, text)
+                self.assertIn(wanted, said[0])
+                self.assertIn(address if code == 5 else unlike, said[0])
+                self.assertFalse(os.path.exists(run), "nothing is written")
 
 
 if __name__ == "__main__":

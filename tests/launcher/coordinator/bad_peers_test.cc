@@ -142,13 +142,13 @@ TEST_F(BadPeers, AreRefusedByNameAndTheRunGoesOn) {
       {"is a second process of a rank", [&] { return Join([](auto&) {}); },
        StatusCode::kAlreadyExists, "another process of this rank is alive"},
       {"speaks without TLS", [&] { return Join([](auto& o) { o.channel.tls = {}; }); },
-       StatusCode::kUnavailable, ""},
+       StatusCode::kUnauthenticated, ""},
       {"has no certificate",
        [&] {
          return Join(
              [&](auto& o) { o.channel.tls = {.ca = certs_.client.ca, .cert = "", .key = ""}; });
        },
-       StatusCode::kUnavailable, ""},
+       StatusCode::kUnauthenticated, ""},
       {"has another authority's certificate",
        [&] {
          return Join([&](auto& o) {
@@ -156,10 +156,10 @@ TEST_F(BadPeers, AreRefusedByNameAndTheRunGoesOn) {
            o.channel.tls.ca = certs_.client.ca;
          });
        },
-       StatusCode::kUnavailable, ""},
+       StatusCode::kUnauthenticated, ""},
       {"trusts another authority",
        [&] { return Join([&](auto& o) { o.channel.tls.ca = other->client.ca; }); },
-       StatusCode::kUnavailable, ""},
+       StatusCode::kUnauthenticated, ""},
       {"sends a message over the limit",
        [&] { return Bytes(std::string(kMaxMessageBytes + 1, 'x')); },
        StatusCode::kResourceExhausted, "larger than max"},

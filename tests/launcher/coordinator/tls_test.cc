@@ -49,13 +49,13 @@ TEST_F(Tls, OthersDoNot) {
   // Signed by another authority; a right one that trusts another server; plaintext; no certificate.
   TlsIdentity wrong_ca = rogue.client;
   wrong_ca.ca = set_.client.ca;
-  EXPECT_EQ(Join(wrong_ca).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Join(wrong_ca).code(), absl::StatusCode::kUnauthenticated);
   TlsIdentity trusts_other = set_.client;
   trusts_other.ca = rogue.client.ca;
-  EXPECT_EQ(Join(trusts_other).code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(Join({}).code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(Join({.ca = set_.client.ca}).code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(Join(set_.client, "other.example").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Join(trusts_other).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(Join({}).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(Join({.ca = set_.client.ca}).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(Join(set_.client, "other.example").code(), absl::StatusCode::kUnauthenticated);
   EXPECT_EQ(server_->state().Status().ranks_size(), 0);
   EXPECT_TRUE(Join(set_.client).ok());
 }
@@ -78,7 +78,15 @@ TEST(Certificates, NamesAndFilesAreChecked) {
   EXPECT_THAT(std::string(ReadTlsFiles(ca, cert, key + "x").status().message()),
               HasSubstr("blockstep_key.pemx"));
   EXPECT_EQ(ReadTlsFiles(ca, cert, write("blockstep_no.pem", "text")).status().code(),
-            absl::StatusCode::kInvalidArgument);
+            absl::StatusCode::kDataLoss);
+  const std::string cut = set.client.key.substr(0, set.client.key.size() / 2);
+  EXPECT_THAT(
+      std::string(ReadTlsFiles(ca, cert, write("blockstep_cut.pem", cut)).status().message()),
+      HasSubstr("blockstep_cut.pem: found no private key"));
+  EXPECT_THAT(
+      std::string(
+          ReadTlsFiles(ca, cert, write("blockstep_other.pem", set.server.key)).status().message()),
+      HasSubstr("blockstep_other.pem: found another key than that of"));
 }
 
 }  // namespace
