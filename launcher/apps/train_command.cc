@@ -87,7 +87,8 @@ int TrainCommand(int argc, char** argv) {
   }
   if (config.ok() && config->coordinator.address.empty() && !config->coordinator.tls_ca.empty()) {
     // An embedded coordinator makes its own certificates: these would be ignored.
-    config = InvalidArgument("--tls: found the files of ", config->coordinator.tls_ca,
+    config = InvalidArgument("--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): found ",
+                             config->coordinator.tls_ca,
                              " and no coordinator, wanted --coordinator HOST:PORT with it");
   }
   if (!config.ok()) {

@@ -54,7 +54,7 @@ class BadPlaces(BadInputTest):
             write(os.path.join(pem, name + ".pem"), "text")
         self.train("TLS files of something else", {}, BAD_INPUT, "rank 0: TLS file", "wanted PEM",
             flags=["--coordinator", "127.0.0.1:1", "--tls", pem])
-        self.train("TLS files without a coordinator", {}, USAGE, "--tls: found", pem, "wanted --coordinator HOST:PORT",
+        self.train("TLS files without a coordinator", {}, USAGE, "--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): found", pem, "wanted --coordinator HOST:PORT",
             flags=["--tls", pem])
         self.train("coordinator not there", {"coordinator.grace_s": 0.2}, STOPPED,
             "rank 0: join: gave up after 0.2 s: coordinator 127.0.0.1:1",
