@@ -6,16 +6,16 @@
 #   --verbose      show the output of stages that pass, too
 #
 # Stages, each with a time budget in seconds on 2 cores without a warm compiler cache:
-#   setup     180  packages
-#   format     20  clang-format finds nothing to change
+#   setup     120  packages
+#   format     10  clang-format finds nothing to change
 #   includes   10  includes point down, no file is too long; the checker sees planted mistakes
-#   tidy      240  clang-tidy with .clang-tidy on the libraries
-#   release   720  cpu-release: everything builds, all tests but the golden ones
-#   golden     60  the ladder against transformers: logits, loss, gradients, ten losses
-#   smoke      60  mpirun -n 2 blockstep train with the coordinator over gRPC, resumed once
-#   mutants    60  three one-line breakages are seen by the tests that they name (tests/mutants)
-#   asan      370  AddressSanitizer and UBSan over the libraries
-#   tsan      370  ThreadSanitizer over the libraries
+#   tidy      150  clang-tidy with .clang-tidy on the libraries
+#   release   900  cpu-release: everything builds, all tests but the golden ones
+#   golden     10  the ladder against transformers: logits, loss, gradients, ten losses
+#   smoke      40  mpirun -n 2 blockstep train with the coordinator over gRPC, resumed once
+#   mutants    80  three one-line breakages are seen by the tests that they name (tests/mutants)
+#   asan      420  AddressSanitizer and UBSan over the libraries
+#   tsan      350  ThreadSanitizer over the libraries
 #   hosts     180  by name only, as root: two and three hosts (network namespaces), a cut link
 # A stage over its budget is named; one over four times its budget is ended. Logs: build/test-logs.
 set -uo pipefail
