@@ -1,7 +1,6 @@
 #include "launcher/trainer/checkpoint/group_status.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/base/status.h"
 
@@ -21,7 +20,7 @@ absl::StatusOr<Agreement> GatherStatus(Communicator* group, const absl::Status& 
   StatusOnWire wire;
   wire.code = static_cast<int32_t>(mine.code());
   wire.bytes = static_cast<int32_t>(std::min(mine.message().size(), sizeof(wire.message)));
-  std::memcpy(wire.message, mine.message().data(), static_cast<size_t>(wire.bytes));
+  std::copy_n(mine.message().begin(), wire.bytes, wire.message);
   std::vector<StatusOnWire> all(static_cast<size_t>(group->size()));
   RETURN_IF_ERROR(group->HostAllGather(&wire, sizeof(wire), all.data(), what));
   for (int rank = 0; rank < group->size(); ++rank) {
