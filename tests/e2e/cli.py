@@ -58,6 +58,21 @@ def train(run, settings, expect=0, **kwargs):
     return done.stderr
 
 
+def ranks_of(pid):
+    """The ranks that an mpirun (inside `timeout`) has started."""
+    found, left = [], [pid]
+    while left:
+        of = left.pop()
+        with open(f"/proc/{of}/task/{of}/children") as f:
+            below = [int(child) for child in f.read().split()]
+        left += below
+        for child in below:
+            with open(f"/proc/{child}/comm") as f:
+                if f.read().strip() == "blockstep":
+                    found.append(child)
+    return found
+
+
 def weights_hash(text):
     found = re.findall(r"weights sha256 ([0-9a-f]{64})", text)
     assert len(found) == 1, text

@@ -49,20 +49,6 @@ class CoordinatedTest(cli.RunTest):
             time.sleep(0.02)
         self.fail(f"{run} did not come to step {step}")
 
-    def children(self, pid):
-        """The ranks that an mpirun (inside `timeout`) has started."""
-        found, left = [], [pid]
-        while left:
-            of = left.pop()
-            with open(f"/proc/{of}/task/{of}/children") as f:
-                below = [int(child) for child in f.read().split()]
-            left += below
-            for child in below:
-                with open(f"/proc/{child}/comm") as f:
-                    if f.read().strip() == "blockstep":
-                        found.append(child)
-        return found
-
     def ask(self, command, *args, expect=0):
         return self.run_program([cli.BLOCKSTEP, command, *args], expect)
 

@@ -24,11 +24,6 @@ SOME = [(2, "KILL", "message"), (0, "SEGV", "save"), (1, "STOP", "product"), (0,
 CASES = ALL if "--all" in sys.argv else SOME
 
 
-def children(pid):
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
-    return [int(child) for child in found.stdout.split()]
-
-
 class Faults(cli.RunTest):
     settings = dict(cli.POLICIES["blockllm"], **{
         "policy.name": "blockllm", "train.steps": 40, "checkpoint.every_steps": 5,
@@ -84,9 +79,9 @@ class Faults(cli.RunTest):
                                    text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE)
         ranks = []
-        while not ranks:  # of mpirun, which is timeout's child
+        while not ranks:
             self.assertIsNone(process.poll())
-            ranks = [rank for mpirun in children(process.pid) for rank in children(mpirun)]
+            ranks = cli.ranks_of(process.pid)
         os.kill(ranks[-1], signal.SIGSTOP)
         _, text = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 5, text)

@@ -84,7 +84,7 @@ class Operators(coordinated.CoordinatedTest):
         time.sleep(1)
         self.assertIsNone(ranks.poll())
         began = time.monotonic()
-        for pid in self.children(ranks.pid):
+        for pid in cli.ranks_of(ranks.pid):
             os.kill(pid, signal.SIGUSR1)
         text = self.end(ranks, expect=75)
         self.assertLess(time.monotonic() - began, 40, "that is the grace, not the signal")

@@ -3,43 +3,20 @@
 
   check_transformers.py FOLDER [--sha256 HEX]
 
-Needs torch, transformers and safetensors. Checked: from_pretrained finds every tensor and no other; each
-parameter has the file's bits; a forward gives finite logits; the SHA-256 over (name, dtype, shape, bytes)
-sorted by name, computed here by its definition, is printed and compared with --sha256 (what `blockstep`
-printed).
+Needs torch, transformers and safetensors. Checked: what check_folder.py does; from_pretrained finds every
+tensor and no other; each parameter has the file's bits; a forward gives finite logits; the SHA-256 over
+(name, dtype, shape, bytes) sorted by name, computed by its definition, is printed and compared with --sha256
+(what `blockstep` printed).
 """
 import argparse
-import glob
-import hashlib
-import json
 import os
-import struct
 import sys
 
 import torch
 import transformers
 
-
-def file_tensors(folder):
-    """name -> (dtype, shape, bytes), by reading the format itself."""
-    tensors = {}
-    for path in sorted(glob.glob(os.path.join(folder, "*.safetensors"))):
-        data = open(path, "rb").read()
-        (size,) = struct.unpack("<Q", data[:8])
-        for name, entry in json.loads(data[8:8 + size]).items():
-            if name == "__metadata__":
-                continue
-            begin, end = (8 + size + o for o in entry["data_offsets"])
-            tensors[name] = (entry["dtype"], entry["shape"], data[begin:end])
-    return tensors
-
-
-def weights_sha256(tensors):
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        dtype, shape, data = tensors[name]
-        sha.update(f"{name}\0{dtype}\0{','.join(map(str, shape))}\0".encode() + data)
-    return sha.hexdigest()
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e"))
+import check_folder  # noqa: E402
 
 
 def main():
@@ -48,7 +25,9 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--sha256")
     args = parser.parse_args()
-    tensors = file_tensors(args.folder)
+    problems, tensors = check_folder.problems(args.folder)
+    if problems:
+        sys.exit("\n".join(problems))
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         args.folder, dtype="auto", output_loading_info=True)
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -63,7 +42,7 @@ def main():
     logits = model(torch.arange(8)[None]).logits
     if not torch.isfinite(logits).all():
         sys.exit("logits are not finite")
-    found = weights_sha256(tensors)
+    found = check_folder.weights_sha256(tensors)
     print(f"transformers {transformers.__version__}: {len(tensors)} tensors equal, "
           f"{len(parameters)} parameters, weights' SHA-256 {found}")
     if args.sha256 and args.sha256 != found:
