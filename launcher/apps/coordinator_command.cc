@@ -1,6 +1,5 @@
 #include "launcher/apps/coordinator_command.h"
 
-#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "launcher/apps/flags.h"
 #include "launcher/apps/stop_signal.h"
 #include "launcher/coordinator/http_endpoint.h"
+#include "launcher/coordinator/resolve.h"
 #include "launcher/trainer/checkpoint/file_ops.h"
 #include "launcher/trainer/session.h"
 
@@ -35,24 +35,18 @@ std::string Dialled(const CoordinatorServer& server) {
 
 // Found out before anything is written. Only a look: the server itself listens a moment later.
 absl::Status CheckPort(const std::string& flag, const std::string& address) {
-  const size_t colon = address.rfind(':');
-  std::string host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  if (host == "unix") return absl::OkStatus();
-  addrinfo wanted = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-  addrinfo* found = nullptr;
-  if (const int error =
-          getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &wanted, &found);
-      error != 0) {
-    return InvalidArgument(flag, ": found ", address, ": ", gai_strerror(error),
+  if (address.substr(0, address.rfind(':')) == "unix") return absl::OkStatus();
+  const absl::StatusOr<Addresses> resolved = Resolve(address, AI_PASSIVE);
+  if (!resolved.ok()) {
+    return InvalidArgument(flag, ": found ", address, ": ", resolved.status().message(),
                            "; wanted host:port of this host");
   }
+  const addrinfo* found = resolved->get();
   const int probe = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
   (void)setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   const int error = bind(probe, found->ai_addr, found->ai_addrlen) == 0 ? 0 : errno;
   close(probe);
-  freeaddrinfo(found);
   if (error == 0) return absl::OkStatus();
   return ResourceExhausted(flag, " ", address, ": cannot listen there: ", std::strerror(error),
                            "; wanted a free port of this host, or port 0");

@@ -1,6 +1,5 @@
 #include "launcher/coordinator/http_server.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -18,6 +17,7 @@
 #include "core/base/status.h"
 #include "launcher/config/host_port.h"
 #include "launcher/coordinator/http_message.h"
+#include "launcher/coordinator/resolve.h"
 
 namespace blockstep {
 namespace {
@@ -38,21 +38,14 @@ struct Connection {
 
 // A listening socket of host:port, and the port it got.
 absl::StatusOr<int> Listen(const std::string& address, int* port) {
-  const size_t colon = address.rfind(':');
-  if (!IsHostPort(address) || address.substr(0, colon) == "unix") {
+  if (!IsHostPort(address) || address.substr(0, address.rfind(':')) == "unix") {
     return InvalidArgument("http_address: found ", address, ", wanted ", kHostPort);
   }
-  std::string host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo hints = {};
-  hints.ai_flags = AI_PASSIVE;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error =
-          getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &found);
-      error != 0) {
-    return InvalidArgument("http_address ", address, ": ", gai_strerror(error));
+  const absl::StatusOr<Addresses> resolved = Resolve(address, AI_PASSIVE);
+  if (!resolved.ok()) {
+    return InvalidArgument("http_address ", address, ": ", resolved.status().message());
   }
+  const addrinfo* found = resolved->get();
   const int listener = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int on = 1;
   (void)setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -62,7 +55,6 @@ absl::StatusOr<int> Listen(const std::string& address, int* port) {
                        listen(listener, 64) == 0 &&
                        getsockname(listener, reinterpret_cast<sockaddr*>(&bound), &size) == 0;
   const int error = errno;
-  freeaddrinfo(found);
   if (!listens) {
     close(listener);
     return ResourceExhausted("http_address ", address,

@@ -1,7 +1,6 @@
 #include "launcher/coordinator/tcp_probe.h"
 
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cstring>
 
 #include "core/base/status.h"
+#include "launcher/coordinator/resolve.h"
 
 namespace blockstep {
 namespace {
@@ -37,23 +37,15 @@ int Connect(const addrinfo& to, double seconds) {
 absl::Status TcpProbe(const std::string& address, double seconds) {
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos) return InvalidArgument("found ", address, ", wanted host:port");
-  std::string host = address.substr(0, colon);
+  const std::string host = address.substr(0, colon);
   if (host == "unix") return absl::OkStatus();  // no TCP
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo wanted = {};
-  wanted.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error =
-          getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &wanted, &found);
-      error != 0) {
-    return Unavailable("cannot find host ", host, ": ", gai_strerror(error));
-  }
+  const absl::StatusOr<Addresses> found = Resolve(address, 0);
+  if (!found.ok()) return Unavailable("cannot find host ", host, ": ", found.status().message());
   int error = 0;
-  for (const addrinfo* to = found; to != nullptr; to = to->ai_next) {
+  for (const addrinfo* to = found->get(); to != nullptr; to = to->ai_next) {
     error = Connect(*to, seconds);
     if (error == 0) break;
   }
-  freeaddrinfo(found);
   if (error == 0) return absl::OkStatus();
   return Unavailable("nobody answers there: ", std::strerror(error));
 }
