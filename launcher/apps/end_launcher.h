@@ -7,7 +7,7 @@ namespace blockstep {
 // If this process was started by an mpirun on this machine, leaves a small process behind that
 // kills that mpirun where it is still there `after_s` seconds from now; its daemons end when they
 // lose it.
-inline constexpr double kLauncherEndsWithinS = 10;
-void EndLauncherLater(double after_s);
+inline constexpr unsigned kLauncherEndsWithinS = 10;
+void EndLauncherLater(unsigned after_s);
 
 }  // namespace blockstep

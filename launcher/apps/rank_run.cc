@@ -66,11 +66,10 @@ absl::Status WithTheOneBefore(const absl::Status& status, const RunFolder& run) 
 
 // Every line that ranks must have in common. Of the flags, those that rank 0 acts on for all.
 std::string SharedLines(const TrainConfig& config, const TrainFlags& flags,
-                        const LlamaConfig& model, const Inputs& inputs) {
-  return Cat(RunMathsText(config, model, inputs), inputs.shown, SharedText(config),
-             "--run: ", flags.run, "\n--resume: ", flags.resume,
-             "\n--resume-with-changed-maths: ", flags.allow_maths_change ? "given" : "not given",
-             "\n");
+                        const std::string& maths, const Inputs& inputs) {
+  return Cat(
+      maths, inputs.shown, SharedText(config), "--run: ", flags.run, "\n--resume: ", flags.resume,
+      "\n--resume-with-changed-maths: ", flags.allow_maths_change ? "given" : "not given", "\n");
 }
 
 // A full disk costs the ledger, not the run: it ends there and says so.
@@ -137,8 +136,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(AgreeOnStatus(&group, resolve(), "configuration"));
-  RETURN_IF_ERROR(AgreeOnLines(group, SharedLines(config, flags, model, inputs)));
   const std::string maths = RunMathsText(config, model, inputs);
+  RETURN_IF_ERROR(AgreeOnLines(group, SharedLines(config, flags, maths, inputs)));
   const std::string config_hash = HashOfText(maths);
   // Everything that can be wrong with input, or is too large, is found before the run has a folder.
   const MemoryCheckShape memory{.threads = env.threads,

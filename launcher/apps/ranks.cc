@@ -4,11 +4,9 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdlib>
-#include <functional>
 #include <future>
-#include <mutex>
+#include <optional>
 #include <thread>
 
 #include "core/base/status.h"
@@ -71,51 +69,16 @@ void ReadLauncher(MpiOptions& options) {
   }
 }
 
-// OK if every rank came to MPI_Finalize within `limit`. A communicator that has failed does not get
-// there, nor do others that it leaves waiting.
-absl::Status FinalizeWithin(MpiRuntime& mpi, std::chrono::seconds limit) {
-  std::promise<absl::Status> ended;
-  std::future<absl::Status> end = ended.get_future();
-  std::thread([&mpi, ended = std::move(ended)]() mutable {
-    ended.set_value(mpi.Finalize());
-  }).detach();
-  if (end.wait_for(limit) == std::future_status::ready) return end.get();
-  return DeadlineExceeded("rank ", mpi.world().rank(), ": the end of the run waited ",
-                          limit.count(), " s for the other ranks");
+// What `call` returns, or nothing after `limit_s`. MPI gives the waits of its start and its end no
+// bound, nor a way to end them: the thread stays behind, and the process has to end.
+template <typename Call>
+auto Within(double limit_s, Call call) -> std::optional<decltype(call())> {
+  std::promise<decltype(call())> ended;
+  auto end = ended.get_future();
+  std::thread([call, ended = std::move(ended)]() mutable { ended.set_value(call()); }).detach();
+  if (end.wait_for(std::chrono::duration<double>(limit_s)) != std::future_status::ready) return {};
+  return end.get();
 }
-
-// MPI gives the waits of its start no bound: a rank that is stopped there would hold all others.
-class StartGuard {
- public:
-  StartGuard(double limit_s, std::function<int(const absl::Status&)> report)
-      : thread_([this, limit_s, report = std::move(report)] {
-          std::unique_lock lock(mutex_);
-          if (ended_.wait_for(lock, std::chrono::duration<double>(limit_s),
-                              [&] { return done_; })) {
-            return;
-          }
-          const int code = report(
-              DeadlineExceeded("rank ", LaunchedRank(), ": MPI's start has waited ", limit_s,
-                               " s for the other ranks: one is stopped, or its host out of reach"));
-          std::fflush(nullptr);
-          EndLauncherLater(kLauncherEndsWithinS);
-          _exit(code);
-        }) {}
-  ~StartGuard() {
-    {
-      std::lock_guard lock(mutex_);
-      done_ = true;
-    }
-    ended_.notify_all();
-    thread_.join();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool done_ = false;
-  std::thread thread_;  // last: it uses all of the above
-};
 
 }  // namespace
 
@@ -168,12 +131,17 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   MpiOptions options{.timeout = std::chrono::milliseconds(
                          static_cast<int64_t>(config.runtime.comm_timeout_s * 1000))};
   ReadLauncher(options);
-  absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = absl::UnknownError("did not start");
-  {
-    const StartGuard guard(config.runtime.comm_timeout_s,
-                           [&](const absl::Status& late) { return report(late); });
-    mpi = MpiRuntime::Create(options);
+  const double start_s = config.runtime.comm_timeout_s;
+  auto started = Within(start_s, [options] { return MpiRuntime::Create(options); });
+  if (!started.has_value()) {
+    const int code = report(
+        DeadlineExceeded("rank ", LaunchedRank(), ": MPI's start has waited ", start_s,
+                         " s for the other ranks: one is stopped, or its host out of reach"));
+    std::fflush(nullptr);
+    EndLauncherLater(kLauncherEndsWithinS);
+    _exit(code);
   }
+  const absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = *std::move(started);
   if (!mpi.ok()) _exit(report(mpi.status()));
   Communicator& world = (*mpi)->world();
   const absl::StatusOr<int> free_threads = FreeThreads(**mpi);
@@ -184,7 +152,12 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   // not coming to its end.
   const bool told = world.rank() == 0;
   int code = told ? report(result) : ExitCodeOfResult(result);
-  const absl::Status end = FinalizeWithin(**mpi, std::chrono::seconds(result.ok() ? 60 : 3));
+  // A communicator that has failed does not come to MPI_Finalize, nor do others that wait for it.
+  const double end_s = result.ok() ? 60 : 3;
+  const absl::Status end =
+      Within(end_s, [&mpi] { return (*mpi)->Finalize(); })
+          .value_or(DeadlineExceeded("rank ", world.rank(), ": the end of the run waited ", end_s,
+                                     " s for the other ranks"));
   if (!end.ok() && result.ok()) code = report(end);
   if (!end.ok() && !result.ok() && !told) report(result);
   std::fflush(nullptr);

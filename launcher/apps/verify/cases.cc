@@ -31,7 +31,7 @@ std::vector<Pair> PairsOf(const VerifyCase& c) {
 absl::Status CheckOnce(const char* axis, const std::string& value,
                        const std::vector<std::string>& found) {
   if (std::count(found.begin(), found.end(), value) == 1) return absl::OkStatus();
-  return InvalidArgument("verify: --", axis, ": found '", value, "' more than once");
+  return InvalidArgument("--", axis, ": found '", value, "' more than once");
 }
 
 absl::Status CheckNames(const char* axis, const std::vector<std::string>& found,

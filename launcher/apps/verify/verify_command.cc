@@ -117,11 +117,6 @@ absl::Status CheckSets(const std::vector<std::string>& sets) {
 
 absl::StatusOr<bool> Verify(const Flags& flags) {
   RETURN_IF_ERROR(Validate(flags.axes));
-  if (flags.steps < 1)
-    return InvalidArgument("verify: --steps: found ", flags.steps, ", wanted 1 or more");
-  if (!(flags.limit_s > 0)) {
-    return InvalidArgument("verify: --limit-s: found ", flags.limit_s, ", wanted seconds above 0");
-  }
   RETURN_IF_ERROR(CheckSets(flags.sets));
   VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
   if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
@@ -168,8 +163,12 @@ int VerifyCommand(int argc, char** argv) {
   list("--transports", flags.axes.transports, "local: threads of one process");
   app.add_flag("--pairwise", flags.pairwise,
                "only so many cases that each value meets each value of the other axes");
-  app.add_option("--steps", flags.steps, "training steps of a case")->capture_default_str();
-  app.add_option("--limit-s", flags.limit_s, "longest time of a case")->capture_default_str();
+  app.add_option("--steps", flags.steps, "training steps of a case")
+      ->capture_default_str()
+      ->check(AboveZero());
+  app.add_option("--limit-s", flags.limit_s, "longest time of a case")
+      ->capture_default_str()
+      ->check(AboveZero());
   app.add_option("--mpirun", flags.mpirun, "how to launch, as \"mpirun --hostfile hosts\"")
       ->capture_default_str();
   app.add_option("--config", flags.config, "a configuration of your own, run in slot_exact");
