@@ -29,7 +29,7 @@ if(NOT failed)
   set(commit "${described}")
 endif()
 
-set(text "#include \"launcher/apps/build_identity.h\"
+set(text "#include \"launcher/cli/build_identity.h\"
 
 namespace blockstep {
 

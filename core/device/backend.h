@@ -44,7 +44,8 @@ struct Backend {
       nullptr;
 };
 
-// Memory and stream functions of the built-in backends (kernels are joined in core/ops/backends.h).
+// Memory and stream functions of the built-in backends (kernels are joined in
+// core/backends/backends.h).
 DeviceFunctions CpuDeviceFunctions();
 DeviceFunctions NullDeviceFunctions();
 DeviceFunctions AsyncDeviceFunctions();

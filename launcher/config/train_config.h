@@ -134,7 +134,7 @@ absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_
 std::string PrintTrainConfig(const TrainConfig& config);
 
 // "train.steps: 1000" a line, of every field that changes the maths by its value; what the SOURCE
-// fields lead to is in ModelText and InputsText (launcher/apps/inputs.h).
+// fields lead to is in ModelText and InputsText (launcher/run/inputs.h).
 std::string MathsText(const TrainConfig& config);
 // Hash64 of ModelText and MathsText as 16 hex digits: ranks and coordinator compare it. No file is
 // in it, as a coordinator may run where no data are.

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "launcher/trainer/engine/step_engine.h"
+#include "launcher/train/engine/step_engine.h"
 
 namespace blockstep {
 

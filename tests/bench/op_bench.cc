@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "core/backends/backends.h"
 #include "core/device/arena.h"
-#include "core/ops/backends.h"
 #include "tests/bench/peak.h"
 
 namespace blockstep {

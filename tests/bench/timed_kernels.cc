@@ -3,7 +3,7 @@
 #include <chrono>
 #include <ctime>
 
-#include "core/ops/backends.h"
+#include "core/backends/backends.h"
 
 namespace blockstep {
 namespace {

@@ -5,10 +5,10 @@
 #include <chrono>
 #include <thread>
 
+#include "core/backends/backends.h"
 #include "core/base/status.h"
 #include "core/device/arena.h"
 #include "core/device/fifo_stream.h"
-#include "core/ops/backends.h"
 
 namespace blockstep {
 namespace {

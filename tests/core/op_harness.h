@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "core/backends/backends.h"
 #include "core/base/math.h"
 #include "core/base/philox.h"
-#include "core/ops/backends.h"
 #include "tests/core/reference.h"
 
 namespace blockstep {

@@ -249,7 +249,7 @@ class BadPlaces(BadInputTest):
 
 class ExitCodes(unittest.TestCase):
     def test_the_documented_ones_are_those_of_the_source(self):
-        header = read(os.path.join(cli.SOURCE, "launcher/apps/exit_codes.h")).decode()
+        header = read(os.path.join(cli.SOURCE, "launcher/cli/exit_codes.h")).decode()
         in_source = {int(code): name for name, code in re.findall(r"kExit(\w+) = (\d+)", header)}
         page = read(os.path.join(cli.SOURCE, "docs/errors.md")).decode()
         in_docs = {int(code): name for code, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", page, re.M)}

@@ -3,9 +3,9 @@
 #include <cstring>
 #include <thread>
 
+#include "core/backends/backends.h"
 #include "core/base/philox.h"
 #include "core/base/sha256.h"
-#include "core/ops/backends.h"
 #include "dist/local/local_communicator.h"
 #include "model/init.h"
 #include "optim/rules/rules.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/trainer/engine/step_engine.h"
+#include "launcher/train/engine/step_engine.h"
 #include "model/llama_config.h"
 #include "optim/policy/policy.h"
 #include "optim/schedule.h"

@@ -12,7 +12,7 @@ import cli
 from bad_input import NON_FINITE, USAGE, BadInputTest, read, write
 
 VAL = os.path.join(cli.DATA, "val.bin")
-READ_EVENTS = os.path.join(cli.SOURCE, "tests/launcher/metrics/read_events.py")
+READ_EVENTS = os.path.join(cli.SOURCE, "tests/launcher/train/metrics/read_events.py")
 
 
 class Eval(BadInputTest):

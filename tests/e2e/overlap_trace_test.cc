@@ -12,8 +12,8 @@
 #include <chrono>
 #include <thread>
 
+#include "core/backends/backends.h"
 #include "core/base/str.h"
-#include "core/ops/backends.h"
 #include "tests/e2e/engine_harness.h"
 
 namespace blockstep::testing {

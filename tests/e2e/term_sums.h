@@ -9,7 +9,7 @@
 #include <map>
 #include <vector>
 
-#include "core/ops/backends.h"
+#include "core/backends/backends.h"
 
 namespace blockstep::testing {
 

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "core/base/str.h"
-#include "launcher/trainer/engine/step_exchange.h"
+#include "launcher/train/engine/step_exchange.h"
 #include "model/llama_tensors.h"
 #include "tests/e2e/engine_harness.h"
 #include "tests/e2e/oracle.h"

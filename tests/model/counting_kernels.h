@@ -2,7 +2,7 @@
 // dy^T x, told apart by the transposes.
 #pragma once
 
-#include "core/ops/backends.h"
+#include "core/backends/backends.h"
 
 namespace blockstep::testing {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/backends/backends.h"
 #include "core/data/safetensors.h"
-#include "core/ops/backends.h"
 #include "model/init.h"
 #include "model/llama.h"
 #include "tests/model/simple_units.h"

@@ -4,9 +4,9 @@
 
 #include <cmath>
 
+#include "core/backends/backends.h"
 #include "core/base/philox.h"
 #include "core/base/thread_pool.h"
-#include "core/ops/backends.h"
 
 namespace blockstep {
 namespace {

@@ -18,7 +18,7 @@
 #include "core/base/status.h"
 #include "core/tensor/sharding.h"
 #include "dist/local/local_communicator.h"
-#include "launcher/trainer/checkpoint/checkpoint.h"
+#include "launcher/checkpoint/checkpoint.h"
 
 namespace blockstep {
 

@@ -1,6 +1,6 @@
 // Each kind of damage is found before a byte is used, and named.
-#include "launcher/trainer/checkpoint/manifest.h"
-#include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/checkpoint/manifest.h"
+#include "launcher/checkpoint/retention.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {

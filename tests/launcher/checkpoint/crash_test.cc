@@ -7,8 +7,8 @@
 #include <atomic>
 #include <csignal>
 
-#include "launcher/trainer/checkpoint/manifest.h"
-#include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/checkpoint/manifest.h"
+#include "launcher/checkpoint/retention.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 #include "tests/launcher/checkpoint/disk_model.h"
 #include "tests/launcher/checkpoint/killed_child.h"

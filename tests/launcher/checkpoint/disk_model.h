@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "launcher/trainer/checkpoint/file_ops.h"
+#include "core/io/file_ops.h"
 
 namespace blockstep {
 

@@ -1,6 +1,6 @@
-#include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/checkpoint/retention.h"
 
-#include "launcher/trainer/checkpoint/manifest.h"
+#include "launcher/checkpoint/manifest.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {

@@ -1,6 +1,6 @@
-#include "launcher/trainer/checkpoint/run_folder.h"
+#include "launcher/checkpoint/run_folder.h"
 
-#include "launcher/trainer/checkpoint/retention.h"
+#include "launcher/checkpoint/retention.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {

@@ -1,8 +1,8 @@
 #include <mutex>
 
-#include "launcher/trainer/checkpoint/manifest.h"
-#include "launcher/trainer/checkpoint/retention.h"
-#include "launcher/trainer/checkpoint/weights_sha256.h"
+#include "launcher/checkpoint/manifest.h"
+#include "launcher/checkpoint/retention.h"
+#include "launcher/checkpoint/weights_sha256.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {

@@ -1,10 +1,10 @@
-#include "launcher/trainer/checkpoint/weights_io.h"
+#include "launcher/checkpoint/weights_io.h"
 
 #include <bit>
 
 #include "core/data/safetensors_header.h"
-#include "launcher/trainer/checkpoint/retention.h"
-#include "launcher/trainer/checkpoint/weights_sha256.h"
+#include "launcher/checkpoint/retention.h"
+#include "launcher/checkpoint/weights_sha256.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {

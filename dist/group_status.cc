@@ -1,0 +1,78 @@
+#include "dist/group_status.h"
+
+#include <algorithm>
+
+#include "core/base/status.h"
+
+namespace blockstep {
+namespace {
+
+struct StatusOnWire {
+  int32_t code = 0;
+  int32_t bytes = 0;
+  char message[1016] = {};
+};
+
+}  // namespace
+
+absl::StatusOr<Agreement> GatherStatus(Communicator* group, const absl::Status& mine,
+                                       const std::string& what) {
+  StatusOnWire wire;
+  wire.code = static_cast<int32_t>(mine.code());
+  wire.bytes = static_cast<int32_t>(std::min(mine.message().size(), sizeof(wire.message)));
+  std::copy_n(mine.message().begin(), wire.bytes, wire.message);
+  std::vector<StatusOnWire> all(static_cast<size_t>(group->size()));
+  RETURN_IF_ERROR(group->HostAllGather(&wire, sizeof(wire), all.data(), what));
+  for (int rank = 0; rank < group->size(); ++rank) {
+    const StatusOnWire& one = all[static_cast<size_t>(rank)];
+    if (one.code == 0) continue;
+    const std::string text = rank == group->rank()
+                                 ? std::string(mine.message())
+                                 : std::string(one.message, static_cast<size_t>(one.bytes));
+    return Agreement{
+        absl::Status(static_cast<absl::StatusCode>(one.code), Cat("rank ", rank, ": ", text))};
+  }
+  return Agreement{};
+}
+
+absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what) {
+  ASSIGN_OR_RETURN(const Agreement agreed, GatherStatus(group, mine, what));
+  return agreed.status;
+}
+
+absl::StatusOr<std::string> BroadcastText(Communicator* group, const std::string& text, int root,
+                                          const std::string& what) {
+  int64_t bytes = static_cast<int64_t>(text.size());
+  group->Broadcast(&bytes, sizeof(bytes), root, what + ": size");
+  RETURN_IF_ERROR(group->stream().Synchronize());
+  std::string out = group->rank() == root ? text : std::string(static_cast<size_t>(bytes), '\0');
+  if (bytes > 0) {
+    group->Broadcast(out.data(), bytes, root, what);
+    RETURN_IF_ERROR(group->stream().Synchronize());
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<std::string>> GatherText(Communicator* group, const std::string& mine,
+                                                    const std::string& what) {
+  const size_t ranks = static_cast<size_t>(group->size());
+  const int64_t bytes = static_cast<int64_t>(mine.size());
+  std::vector<int64_t> sizes(ranks);
+  RETURN_IF_ERROR(group->HostAllGather(&bytes, sizeof(bytes), sizes.data(), what + ": sizes"));
+  std::vector<std::string> texts;
+  std::vector<PeerRecv> recvs;
+  if (group->rank() == 0) {
+    texts.resize(ranks);
+    for (size_t r = 0; r < ranks; ++r) {
+      texts[r].resize(static_cast<size_t>(sizes[r]));
+      if (sizes[r] > 0) recvs.push_back({static_cast<int>(r), texts[r].data(), sizes[r]});
+    }
+  }
+  std::vector<PeerSend> sends;
+  if (bytes > 0) sends.push_back({0, mine.data(), bytes});
+  group->Exchange(std::move(sends), std::move(recvs), what);
+  RETURN_IF_ERROR(group->stream().Synchronize());
+  return texts;
+}
+
+}  // namespace blockstep

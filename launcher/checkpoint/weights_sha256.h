@@ -1,0 +1,23 @@
+// One number for all weights: SHA-256 over (name, dtype, shape, unpadded bytes) of every tensor,
+// sorted by name. Equal for every number of ranks, sharded or pinned.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "launcher/checkpoint/checkpoint.h"
+
+namespace blockstep {
+
+// Collective; the hash is returned on every rank. Rows travel to rank 0 in pieces (at most 16 MiB
+// are under way): weights' bytes - rank 0's own are sent in Exchange, which communicator counters
+// show.
+absl::StatusOr<std::string> WeightsSha256(const OwnedWeights& weights, Communicator* group);
+
+// Memory that takes while it lasts on rank `rank`, beyond the weights.
+int64_t WeightsSha256Bytes(const OwnedWeights& weights, int ranks, int rank);
+
+// The same of a folder in Hugging Face layout (a checkpoint, an export); one process.
+absl::StatusOr<std::string> WeightsSha256OfFolder(const std::string& folder);
+
+}  // namespace blockstep

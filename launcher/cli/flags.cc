@@ -1,0 +1,72 @@
+#include "launcher/cli/flags.h"
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "core/base/nearest.h"
+#include "launcher/cli/exit_codes.h"
+
+namespace blockstep {
+namespace {
+
+std::vector<std::string> FlagsOf(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+CLI::Validator NumberThat(const std::string& wanted, bool (*fits)(double)) {
+  return CLI::Validator(
+      [wanted, fits](std::string& text) {
+        double value = 0;
+        const bool number = CLI::detail::lexical_cast(text, value);
+        return number && fits(value) ? std::string() : "found " + text + ", wanted " + wanted;
+      },
+      "");
+}
+
+}  // namespace
+
+CLI::Validator AboveZero() {
+  return NumberThat("a number above 0", [](double value) { return value > 0; });
+}
+
+CLI::Validator ZeroOrMore() {
+  return NumberThat("0 or more", [](double value) { return value >= 0; });
+}
+
+void AddSets(CLI::App& app, std::vector<std::string>& sets) {
+  app.add_option("--set", sets,
+                 "a field, as section.name=value; may be repeated, and the last value counts. A "
+                 "list of files is a,b or a field given several times: together they replace the "
+                 "list of --config")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      app.exit(error);
+      return kExitOk;
+    }
+    // A mistyped flag may also be why a required one is missing: it is told first.
+    for (const std::string& given : app.remaining()) {
+      if (given.rfind("--", 0) != 0) continue;
+      const std::string name = given.substr(0, given.find('='));
+      std::fprintf(stderr, "%s: no flag %s; wanted one of %s\n", app.get_name().c_str(),
+                   name.c_str(), KnownNames(name, FlagsOf(app)).c_str());
+      return kExitUsage;
+    }
+    std::fprintf(stderr, "%s: %s; --help lists the flags\n", app.get_name().c_str(), error.what());
+    return kExitUsage;
+  }
+}
+
+}  // namespace blockstep

@@ -1,0 +1,188 @@
+// `blockstep status`, `blockstep stop` and `blockstep save`.
+#include <cstdio>
+#include <cstdlib>
+
+#include "core/base/status.h"
+#include "google/protobuf/util/json_util.h"
+#include "launcher/cli/exit_codes.h"
+#include "launcher/cli/flags.h"
+#include "launcher/commands/command.h"
+#include "launcher/config/host_port.h"
+#include "launcher/coordinator/contact.h"
+#include "launcher/coordinator/operator_calls.h"
+#include "launcher/run/coordinator_options.h"
+
+namespace blockstep {
+namespace {
+
+// Which coordinator: a folder that holds its contact, or its address.
+struct Target {
+  std::string folder, address, tls;
+};
+
+void AddTarget(CLI::App& app, Target& target) {
+  app.add_option("folder", target.folder, "the run's folder, or the coordinator's");
+  app.add_option("--coordinator", target.address, "host:port, without a folder");
+  app.add_option("--tls", target.tls,
+                 "folder of ca.pem, client.pem, client-key.pem, with --coordinator")
+      ->envname("BLOCKSTEP_TLS");
+}
+
+absl::StatusOr<ChannelOptions> ChannelTo(const Target& target) {
+  if (target.folder.empty() == target.address.empty()) {
+    return InvalidArgument("found ", target.folder.empty() ? "neither" : "both",
+                           ", wanted a folder or --coordinator HOST:PORT");
+  }
+  if (!target.folder.empty()) {
+    ASSIGN_OR_RETURN(const Contact contact, ReadContact(target.folder));
+    return ChannelOf(contact);
+  }
+  if (!IsHostPort(target.address)) {
+    return InvalidArgument("--coordinator: found ", target.address, ", wanted ", kHostPort);
+  }
+  Contact contact{.address = target.address};
+  if (!target.tls.empty()) {
+    const TlsFolder files = ClientFiles(target.tls);
+    contact.ca = files.ca, contact.cert = files.cert, contact.key = files.key;
+  }
+  return ChannelOf(contact);
+}
+
+const char* PhaseName(proto::Phase phase) {
+  switch (phase) {
+    case proto::STARTING:
+      return "starting";
+    case proto::STEP:
+      return "step";
+    case proto::SAVE:
+      return "save";
+    case proto::EVALUATE:
+      return "evaluate";
+    case proto::DONE:
+      return "done";
+    default:
+      return "unknown";
+  }
+}
+
+std::string Text(const proto::StatusReply& s) {
+  std::string text =
+      Cat("run     ", s.run_id().empty() ? "none yet" : s.run_id(), ", policy ", s.policy(),
+          ", config_hash ", s.config_hash(), "\nterm    ", s.term(), ", epoch ", s.epoch(),
+          "\nstep    ", s.next_step(), " of ", s.total_steps(), ", active set ",
+          s.label().empty() ? "-" : s.label(), ", ", s.switches(),
+          s.switches() == 1 ? " switch" : " switches", "\nloss    ");
+  // Counted since this coordinator's start: the first report after one brings them back.
+  if (s.tokens() > 0) {
+    text += Cat(s.loss(), ", ", static_cast<int64_t>(s.tokens_per_second()), " tokens/s");
+  } else {
+    text += "no report yet";
+  }
+  text += Cat(", ", s.bad_steps(), " bad steps\n");
+  if (s.orders().stop()) text += "orders  stop\n";
+  for (const proto::RankStatus& rank : s.ranks()) {
+    text += Cat("rank ", rank.rank(), "  ", rank.host(), "  step ", rank.progress().step(), "  ",
+                PhaseName(rank.progress().phase()));
+    if (!rank.progress().op().empty()) text += Cat(" ", rank.progress().op());
+    text += Cat("  heard ", static_cast<double>(rank.silent_ms() / 100) / 10, " s ago",
+                rank.connected() ? "" : ", not connected",
+                rank.left().empty() ? "" : ", left: " + rank.left(), "\n");
+  }
+  if (s.ranks_size() < s.world()) text += Cat(s.world() - s.ranks_size(), " ranks not here\n");
+  return text;
+}
+
+std::string Json(const proto::StatusReply& status) {
+  google::protobuf::util::JsonPrintOptions print;
+  print.add_whitespace = true;
+  print.always_print_primitive_fields = true;
+  print.preserve_proto_field_names = true;
+  std::string json;
+  const auto written = google::protobuf::util::MessageToJsonString(status, &json, print);
+  return written.ok() ? json : Cat("{\"error\": \"", written.ToString(), "\"}\n");
+}
+
+// Here UNAVAILABLE is a coordinator that does not answer, not a run to be continued.
+int Ended(const std::string& command, const Target& target, const absl::Status& status) {
+  if (status.ok()) return kExitOk;
+  std::string text = Cat("blockstep ", command, ": ", status.message());
+  if ((absl::IsUnavailable(status) || absl::IsUnauthenticated(status)) && !target.folder.empty()) {
+    // A run that was killed leaves its contact behind.
+    text += Cat(" (", target.folder, "/coordinator.json");
+    if (const auto contact = ReadContact(target.folder);
+        contact.ok() && IsLoopback(contact->address) && !contact->host.empty() &&
+        contact->host != HostName()) {
+      text += Cat(" names the loopback interface of ", contact->host, ": ask on that host");
+    }
+    text += ")";
+  }
+  std::fprintf(stderr, "%s\n", text.c_str());
+  return absl::IsUnavailable(status) ? kExitPeers : ExitCodeOf(status);
+}
+
+struct OrderKind {
+  std::string name, help;
+  absl::Status (*call)(const ChannelOptions& channel, const std::string& run_id);
+};
+
+// One line says what is wrong; gRPC's own lines are no help to people. Before its first use.
+void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
+
+int Order(const OrderKind& kind, int argc, char** argv) {
+  QuietGrpc();
+  Target target;
+  std::string run_id;
+  CLI::App app{kind.help};
+  app.name("blockstep " + kind.name);
+  AddTarget(app, target);
+  app.add_option("--run-id", run_id, "only if the coordinator's run is this one");
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  const auto order = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const ChannelOptions channel, ChannelTo(target));
+    RETURN_IF_ERROR(kind.call(channel, run_id));
+    ASSIGN_OR_RETURN(const proto::StatusReply status, AskStatus(channel));
+    std::printf("asked run %s to %s; it waits for step %ld of %ld\n", status.run_id().c_str(),
+                kind.name.c_str(), static_cast<long>(status.next_step()),
+                static_cast<long>(status.total_steps()));
+    return absl::OkStatus();
+  };
+  return Ended(kind.name, target, order());
+}
+
+}  // namespace
+
+int StatusCommand(int argc, char** argv) {
+  QuietGrpc();
+  Target target;
+  bool json = false;
+  CLI::App app{"What a run is doing, as its coordinator knows it."};
+  app.name("blockstep status");
+  AddTarget(app, target);
+  app.add_flag("--json", json, "everything, as JSON");
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  const auto show = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const ChannelOptions channel, ChannelTo(target));
+    ASSIGN_OR_RETURN(const proto::StatusReply status, AskStatus(channel));
+    std::fputs((json ? Json(status) : Text(status)).c_str(), stdout);
+    return absl::OkStatus();
+  };
+  return Ended("status", target, show());
+}
+
+int StopCommand(int argc, char** argv) {
+  return Order({.name = "stop",
+                .help = "Asks a run to stop: its ranks save at the end of their step and exit with "
+                        "code 75; `blockstep train --resume auto` continues it.",
+                .call = OrderStop},
+               argc, argv);
+}
+
+int SaveCommand(int argc, char** argv) {
+  return Order({.name = "save",
+                .help = "Asks a run for a checkpoint: its ranks save at the end of a step, within "
+                        "some two seconds, and train on.",
+                .call = OrderSave},
+               argc, argv);
+}
+
+}  // namespace blockstep

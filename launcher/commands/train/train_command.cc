@@ -1,0 +1,115 @@
+#include <cstdio>
+#include <thread>
+
+#include "core/base/status.h"
+#include "dist/local/local_communicator.h"
+#include "launcher/cli/exit_codes.h"
+#include "launcher/cli/flags.h"
+#include "launcher/cli/stop_signal.h"
+#include "launcher/commands/command.h"
+#include "launcher/coordinator/contact.h"
+#include "launcher/run/ranks.h"
+
+namespace blockstep {
+namespace {
+
+// Flags of the coordinator section; --set reaches the same fields.
+struct CoordinatorPlace {
+  std::string address, tls;
+  bool insecure = false;
+
+  std::vector<std::string> Sets() const {
+    std::vector<std::string> sets;
+    if (!address.empty()) sets.push_back("coordinator.address=" + address);
+    if (insecure) sets.push_back("coordinator.insecure=true");
+    if (!tls.empty()) {
+      const TlsFolder files = ClientFiles(tls);
+      for (const std::string& set : {"ca=" + files.ca, "cert=" + files.cert, "key=" + files.key}) {
+        sets.push_back("coordinator.tls_" + set);
+      }
+    }
+    return sets;
+  }
+};
+
+// Says how the run ended; its exit code.
+int Report(const absl::StatusOr<RankOutcome>& result) {
+  if (!result.ok()) {
+    std::fprintf(stderr, "blockstep: %s\n", std::string(Std(result.status().message())).c_str());
+  } else if (result->outcome.end != TrainEnd::kFinished) {
+    const TrainOutcome& outcome = result->outcome;
+    std::fprintf(stderr, "blockstep: %s; saved at step %ld%s\n",
+                 outcome.end == TrainEnd::kStopped ? "asked to stop" : outcome.why.c_str(),
+                 static_cast<long>(outcome.step),
+                 outcome.end == TrainEnd::kNonFinite ? "" : "; --resume auto continues");
+  }
+  return ExitCodeOfResult(result);
+}
+
+}  // namespace
+
+int TrainCommand(int argc, char** argv) {
+  std::string config_file;
+  std::vector<std::string> sets;
+  TrainFlags flags;
+  CoordinatorPlace coordinator;
+  bool print = false;
+  CLI::App app{"Trains a model, or continues a run. proto/config.proto documents every field."};
+  app.name("blockstep train");
+  app.add_option("--config", config_file, "configuration as text; without it, defaults");
+  AddSets(app, sets);
+  app.add_option("--run", flags.run, "folder of the run; never overwritten")->capture_default_str();
+  app.add_option(
+      "--resume", flags.resume,
+      "auto: continue the run in --run from its last checkpoint; or a checkpoint to start "
+      "a new run from");
+  app.add_flag("--resume-with-changed-maths", flags.allow_maths_change,
+               "accept a configuration that changes the result; the difference is printed");
+  app.add_option("--tokenizer", flags.tokenizer,
+                 "tokenizer file or folder that checkpoints carry along");
+  app.add_option("--coordinator", coordinator.address,
+                 "host:port of a `blockstep coordinator`; without it, rank 0 is one")
+      ->envname("BLOCKSTEP_COORDINATOR");
+  app.add_option(
+         "--tls", coordinator.tls,
+         "folder of ca.pem, client.pem, client-key.pem (blockstep certs), for --coordinator")
+      ->envname("BLOCKSTEP_TLS");
+  app.add_flag("--insecure", coordinator.insecure, "plaintext to a --coordinator on another host");
+  app.add_flag("--print-config", print, "print the whole configuration and end");
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  for (const std::string& set : coordinator.Sets()) sets.push_back(set);
+  absl::StatusOr<TrainConfig> config = LoadTrainConfig(config_file, sets);
+  if (config.ok() && !config->coordinator.address.empty()) {
+    const absl::Status way =
+        CheckBind(config->coordinator.address, !config->coordinator.tls_ca.empty(),
+                  config->coordinator.insecure);
+    if (!way.ok()) config = way;
+  }
+  if (config.ok() && config->coordinator.address.empty() && !config->coordinator.tls_ca.empty()) {
+    // An embedded coordinator makes its own certificates: these would be ignored.
+    config = InvalidArgument("--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): found ",
+                             config->coordinator.tls_ca,
+                             " and no coordinator, wanted --coordinator HOST:PORT with it");
+  }
+  if (!config.ok()) {
+    if (LaunchedRank() == 0) {
+      std::fprintf(stderr, "blockstep: %s\n", std::string(Std(config.status().message())).c_str());
+    } else {
+      // mpirun ends everyone at the first exit: rank 0 is given the time to say why. Whoever is
+      // still here then was given something that rank 0 was not.
+      std::this_thread::sleep_for(std::chrono::seconds(3));
+      std::fprintf(stderr, "blockstep: rank %d: %s\n", LaunchedRank(),
+                   std::string(Std(config.status().message())).c_str());
+    }
+    return kExitUsage;
+  }
+  if (print) {
+    std::printf("%s", PrintTrainConfig(*config).c_str());
+    return kExitOk;
+  }
+  InstallStopSignals();
+  if (config->runtime.transport == TransportKind::kMpi) RunMpiRankAndExit(*config, flags, Report);
+  return Report(RunLocalRanks(*config, flags));
+}
+
+}  // namespace blockstep

@@ -1,0 +1,190 @@
+// blockstep verify: the equality matrix on the machine at hand, as a table and one verdict.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <sstream>
+
+#include "core/base/status.h"
+#include "launcher/cli/exit_codes.h"
+#include "launcher/cli/flags.h"
+#include "launcher/cli/stop_signal.h"
+#include "launcher/commands/command.h"
+#include "launcher/commands/verify/run_case.h"
+
+namespace blockstep {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Flags {
+  VerifyAxes axes;
+  bool pairwise = false, keep = false;
+  int64_t steps = 100;
+  double limit_s = 300;
+  std::string mpirun = "mpirun", config, folder;
+  std::vector<std::string> sets;
+};
+
+std::vector<std::string> Words(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
+  if (wanted.empty()) {
+    std::error_code none;
+    const fs::path here = fs::temp_directory_path(none);
+    if (none) return NotFound("folder for temporary files (TMPDIR): ", none.message());
+    std::string name = (here / "blockstep-verify-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr)
+      return ResourceExhausted("cannot make a folder like ", name);
+    return name;
+  }
+  std::error_code error;
+  fs::create_directories(wanted, error);
+  if (error) return ResourceExhausted("cannot make folder ", wanted, ": ", error.message());
+  if (!fs::is_empty(wanted)) {
+    return absl::AlreadyExistsError("folder " + wanted +
+                                    ": found files in it, wanted an empty one");
+  }
+  return wanted;
+}
+
+struct Verdict {
+  int failed = 0, differ = 0;
+  std::map<std::string, int> ran;  // cases of a policy that ran to their end
+  bool compared() const {
+    return std::all_of(ran.begin(), ran.end(), [](const auto& p) { return p.second > 1; });
+  }
+  bool equal() const { return failed == 0 && differ == 0 && compared(); }
+  std::string Text() const {
+    if (equal()) return "EQUAL: one hash of the weights and one block sequence per policy";
+    return Cat(differ > 0 ? Cat("NOT EQUAL: ", differ, " differ from the first of their policy")
+                          : std::string("NOT SHOWN"),
+               failed > 0 ? Cat("; ", failed, " did not run to their end") : "",
+               compared() ? "" : "; some policy ran in fewer than two cases: nothing to compare");
+  }
+};
+
+// Runs all cases and prints a line for each.
+absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const VerifySetup& setup) {
+  std::map<std::string, CaseResult> first;
+  Verdict verdict;
+  std::printf("%-9s %5s %-9s %-11s %-9s %8s  %-16s %-16s\n", "policy", "ranks", "placement",
+              "coordinator", "transport", "s", "weights", "blocks");
+  for (const VerifyCase& c : cases) {
+    const absl::StatusOr<CaseResult> result = RunCase(c, setup);
+    if (absl::IsCancelled(result.status())) return result.status();
+    std::printf("%-9s %5s %-9s %-11s %-9s ", c.policy.c_str(), c.ranks.c_str(), c.placement.c_str(),
+                c.coordinator.c_str(), c.transport.c_str());
+    if (!result.ok()) {
+      ++verdict.failed;
+      verdict.ran[c.policy] += 0;
+      std::printf("FAILED: %s\n", std::string(Std(result.status().message())).c_str());
+    } else {
+      const CaseResult& wanted = first.try_emplace(c.policy, *result).first->second;
+      ++verdict.ran[c.policy];
+      const bool same = wanted.weights == result->weights && wanted.blocks == result->blocks;
+      verdict.differ += same ? 0 : 1;
+      std::printf("%8.1f  %.16s %.16s%s\n", result->seconds, result->weights.c_str(),
+                  result->blocks.c_str(), same ? "" : "  DIFFERS");
+    }
+    std::fflush(stdout);
+  }
+  return verdict;
+}
+
+// The cases set these themselves.
+absl::Status CheckSets(const std::vector<std::string>& sets) {
+  static constexpr std::string_view kOurs[] = {
+      "policy.name",    "placement.mode", "runtime.transport",  "runtime.local_ranks",
+      "train.numerics", "train.steps",    "coordinator.address"};
+  for (const std::string& set : sets) {
+    const std::string name = set.substr(0, set.find('='));
+    if (std::find(std::begin(kOurs), std::end(kOurs), name) != std::end(kOurs)) {
+      return InvalidArgument("--set ", set, ": the cases set ", name,
+                             " themselves; see --policies, --placements, --coordinators, "
+                             "--transports, --ranks, --steps");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Verify(const Flags& flags) {
+  RETURN_IF_ERROR(Validate(flags.axes));
+  RETURN_IF_ERROR(CheckSets(flags.sets));
+  VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
+  if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
+  setup.program = fs::read_symlink("/proc/self/exe").string();
+  ASSIGN_OR_RETURN(setup.folder, WorkFolder(flags.folder));
+  if (flags.config.empty()) {
+    ASSIGN_OR_RETURN(setup.train_args, MakeToyRun(setup.folder, flags.steps));
+  } else {
+    setup.train_args = {"--config", flags.config, "--set", Cat("train.steps=", flags.steps)};
+  }
+  for (const std::string& set : flags.sets) {
+    setup.train_args.insert(setup.train_args.end(), {"--set", set});
+  }
+  const std::vector<VerifyCase> cases =
+      flags.pairwise ? PairwiseCases(flags.axes) : AllCases(flags.axes);
+  ASSIGN_OR_RETURN(const Verdict verdict, RunAll(cases, setup));
+  std::printf("\n%zu cases of %ld steps: %s\n", cases.size(), static_cast<long>(flags.steps),
+              verdict.Text().c_str());
+  if (verdict.equal() && !flags.keep && flags.folder.empty()) {
+    fs::remove_all(setup.folder);
+  } else {
+    std::printf("runs and logs are in %s\n", setup.folder.c_str());
+  }
+  return verdict.equal();
+}
+
+}  // namespace
+
+int VerifyCommand(int argc, char** argv) {
+  Flags flags;
+  CLI::App app{
+      "Trains the same run on several numbers of ranks, sharded and pinned, with an embedded and "
+      "an\n"
+      "external coordinator, over threads and MPI, and compares SHA-256s: they must be one per\n"
+      "policy. Without --config, a tiny model on made-up text. Exit code 0: all equal."};
+  app.name("blockstep verify");
+  const auto list = [&](const char* name, std::vector<std::string>& values, const char* help) {
+    app.add_option(name, values, help)->delimiter(',')->capture_default_str();
+  };
+  list("--policies", flags.axes.policies, "which policies");
+  list("--ranks", flags.axes.ranks, "numbers of ranks");
+  list("--placements", flags.axes.placements, "where weights live");
+  list("--coordinators", flags.axes.coordinators, "embedded in rank 0, or a process");
+  list("--transports", flags.axes.transports, "local: threads of one process");
+  app.add_flag("--pairwise", flags.pairwise,
+               "only so many cases that each value meets each value of the other axes");
+  app.add_option("--steps", flags.steps, "training steps of a case")
+      ->capture_default_str()
+      ->check(AboveZero());
+  app.add_option("--limit-s", flags.limit_s, "longest time of a case")
+      ->capture_default_str()
+      ->check(AboveZero());
+  app.add_option("--mpirun", flags.mpirun, "how to launch, as \"mpirun --hostfile hosts\"")
+      ->capture_default_str();
+  app.add_option("--config", flags.config, "a configuration of your own, run in slot_exact");
+  AddSets(app, flags.sets);
+  app.add_option("--folder", flags.folder,
+                 "empty folder for runs and logs, seen by all ranks; default: a temporary one");
+  app.add_flag("--keep", flags.keep, "keep the temporary folder");
+  if (const std::optional<int> code = ParseFlags(app, argc, argv)) return *code;
+  InstallStopSignals();
+  const absl::StatusOr<bool> equal = Verify(flags);
+  if (!equal.ok()) {
+    std::fprintf(stderr, "blockstep verify: %s\n",
+                 std::string(Std(equal.status().message())).c_str());
+    return absl::IsCancelled(equal.status()) ? kExitFailure : ExitCodeOf(equal.status());
+  }
+  return *equal ? kExitOk : kExitFailure;
+}
+
+}  // namespace blockstep

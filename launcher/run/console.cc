@@ -1,0 +1,167 @@
+#include "launcher/run/console.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+#include <iomanip>
+#include <optional>
+
+#include "core/base/sha256.h"
+#include "core/base/status.h"
+#include "launcher/train/metrics/json_lines.h"
+#include "launcher/train/metrics/progress.h"
+#include "launcher/train/metrics/tensorboard.h"
+
+namespace blockstep {
+namespace {
+
+int64_t Milliseconds(double seconds) { return static_cast<int64_t>(seconds * 1000 + 0.5); }
+
+std::string SaveLine(const SaveReport& save) {
+  if (!save.status.ok()) {
+    return Cat("CHECKPOINT OF STEP ", save.step, " FAILED: ", save.status.message(), "; ",
+               save.announced < 0 ? "none is saved yet"
+                                  : Cat("the last good one is of step ", save.announced));
+  }
+  std::string line = Cat("checkpoint ", save.info.folder, ", ", save.info.bytes, " bytes in ",
+                         Milliseconds(save.seconds), " ms; training waited ",
+                         Milliseconds(save.stall_seconds), " ms");
+  if (save.interval_seconds > 0) {
+    line += Cat(", ", std::fixed, std::setprecision(2),
+                100 * save.stall_seconds / save.interval_seconds,
+                " % of the time since the save before");
+  }
+  if (save.waited_seconds > 0) {
+    line += Cat("; the next save came before it was done and waited ",
+                Milliseconds(save.waited_seconds), " ms");
+  }
+  if (!save.info.removal.ok()) {
+    line += Cat("; OLDER ONES COULD NOT BE REMOVED: ", save.info.removal.message());
+  }
+  return line;
+}
+
+}  // namespace
+
+struct Console::Impl {
+  Impl(const TrainConfig& config, int64_t next_step)
+      : config(config),
+        progress({.total_steps = config.train.steps,
+                  .first_step = next_step,
+                  .terminal = isatty(STDERR_FILENO) != 0,
+                  .plain_every = std::max<int64_t>(1, config.log.every_steps)},
+                 stderr) {}
+
+  // A full disk costs lines of metrics, not the run: it is said once, and once more when they are
+  // written again.
+  absl::Status Write(const StepMetrics& metrics) {
+    absl::Status status = lines->Write(metrics);
+    if (board.has_value()) status.Update(board->Write(metrics));
+    if (!status.ok() && !losing) progress.Note(Cat("METRICS ARE LOST: ", status.message()));
+    if (status.ok() && losing) {
+      progress.Note(Cat("metrics are written again from step ", metrics.step));
+    }
+    losing = !status.ok();
+    return absl::OkStatus();
+  }
+
+  absl::Status OnStep(const StepResult& step, double seconds_of_step) {
+    const StepReport& report = step.report;
+    last_step = report.step;
+    const double count = report.tokens > 0 ? static_cast<double>(report.tokens) : 1.0;
+    const double loss = report.loss_sum / count;
+    blocks.Update(Cat(report.step, " ", step.phase));
+    for (const TensorNorm& norm : report.norms) {
+      blocks.Update(Cat(" ", norm.tensor, ":", static_cast<int>(norm.role), ":", norm.elements));
+    }
+    seconds += seconds_of_step;
+    tokens += report.tokens;
+    progress.Step({.step = report.step,
+                   .loss = loss,
+                   .lr = step.learning_rate,
+                   .block = step.label,
+                   .seconds = seconds,
+                   .tokens = tokens});
+    if (report.nonfinite > 0) {
+      progress.Note(Cat("step ", report.step, ": ", report.nonfinite,
+                        " non-finite values; nothing was updated"));
+    }
+    return Write({.step = report.step,
+                  .values = {{"loss", loss},
+                             {"lr", step.learning_rate},
+                             {"grad_norm", step.grad_norm},
+                             {"tokens_per_second", count / seconds_of_step},
+                             {"nonfinite", static_cast<double>(report.nonfinite)},
+                             {"phase", static_cast<double>(step.phase)}},
+                  .block = step.label});
+  }
+
+  absl::Status OnEval(int64_t step, const EvalResult& eval) {
+    progress.Note(Cat("step ", step, ": validation loss ", eval.Loss(), ", perplexity ",
+                      eval.Perplexity(), " over ", eval.tokens, " tokens"));
+    return Write({.step = step,
+                  .values = {{"eval/loss", eval.Loss()}, {"eval/perplexity", eval.Perplexity()}}});
+  }
+
+  absl::Status OnSave(const SaveReport& save) {
+    progress.Note(SaveLine(save));
+    const double interval = save.interval_seconds > 0 ? save.interval_seconds : 1.0;
+    return Write({.step = last_step,
+                  .values = {{"save/step", static_cast<double>(save.step)},
+                             {"save/failed", save.status.ok() ? 0.0 : 1.0},
+                             {"save/bytes", static_cast<double>(save.info.bytes)},
+                             {"save/seconds", save.seconds},
+                             {"save/stall_seconds", save.stall_seconds},
+                             {"save/stall_share", save.stall_seconds / interval}}});
+  }
+
+  TrainConfig config;
+  ProgressPrinter progress;
+  std::optional<JsonLinesWriter> lines;
+  std::optional<TensorBoardWriter> board;
+  double seconds = 0;
+  int64_t tokens = 0;
+  Sha256 blocks;          // of what was active at each step since this start
+  int64_t last_step = 0;  // that was done
+  bool losing = false;    // metrics cannot be written just now
+};
+
+Console::Console(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Console::~Console() { impl_->progress.End(); }
+
+absl::StatusOr<std::unique_ptr<Console>> Console::Open(const TrainConfig& config,
+                                                       const RunFolder& run, int64_t next_step,
+                                                       int64_t ranks) {
+  auto impl = std::make_unique<Impl>(config, next_step);
+  ASSIGN_OR_RETURN(JsonLinesWriter lines, JsonLinesWriter::Open(run.metrics_path(), next_step));
+  impl->lines.emplace(std::move(lines));
+  if (config.log.tensorboard) {
+    ASSIGN_OR_RETURN(TensorBoardWriter board,
+                     TensorBoardWriter::Open(run.tensorboard_path(), run.run_id, next_step, [] {
+                       return static_cast<double>(std::time(nullptr));
+                     }));
+    impl->board.emplace(std::move(board));
+    // TensorBoard drops everything from next_step on of the files before.
+    const std::optional<StepMetrics>& kept = impl->lines->kept_evaluation();
+    if (kept.has_value()) RETURN_IF_ERROR(impl->board->Write(*kept));
+  }
+  impl->progress.Note(Cat("run ", run.run_id, " in ", run.path, ", ", ranks,
+                          ranks == 1 ? " rank" : " ranks",
+                          next_step > 0 ? Cat(", continued at step ", next_step) : ""));
+  return std::unique_ptr<Console>(new Console(std::move(impl)));
+}
+
+std::string Console::BlocksHash() { return impl_->blocks.Hex(); }
+
+void Console::Note(const std::string& text) { impl_->progress.Note(text); }
+
+TrainEvents Console::Events() {
+  Impl* impl = impl_.get();
+  return {.on_step = [impl](const StepResult& s, double t) { return impl->OnStep(s, t); },
+          .on_eval = [impl](int64_t s, const EvalResult& e) { return impl->OnEval(s, e); },
+          .on_save = [impl](const SaveReport& s) { return impl->OnSave(s); },
+          .on_note = [impl](const std::string& text) { impl->progress.Note(text); }};
+}
+
+}  // namespace blockstep

@@ -1,0 +1,29 @@
+// What a run shows: progress for people on stderr, metrics.jsonl and TensorBoard in the run folder.
+// Rank 0 shows, the others are silent.
+#pragma once
+
+#include <memory>
+
+#include "launcher/train/trainer.h"
+
+namespace blockstep {
+
+class Console {
+ public:
+  // Opens the writers at `next_step`.
+  static absl::StatusOr<std::unique_ptr<Console>> Open(const TrainConfig& config,
+                                                       const RunFolder& run, int64_t next_step,
+                                                       int64_t ranks);
+  ~Console();
+  TrainEvents Events();
+  void Note(const std::string& text);
+  // SHA-256 of the sequence of active sets that OnStep has seen. Once, at the end.
+  std::string BlocksHash();
+
+ private:
+  struct Impl;
+  explicit Console(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace blockstep

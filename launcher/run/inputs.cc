@@ -1,0 +1,69 @@
+#include "launcher/run/inputs.h"
+
+#include "core/base/sha256.h"
+#include "core/base/status.h"
+#include "core/data/file_digest.h"
+#include "core/data/safetensors.h"
+#include "core/data/token_file.h"
+#include "launcher/config/model_text.h"
+
+namespace blockstep {
+namespace {
+
+absl::StatusOr<std::string> TokenLines(const std::string& field,
+                                       const std::vector<std::string>& paths,
+                                       const LlamaConfig& model) {
+  std::string text;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    ASSIGN_OR_RETURN(const TokenFile file,
+                     TokenFile::Open({.path = paths[i], .vocab_size = model.vocab}));
+    ASSIGN_OR_RETURN(const std::string digest, SampledSha256(paths[i]));
+    text += Cat(field, "[", i, "]: ", file.tokens(), " tokens, sha256 ", digest, "\n");
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> WeightsLine(const std::string& folder) {
+  if (folder.empty()) return std::string("model.weights: fresh\n");
+  ASSIGN_OR_RETURN(const SafetensorsFolder weights, SafetensorsFolder::Open(folder));
+  const std::vector<std::string> files = weights.Files();
+  Sha256 all;
+  for (const std::string& file : files) {
+    ASSIGN_OR_RETURN(const std::string digest, SampledSha256(file));
+    all.Update(digest);
+  }
+  return Cat("model.weights: ", files.size(), files.size() == 1 ? " file" : " files", ", sha256 ",
+             all.Hex(), "\n");
+}
+
+}  // namespace
+
+absl::StatusOr<Inputs> ReadInputs(const TrainConfig& config, const LlamaConfig& model) {
+  Inputs inputs;
+  ASSIGN_OR_RETURN(inputs.maths, WeightsLine(config.model.path));
+  ASSIGN_OR_RETURN(const std::string train, TokenLines("data.train", config.data.train, model));
+  inputs.maths += train;
+  ASSIGN_OR_RETURN(inputs.shown, TokenLines("data.val", config.data.val, model));
+  return inputs;
+}
+
+std::string RunMathsText(const TrainConfig& config, const LlamaConfig& model,
+                         const Inputs& inputs) {
+  return ModelText(model) + inputs.maths + MathsText(config);
+}
+
+absl::Status CheckCheckpointModel(const std::string& checkpoint, const LlamaConfig& model,
+                                  bool maths_changed) {
+  ASSIGN_OR_RETURN(const LlamaConfig saved, LoadLlamaConfig(checkpoint));
+  const std::vector<ModelField> wanted = ModelFields(model), found = ModelFields(saved);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (maths_changed && !wanted[i].structure) continue;
+    const bool there = i < found.size() && found[i].name == wanted[i].name;
+    if (there && found[i].value == wanted[i].value) continue;
+    return DataLoss("checkpoint ", checkpoint, " is of another model: ", wanted[i].name, ": found ",
+                    there ? found[i].value : "nothing", ", wanted ", wanted[i].value);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace blockstep

@@ -1,0 +1,214 @@
+#include "launcher/train/engine/step_engine.h"
+
+#include <cmath>
+
+#include "core/base/status.h"
+#include "optim/clip.h"
+
+namespace blockstep {
+
+absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
+  const absl::StatusOr<Directive> awaited = o_.source->Await(step);
+  undirected_ = false;
+  if (agreed_step_ != step) {
+    RETURN_IF_ERROR(AgreeOnDirective(*o_.group, step, awaited, &undirected_));
+  }
+  ASSIGN_OR_RETURN(const Directive directive, awaited);
+  ASSIGN_OR_RETURN(StepResult result, directive.kind == DirectiveKind::kSweep
+                                          ? Sweep(directive, step)
+                                          : Train(directive, step));
+  result.label = directive.label;
+  result.phase = directive.phase;
+  if (o_.group->rank() == 0) RETURN_IF_ERROR(o_.source->Report(result.report));
+  return result;
+}
+
+absl::StatusOr<StepResult> StepEngine::Train(const Directive& directive, int64_t step) {
+  RETURN_IF_ERROR(EnterPhase(directive, step));
+  ASSIGN_OR_RETURN(const ExchangeResult agreed, Prepare(step));
+  StepResult result;
+  FillReport(agreed, step, result);
+  RETURN_IF_ERROR(Commit(agreed, step, result));
+  return result;
+}
+
+// Gradients of every entry, reduced to their owners; one exchange. No weight has changed.
+absl::StatusOr<ExchangeResult> StepEngine::Prepare(int64_t step) {
+  RETURN_IF_ERROR(PassOverSlots(step));
+  RETURN_IF_ERROR(MeasureNorms());
+  ASSIGN_OR_RETURN(ExchangeResult agreed,
+                   ExchangeStep(*o_.group, Word(step), buffers_.Norms(set_.entries.size())));
+  agreed_step_ = agreed.next_agreed ? step + 1 : -1;
+  return agreed;
+}
+
+absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, StepResult& result) {
+  if (result.report.nonfinite > 0) return absl::OkStatus();
+  if (o_.saves.before_commit) RETURN_IF_ERROR(o_.saves.before_commit(set_));
+  const double mean = MeanScale(agreed);
+  buffers_.SetGradScale(static_cast<float>(mean * ClipFactor(result.grad_norm, o_.clip_norm)));
+  result.learning_rate = o_.learning_rate(step);
+  if (o_.measure_adam) buffers_.ClearNorms(set_.entries.size());  // exchanged: free again
+  size_t next = 0;
+  for (size_t i = 0; i < set_.entries.size(); ++i) {
+    const ActiveEntry& entry = set_.entries[i];
+    if (entry.role != Role::kTrain) continue;
+    EntryState& state = states_.entries()[next++];
+    ++state.step;
+    if (state.rows.empty()) continue;
+    const int64_t owned = o_.units->OwnedRange(entry.tensor).begin;
+    const UpdateArgs args = {
+        .param =
+            o_.units->Owned(entry.tensor).Rows(state.rows.begin - owned, state.rows.end - owned),
+        .grad = reducer_->Reduced(static_cast<int>(i)),
+        .states = state.tensors,
+        .step = state.step,
+        .lr = static_cast<float>(result.learning_rate * entry.lr_scale),
+        .decay = o_.model->table().tensors[entry.tensor].decay,
+        .grad_scale = buffers_.grad_scale()};
+    const UpdateRule& rule = states_.rule(entry);
+    rule.Update(*o_.backend->kernels, *o_.compute, args);
+    if (o_.measure_adam) {
+      rule.MeasureDirection(*o_.backend->kernels, *o_.compute, args, buffers_.norm(i));
+    }
+  }
+  result.committed = true;
+  if (o_.measure_adam) RETURN_IF_ERROR(ReportDirections(result.report));
+  return o_.units->Publish(set_, *o_.compute);
+}
+
+// Norms of sets that do not fit at once: each is a pass over the same slots; nothing is updated.
+absl::StatusOr<StepResult> StepEngine::Sweep(const Directive& directive, int64_t step) {
+  RETURN_IF_ERROR(o_.compute->Synchronize());
+  RETURN_IF_ERROR(o_.group->stream().Synchronize());
+  phase_ = -1;
+  states_.Clear();
+  o_.arena->ReleaseTo(run_mark_);
+  phase_mark_ = run_mark_;
+  StepResult result;
+  for (const ActiveSet& set : directive.sets) {
+    RETURN_IF_ERROR(BeginSet(set));
+    ASSIGN_OR_RETURN(const ExchangeResult agreed, Prepare(step));
+    StepReport before = std::move(result.report);
+    FillReport(agreed, step, result);
+    result.report.nonfinite += before.nonfinite;
+    result.report.norms.insert(result.report.norms.begin(), before.norms.begin(),
+                               before.norms.end());
+    result.stop |= agreed.stop;
+  }
+  return result;
+}
+
+absl::Status StepEngine::EnterPhase(const Directive& directive, int64_t step) {
+  const ActiveSet set = ActiveSetFor(directive, o_.group_index, step, o_.seed, o_.model->table());
+  const bool new_phase = directive.phase != phase_;
+  if (!new_phase && set == set_) return absl::OkStatus();
+  if (new_phase) {
+    RETURN_IF_ERROR(o_.compute->Synchronize());
+    RETURN_IF_ERROR(o_.group->stream().Synchronize());
+    o_.arena->ReleaseTo(run_mark_);
+    RETURN_IF_ERROR(states_.Begin(set, o_.group->size(), o_.group->rank(), *o_.backend->kernels,
+                                  *o_.compute, *o_.arena));
+    phase_mark_ = o_.arena->GetMark();
+    phase_ = directive.phase;
+  }
+  CHECK(states_.Matches(set));
+  return BeginSet(set);
+}
+
+// Buffers for exactly this set; the fence is the one host wait a switch of sets costs.
+absl::Status StepEngine::BeginSet(const ActiveSet& set) {
+  RETURN_IF_ERROR(o_.compute->Synchronize());
+  RETURN_IF_ERROR(o_.group->stream().Synchronize());
+  o_.arena->ReleaseTo(phase_mark_);
+  RETURN_IF_ERROR(Validate(set, o_.model->table()));
+  set_ = set;
+  RETURN_IF_ERROR(reducer_->BeginPhase(set, *o_.arena));
+  return o_.model->BeginPhase(set, *o_.arena);
+}
+
+absl::Status StepEngine::PassOverSlots(int64_t step) {
+  RETURN_IF_ERROR(
+      buffers_.Read(o_.read_slots, step * o_.slots + span_.mine.begin, span_.mine.size()));
+  const float scale = static_cast<float>(1.0 / static_cast<double>(o_.slots * o_.tokens));
+  for (int64_t m = 0; m < span_.micro_steps; ++m) {
+    const Range local =
+        Intersect({m * o_.micro_slots, (m + 1) * o_.micro_slots}, {0, span_.mine.size()});
+    const MicroBatch batch = local.empty() ? MicroBatch{} : buffers_.Batch(local);
+    reducer_->BeginMicroStep(m, batch.slots);
+    RETURN_IF_ERROR(o_.model->ForwardBackward(batch, scale, *o_.units, *reducer_, *o_.compute,
+                                              buffers_.Loss(local.begin)));
+  }
+  return reducer_->Finish(*o_.compute);
+}
+
+absl::Status StepEngine::MeasureNorms() {
+  buffers_.ClearNorms(set_.entries.size());
+  for (size_t i = 0; i < set_.entries.size(); ++i) {
+    const TensorView reduced = reducer_->Reduced(static_cast<int>(i));
+    if (reduced.size() == 0) continue;
+    o_.backend->kernels->squared_norm(*o_.compute, {.x = reduced, .sum = buffers_.norm(i)});
+  }
+  RETURN_IF_ERROR(o_.compute->Synchronize());
+  return o_.group->stream().status();
+}
+
+// What owners measured while they updated, summed over ranks, for train entries.
+absl::Status StepEngine::ReportDirections(StepReport& report) {
+  RETURN_IF_ERROR(o_.compute->Synchronize());
+  ASSIGN_OR_RETURN(const std::vector<ExactSum> sums,
+                   ExchangeSums(*o_.group, buffers_.Norms(set_.entries.size()),
+                                Cat("directions of step ", report.step)));
+  for (size_t i = 0; i < sums.size(); ++i) {
+    if (report.norms[i].role != Role::kTrain) continue;
+    report.norms[i].adam_squared_norm = sums[i].ToDouble();
+  }
+  return absl::OkStatus();
+}
+
+RankWord StepEngine::Word(int64_t step) const {
+  RankWord word{.step = step};
+  word.loss = buffers_.LossSum(span_.mine.size());
+  word.tokens = buffers_.CountedTokens(span_.mine.size());
+  const Directive* next = o_.source->Peek(step + 1);
+  if (next != nullptr) {
+    word.next_hash = next->Hash();
+    word.next_through = next->through;
+  }
+  word.stop = o_.stop_requested && o_.stop_requested() ? 1 : 0;
+  word.part_done = !o_.saves.part_done || o_.saves.part_done() ? 1 : 0;
+  word.saves_ordered = o_.saves.ordered ? o_.saves.ordered() : 0;
+  return word;
+}
+
+double StepEngine::MeanScale(const ExchangeResult& agreed) const {
+  if (agreed.tokens == 0) return 0.0;
+  return static_cast<double>(o_.slots * o_.tokens) / static_cast<double>(agreed.tokens);
+}
+
+void StepEngine::FillReport(const ExchangeResult& agreed, int64_t step, StepResult& result) const {
+  StepReport& report = result.report;
+  report = {.step = step,
+            .loss_sum = agreed.loss.ToDouble(),
+            .tokens = agreed.tokens,
+            .nonfinite = agreed.loss.bad};
+  const double mean = MeanScale(agreed);
+  double train = 0;
+  for (size_t i = 0; i < set_.entries.size(); ++i) {
+    const ActiveEntry& entry = set_.entries[i];
+    const double squared = agreed.norms[i].ToDouble() * mean * mean;
+    report.nonfinite += agreed.norms[i].bad;
+    report.norms.push_back(
+        {.tensor = entry.tensor,
+         .role = entry.role,
+         .squared_norm = squared,
+         .elements = entry.rows.size() * o_.model->table().tensors[entry.tensor].cols});
+    if (entry.role == Role::kTrain) train += squared;
+  }
+  result.grad_norm = std::sqrt(train);
+  result.stop = agreed.stop;
+  result.parts_done = agreed.parts_done;
+  result.saves_ordered = agreed.saves_ordered;
+}
+
+}  // namespace blockstep

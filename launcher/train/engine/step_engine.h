@@ -1,0 +1,117 @@
+// One training step on one rank: the only place that orders it. Prepare(step) ends with reduced
+// gradients and agreement of all ranks, no weight changed; Commit(step) updates what this rank owns
+// and publishes it. docs/architecture.md walks down from Run.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/base/trace.h"
+#include "core/step/directive.h"
+#include "core/step/update_rule.h"
+#include "dist/grad_reducer.h"
+#include "dist/unit_store.h"
+#include "launcher/train/engine/entry_states.h"
+#include "launcher/train/engine/step_buffers.h"
+#include "launcher/train/engine/step_exchange.h"
+#include "model/llama.h"
+
+namespace blockstep {
+
+// What a save beside training needs of a step. Each may be empty.
+struct SaveHooks {
+  std::function<int64_t()> ordered;  // how many times people asked for one; polled once a step
+  std::function<bool()> part_done;   // this rank is not behind with a save under way; once a step
+  std::function<absl::Status(const ActiveSet& set)> before_commit;  // train entries change next
+};
+
+struct EngineOptions {
+  const Backend* backend = nullptr;
+  Communicator* group = nullptr;
+  int group_index = 0;
+  Llama* model = nullptr;  // reserved for (micro_slots, tokens)
+  UnitStore* units = nullptr;
+  Stream* compute = nullptr;
+  Arena* arena = nullptr;
+  Tracer* tracer = nullptr;  // (optional)
+
+  int64_t slots = 0;        // S, of a step over all ranks of the group
+  int64_t micro_slots = 1;  // B, most slots of one micro-step
+  int64_t tokens = 0;       // T
+  uint64_t seed = 0;
+  Numerics numerics = Numerics::kFast;
+  GradAccumulation accumulation = GradAccumulation::kLocal;
+  DocumentMask document_mask = DocumentMask::kOff;
+  double clip_norm = 0;       // 0: off
+  bool measure_adam = false;  // fills TensorNorm::adam_squared_norm; one more small exchange
+
+  std::vector<const UpdateRule*> rules;
+  std::function<double(int64_t step)> learning_rate;  // read at update time
+  ReadSlots read_slots;
+  DirectiveSource* source = nullptr;
+  std::function<bool()> stop_requested;  // polled once per step; signals, coordinator
+  SaveHooks saves;
+};
+
+struct StepResult {
+  StepReport report;
+  double learning_rate = 0;
+  double grad_norm = 0;       // of the averaged gradient over train entries, before clipping
+  bool committed = false;     // false: sweep, or non-finite values
+  bool stop = false;          // some rank was asked to stop after this step
+  bool parts_done = false;    // every rank said SaveHooks::part_done
+  int64_t saves_ordered = 0;  // the most that SaveHooks::ordered said on a rank
+  std::string label;          // of the directive
+  int64_t phase = 0;
+};
+
+class StepEngine {
+ public:
+  static absl::StatusOr<std::unique_ptr<StepEngine>> Create(EngineOptions options);
+
+  absl::StatusOr<StepResult> Run(int64_t step);
+  // After Run failed: the step has no directive that all ranks hold. It has not begun on any of
+  // them, and each of them knows.
+  bool undirected() const { return undirected_; }
+
+  // Where a run continues: the state of the current phase, for checkpoints. A restored engine
+  // enters the phase of `directive` at `step`, after which states() can be filled.
+  EntryStates& states() { return states_; }
+  int64_t phase() const { return phase_; }
+  absl::Status EnterPhase(const Directive& directive, int64_t step);
+
+  // After Run, until the next: the step's gradients, by entry of its active set.
+  const GradReducer& reducer() const { return *reducer_; }
+
+ private:
+  explicit StepEngine(EngineOptions options);
+  absl::Status ReserveForRun();
+
+  absl::StatusOr<StepResult> Train(const Directive& directive, int64_t step);
+  absl::StatusOr<StepResult> Sweep(const Directive& directive, int64_t step);
+  absl::StatusOr<ExchangeResult> Prepare(int64_t step);
+  absl::Status Commit(const ExchangeResult& agreed, int64_t step, StepResult& result);
+
+  absl::Status BeginSet(const ActiveSet& set);
+  absl::Status PassOverSlots(int64_t step);
+  absl::Status MeasureNorms();
+  absl::Status ReportDirections(StepReport& report);
+  RankWord Word(int64_t step) const;
+  void FillReport(const ExchangeResult& agreed, int64_t step, StepResult& result) const;
+  // The averaged gradient is (reduced sum) * this: dW is that of the loss sum over S*T.
+  double MeanScale(const ExchangeResult& agreed) const;
+
+  EngineOptions o_;
+  SlotSpan span_;
+  std::unique_ptr<GradReducer> reducer_;
+  EntryStates states_;
+  StepBuffers buffers_;
+  ActiveSet set_;  // of the step in hand, probes included
+  int64_t phase_ = -1;
+  bool undirected_ = false;
+  int64_t agreed_step_ = -1;  // all ranks are known to hold the same directive for this step
+  Arena::Mark run_mark_{}, phase_mark_{};
+};
+
+}  // namespace blockstep

@@ -1,0 +1,86 @@
+#include "launcher/train/plan/memory_check.h"
+
+#include <algorithm>
+
+#include "core/base/status.h"
+#include "dist/group_status.h"
+#include "launcher/machine/process_memory.h"
+#include "launcher/train/plan/plan_text.h"
+
+namespace blockstep {
+namespace {
+
+// What no plan knows: MPI, gRPC and the matrix library once they are at work (docs/memory.md).
+constexpr std::string_view kLibraries = "libraries at work take 20 to 40 more";
+
+// Of one process.
+MemoryLimit LimitOf(const TrainConfig& config, const MemoryCheckShape& shape) {
+  if (config.runtime.memory_limit_bytes > 0) {
+    return {config.runtime.memory_limit_bytes, "runtime.memory_limit_bytes"};
+  }
+  MemoryLimit limit = MachineMemory();
+  const int processes = std::max(1, shape.machine_ranks / shape.process_ranks);
+  if (processes > 1) limit.source += Cat(" shared by ", processes, " processes");
+  limit.bytes /= processes;
+  return limit;
+}
+
+}  // namespace
+
+absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const LlamaConfig& model,
+                                          const MemoryCheckShape& shape, Communicator& group) {
+  const int64_t program = ResidentBytes();
+  const absl::StatusOr<RankPlan> planned =
+      PlanRank(config, model, {.ranks = group.size(), .threads = shape.threads}, group.rank());
+  RETURN_IF_ERROR(AgreeOnStatus(&group, planned.status(), "memory plan made"));
+  const RankPlan& plan = *planned;
+  const int64_t mine = plan.total();
+  std::vector<int64_t> totals(group.size());
+  RETURN_IF_ERROR(group.HostAllGather(&mine, sizeof mine, totals.data(), "memory plan"));
+  int64_t process = program + mine;
+  if (shape.process_ranks > 1) {  // then all ranks are here
+    for (int r = 0; r < group.size(); ++r) process += r == group.rank() ? 0 : totals[r];
+  }
+  const MemoryLimit limit = LimitOf(config, shape);
+  const PhasePlan& worst = plan.phases[plan.worst];
+  const ClassBytes& bytes = worst.bytes;
+  const int64_t largest = *std::max_element(bytes.begin(), bytes.end());
+  absl::Status fits;
+  if (limit.bytes > 0 && process > limit.bytes) {
+    fits = ResourceExhausted("memory: the run needs ", Mib(process), " MiB in a process, ",
+                             Mib(mine), " MiB of it for this rank in phase '", worst.label,
+                             "', most of that ", LargestClass(plan), " with ", Mib(largest),
+                             " MiB; there are ", Mib(limit.bytes), " MiB (", limit.source,
+                             "). blockstep estimate shows every class");
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(&group, fits, "memory plan"));
+  MemoryPromise promise{.planned = mine};
+  promise.text = Cat("plan: ", Mib(mine), " MiB a rank in phase '", worst.label, "', most of it ",
+                     LargestClass(plan), " with ", Mib(largest), " MiB; process at least ",
+                     Mib(process), " of ", Mib(limit.bytes), " MiB (", kLibraries, "); ",
+                     Mib(worst.sent.total()), " MiB sent in a step of that phase");
+  return promise;
+}
+
+absl::StatusOr<std::string> MemoryUsed(const MemoryPromise& promise, const Arena& arena,
+                                       const MemoryCheckShape& shape, Communicator& group) {
+  struct Used {
+    int64_t planned, arena, process;
+  };
+  const Used mine{promise.planned, arena.use().total_peak, PeakResidentBytes()};
+  std::vector<Used> all(group.size());
+  RETURN_IF_ERROR(group.HostAllGather(&mine, sizeof mine, all.data(), "memory used"));
+  std::string text = "memory:";
+  for (int first = 0; first < group.size(); first += shape.process_ranks) {
+    Used process{.process = all[first].process};
+    for (int r = first; r < first + shape.process_ranks; ++r) {
+      process.planned += all[r].planned;
+      process.arena += all[r].arena;
+    }
+    text += Cat(first == 0 ? " " : "; ", Mib(process.arena), " MiB used of ", Mib(process.planned),
+                " planned, process at most ", Mib(process.process), " MiB");
+  }
+  return text;
+}
+
+}  // namespace blockstep

@@ -1,0 +1,124 @@
+#include "launcher/train/plan/memory_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/base/status.h"
+#include "dist/null/null_communicator.h"
+#include "launcher/checkpoint/weights_sha256.h"
+#include "launcher/train/session.h"
+#include "model/llama_tensors.h"
+#include "optim/policy/worst_phases.h"
+
+namespace blockstep {
+namespace {
+
+// The phases in order, one step each.
+class ListedSteps : public DirectiveSource {
+ public:
+  explicit ListedSteps(const std::vector<Directive>& list) : list_(list) {}
+  absl::StatusOr<Directive> Await(int64_t step) override { return list_[step]; }
+  const Directive* Peek(int64_t step) override {
+    return step < static_cast<int64_t>(list_.size()) ? &list_[step] : nullptr;
+  }
+  absl::Status Report(const StepReport&) override { return absl::OkStatus(); }
+
+ private:
+  const std::vector<Directive>& list_;
+};
+
+CommBytes Since(const CommBytes& now, const CommBytes& then) {
+  return {.all_gather = now.all_gather - then.all_gather,
+          .reduce_scatter = now.reduce_scatter - then.reduce_scatter,
+          .exchange = now.exchange - then.exchange,
+          .broadcast = now.broadcast - then.broadcast,
+          .calls = now.calls - then.calls};
+}
+
+bool SavesBesideTraining(const TrainConfig& config) {
+  return config.checkpoint.background && config.checkpoint.every_steps > 0 &&
+         config.checkpoint.every_steps < config.train.steps;
+}
+
+// The most that a save beside training copies: the state it began with, and the rows that are
+// written before it has them in its files, of the phase it began in and of one more.
+class Staging {
+ public:
+  void Add(const ActiveSet& set, const ClassBytes& phase, Session& session) {
+    int64_t rows = 0;
+    for (const ActiveEntry& e : set.entries) {
+      const TensorView owned = session.units().Owned(e.tensor);
+      const Range mine = Intersect(session.units().OwnedRange(e.tensor), e.rows);
+      if (e.role == Role::kTrain) rows += mine.size() * owned.cols * DTypeSize(owned.dtype);
+    }
+    rows_.push_back(rows);
+    state_ = std::max(state_, phase[static_cast<size_t>(MemoryClass::kState)]);
+  }
+  int64_t Most(size_t phase) const {
+    int64_t other = 0;
+    for (size_t i = 0; i < rows_.size(); ++i) other = std::max(other, i == phase ? 0 : rows_[i]);
+    return state_ + rows_[phase] + other;
+  }
+
+ private:
+  std::vector<int64_t> rows_;
+  int64_t state_ = 0;
+};
+
+constexpr int64_t kAddresses = int64_t{1} << 44;
+
+}  // namespace
+
+int64_t Sum(const ClassBytes& bytes) {
+  return std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+}
+
+absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
+                                  const PlanShape& shape, int rank) {
+  const TensorTable table = LlamaTensors(model);
+  ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
+  RETURN_IF_ERROR(MakePolicy(policy, table).status());
+  return PlanRank(config, model, shape, rank, WorstPhases(policy, table));
+}
+
+absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
+                                  const PlanShape& shape, int rank,
+                                  const std::vector<Directive>& phases) {
+  CHECK(!phases.empty());
+  NullCommunicator group(shape.ranks, rank);
+  ThreadPool pool(shape.threads);
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Session> session,
+      Session::Create(
+          config, model,
+          {.backend = &NullBackend(), .group = &group, .pool = &pool, .arena_bytes = kAddresses}));
+  // In the order in which Trainer makes them.
+  ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator, session->MakeEvaluator());
+  ListedSteps source(phases);
+  ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
+  RankPlan plan{.rank = rank};
+  Staging staging;
+  // Comes beside any phase, at the run's end; not from the arena.
+  const int64_t hash = WeightsSha256Bytes(session->owned_weights(), shape.ranks, rank);
+  for (size_t i = 0; i < phases.size(); ++i) {
+    const CommBytes sent = group.bytes_sent();
+    NullCounters() = {};
+    RETURN_IF_ERROR(engine->Run(static_cast<int64_t>(i)).status());
+    plan.phases.push_back({.label = phases[i].label,
+                           .bytes = session->arena().use().current,
+                           .sent = Since(group.bytes_sent(), sent),
+                           .ops = NullCounters()});
+    plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += hash;
+    staging.Add(phases[i].sets[0], plan.phases[i].bytes, *session);
+  }
+  for (size_t i = 0; i < phases.size(); ++i) {
+    if (SavesBesideTraining(config)) {
+      plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += staging.Most(i);
+    }
+    if (Sum(plan.phases[i].bytes) > plan.total()) plan.worst = i;
+  }
+  plan.peak = session->arena().use().peak;
+  return plan;
+}
+
+}  // namespace blockstep

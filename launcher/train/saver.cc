@@ -1,0 +1,143 @@
+#include "launcher/train/saver.h"
+
+#include "core/base/status.h"
+#include "core/base/trace.h"
+
+namespace blockstep {
+namespace {
+
+double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - since_ns) * 1e-9; }
+
+}  // namespace
+
+struct Saver::Stall {
+  explicit Stall(Saver& saver)
+      : saver(saver), disk(saver.o_.disk, Cat("the save of step ", saver.report_.step)) {}
+  ~Stall() { saver.report_.stall_seconds += Seconds(began); }
+
+  Saver& saver;
+  DiskWatch::Wait disk;
+  int64_t began = Tracer::Now();
+};
+
+Saver::Saver(SaverOptions options) : o_(std::move(options)), began_ns_(Tracer::Now()) {}
+
+Saver::~Saver() {
+  const Stall stall(*this);
+  save_.reset();
+}
+
+SaveOptions Saver::HowToSave() {
+  const TrainConfig::Checkpoint& config = o_.session->config().checkpoint;
+  SaveOptions options{.max_file_bytes = config.max_file_bytes, .hook = o_.hook};
+  if (config.keep > 0) {
+    options.keep = {.keep_last = static_cast<int>(config.keep),
+                    .keep_every = config.keep_every_steps};
+  }
+  if (o_.disk == nullptr) return options;
+  options.hook = [disk = o_.disk, then = o_.hook](const FileOp& op) {
+    disk->Operation(Cat(FileOpName(op.kind), " ", op.path));
+    return then ? then(op) : absl::OkStatus();
+  };
+  options.idle = [disk = o_.disk] { disk->Idle(); };
+  return options;
+}
+
+StagingMemory Saver::Staging() {
+  Session& s = *o_.session;
+  return {.allocate =
+              [&s](int64_t bytes) {
+                return s.arena().AllocateFar(MemoryClass::kStaging, "rows of a save", bytes);
+              },
+          .copy = [&s](std::span<const StagingMemory::Copy> copies) -> absl::Status {
+            for (const StagingMemory::Copy& c : copies) {
+              s.backend().kernels->copy(s.compute(), {.src = c.from, .dst = c.to});
+            }
+            return s.compute().Synchronize();
+          }};
+}
+
+absl::Status Saver::BeforeCommit(const ActiveSet& set) {
+  if (save_ == nullptr) return absl::OkStatus();
+  const Stall stall(*this);
+  return save_->BeforeCommit(set);
+}
+
+absl::Status Saver::MakeWay() {
+  if (save_ == nullptr) return absl::OkStatus();
+  const double before = report_.stall_seconds;
+  {
+    const Stall stall(*this);
+    RETURN_IF_ERROR(save_->Finish());
+  }
+  report_.waited_seconds = report_.stall_seconds - before;
+  return Report(save_->outcome());
+}
+
+absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, SaveMode mode,
+                         int64_t since_ns) {
+  CHECK(save_ == nullptr);
+  report_ = {.step = trainer.step,
+             .stall_seconds = Seconds(since_ns),
+             .interval_seconds = static_cast<double>(since_ns - began_ns_) * 1e-9};
+  began_ns_ = since_ns;
+  Session& s = *o_.session;
+  absl::StatusOr<CheckpointInfo> outcome;
+  {
+    const Stall stall(*this);
+    RETURN_IF_ERROR(s.compute().Synchronize());
+    ASSIGN_OR_RETURN(std::unique_ptr<CheckpointSave> save,
+                     CheckpointSave::Begin(o_.run_folder,
+                                           {.weights = s.owned_weights(),
+                                            .states = std::move(states),
+                                            .trainer = std::move(trainer),
+                                            .config_json = LlamaConfigJson(s.model().config()),
+                                            .tokenizer_files = o_.tokenizer_files},
+                                           &s.group(), HowToSave()));
+    if (mode == SaveMode::kBackground) {
+      ASSIGN_OR_RETURN(save_,
+                       BackgroundSave::Start(std::move(save), Staging(), s.compute().pool()));
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(save->Finish());
+    outcome = save->outcome();
+  }
+  return Report(outcome);
+}
+
+absl::Status Saver::Advance() {
+  if (save_ == nullptr) return absl::OkStatus();
+  bool more = false;
+  {
+    const Stall stall(*this);
+    ASSIGN_OR_RETURN(more, save_->Advance());
+  }
+  return more ? absl::OkStatus() : Report(save_->outcome());
+}
+
+absl::Status Saver::Finish() {
+  if (save_ == nullptr) return absl::OkStatus();
+  {
+    const Stall stall(*this);
+    RETURN_IF_ERROR(save_->Finish());
+  }
+  return Report(save_->outcome());
+}
+
+absl::Status Saver::Report(const absl::StatusOr<CheckpointInfo>& outcome) {
+  last_ = outcome.status();
+  report_.status = last_;
+  if (outcome.ok()) {
+    report_.info = *outcome;
+    announced_ = outcome->step;
+  }
+  report_.announced = announced_;
+  report_.seconds = Seconds(began_ns_);
+  if (save_ != nullptr) report_.staged_bytes = save_->staged_bytes();
+  save_.reset();
+  o_.session->arena().ReleaseFar();
+  const DiskWatch::Wait wait(o_.disk, "metrics");
+  return o_.on_save ? o_.on_save(report_) : absl::OkStatus();
+}
+
+}  // namespace blockstep

@@ -1,0 +1,197 @@
+#include "launcher/train/trainer.h"
+
+#include "core/base/status.h"
+#include "core/base/trace.h"
+
+namespace blockstep {
+namespace {
+
+double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - since_ns) * 1e-9; }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(TrainerOptions options) {
+  std::unique_ptr<Trainer> trainer(new Trainer(std::move(options)));
+  ASSIGN_OR_RETURN(trainer->evaluator_, trainer->o_.session->MakeEvaluator());
+  TrainerOptions& o = trainer->o_;
+  SaveHooks hooks;
+  if (o.run != nullptr) {
+    Saver& saver = trainer->saver_.emplace(SaverOptions{.session = o.session,
+                                                        .run_folder = o.run->path,
+                                                        .tokenizer_files = o.tokenizer_files,
+                                                        .on_save = o.events.on_save,
+                                                        .disk = trainer->Disk(),
+                                                        .hook = o.save_hook});
+    hooks = {.ordered = o.saves_ordered,
+             .part_done = [&saver] { return saver.part_done(); },
+             .before_commit = [&saver](const ActiveSet& set) { return saver.BeforeCommit(set); }};
+  }
+  ASSIGN_OR_RETURN(trainer->engine_, o.session->MakeEngine(o.source, o.stop_requested,
+                                                           std::move(hooks), o.events.on_slots));
+  return trainer;
+}
+
+absl::Status Trainer::Start() {
+  if (o_.run != nullptr && !o_.run->resume_from.empty()) return Restore();
+  return o_.session->InitWeights();
+}
+
+absl::StatusOr<TrainOutcome> Trainer::Run() {
+  const TrainConfig& config = o_.session->config();
+  TrainOutcome outcome;
+  if (state_.step == 0) RETURN_IF_ERROR(Evaluate(0));
+  while (state_.step < config.train.steps) {
+    const int64_t began = Tracer::Now();
+    At(RunPhase::kStep);
+    absl::StatusOr<StepResult> result = engine_->Run(state_.step);
+    if (!result.ok() && engine_->undirected()) {
+      // The step has not begun on any rank: what the one before left can be saved.
+      outcome.end = absl::IsUnavailable(result.status()) ? TrainEnd::kOrphaned : TrainEnd::kRefused;
+      outcome.why = std::string(Std(result.status().message()));
+      break;
+    }
+    RETURN_IF_ERROR(result.status());
+    ++state_.step;
+    state_.tokens += result->report.tokens;
+    state_.phase = result->phase;
+    if (o_.events.on_step) {
+      const DiskWatch::Wait wait(Disk(), "metrics");
+      RETURN_IF_ERROR(o_.events.on_step(*result, Seconds(began)));
+    }
+    if (TooManyBadSteps(*result)) {
+      outcome.end = TrainEnd::kNonFinite;
+      const int64_t last_finite = state_.step - 1 - state_.bad_steps;
+      outcome.why = Cat(state_.bad_steps, state_.bad_steps == 1 ? " step" : " steps in a row",
+                        " had non-finite losses or gradients; ",
+                        last_finite < 0 ? "no step had finite ones"
+                                        : Cat("the last step with finite ones was ", last_finite));
+      break;
+    }
+    const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+    if (due(config.eval.every_steps) && state_.step < config.train.steps) {
+      RETURN_IF_ERROR(Evaluate(state_.step));
+    }
+    if (saver_.has_value() && result->parts_done) RETURN_IF_ERROR(saver_->Advance());
+    if (state_.step == config.train.steps) break;  // finished, also if asked to stop
+    const bool ordered = result->saves_ordered > orders_done_;
+    orders_done_ = result->saves_ordered;
+    if ((ordered || due(config.checkpoint.every_steps)) && !result->stop) {
+      RETURN_IF_ERROR(
+          Save(config.checkpoint.background ? SaveMode::kBackground : SaveMode::kHereAndNow));
+    }
+    if (result->stop) {
+      outcome.end = TrainEnd::kStopped;
+      break;
+    }
+  }
+  if (outcome.end == TrainEnd::kFinished) RETURN_IF_ERROR(Evaluate(state_.step));
+  RETURN_IF_ERROR(SaveLast());
+  At(RunPhase::kEnd);
+  outcome.step = state_.step;
+  outcome.last_eval = last_eval_;
+  return outcome;
+}
+
+void Trainer::At(RunPhase phase) {
+  if (o_.place == nullptr) return;
+  o_.place->step = state_.step;
+  o_.place->phase = phase;
+}
+
+bool Trainer::TooManyBadSteps(const StepResult& result) {
+  state_.bad_steps = result.report.nonfinite > 0 ? state_.bad_steps + 1 : 0;
+  return state_.bad_steps >= o_.session->config().train.max_bad_steps;
+}
+
+absl::Status Trainer::Evaluate(int64_t step) {
+  if (evaluator_ == nullptr) return absl::OkStatus();
+  At(RunPhase::kEvaluate);
+  Session& s = *o_.session;
+  ASSIGN_OR_RETURN(last_eval_,
+                   evaluator_->Run(s.eval_slots(), s.model(), s.units(), s.group(), s.compute()));
+  if (last_eval_->Loss() < state_.best_eval_loss) {
+    state_.best_eval_loss = last_eval_->Loss();
+    state_.best_eval_step = step;
+  }
+  const DiskWatch::Wait wait(Disk(), "metrics");
+  return o_.events.on_eval ? o_.events.on_eval(step, *last_eval_) : absl::OkStatus();
+}
+
+std::vector<StateSlice> Trainer::StateSlices() {
+  std::vector<StateSlice> slices;
+  for (const EntryState& state : engine_->states().entries()) {
+    for (size_t i = 0; i < state.specs.size(); ++i) {
+      slices.push_back({.tensor = state.entry.tensor,
+                        .rows = state.entry.rows,
+                        .name = state.specs[i].name,
+                        .layout = state.specs[i].layout,
+                        .view = state.tensors[i],
+                        .row0 = state.rows.begin});
+    }
+  }
+  return slices;
+}
+
+absl::Status Trainer::Save(SaveMode mode) {
+  if (!saver_.has_value() || saver_->announced_step() == state_.step) return absl::OkStatus();
+  At(RunPhase::kSave);
+  RETURN_IF_ERROR(saver_->MakeWay());
+  const int64_t since = Tracer::Now();
+  Session& s = *o_.session;
+  state_.run_id = o_.run->run_id;
+  state_.parent_run_id = o_.run->parent_run_id;
+  s.StoreDataCursor(state_);
+  state_.counters.clear();
+  for (const EntryState& entry : engine_->states().entries()) {
+    state_.counters.push_back({entry.entry.tensor, entry.entry.rows, entry.step});
+  }
+  if (o_.policy_state) RETURN_IF_ERROR(o_.policy_state(state_.step, state_));
+  return saver_->Save(state_, StateSlices(), mode, since);
+}
+
+absl::Status Trainer::SaveLast() {
+  if (!saver_.has_value()) return absl::OkStatus();
+  At(RunPhase::kSave);
+  absl::Status status = saver_->Finish();
+  if (status.ok() && saver_->announced_step() != state_.step) status = Save(SaveMode::kHereAndNow);
+  const int64_t announced = saver_->announced_step();
+  if (status.ok() && announced == state_.step) return absl::OkStatus();
+  if (status.ok()) status = saver_->last();
+  // UNAVAILABLE stands for a run that is saved and may go on: no failed save may say so.
+  if (absl::IsUnavailable(status)) status = absl::AbortedError(status.message());
+  return Annotate(status,
+                  Cat("step ", state_.step, " was not saved; ",
+                      announced < 0 ? "nothing was" : Cat("the last saved step is ", announced)));
+}
+
+// The coordinator continues from the checkpoint's policy state, so the directive of the step to run
+// is known; states are filled only if that step stays in the phase that was saved.
+absl::Status Trainer::Restore() {
+  Session& s = *o_.session;
+  ASSIGN_OR_RETURN(std::unique_ptr<CheckpointReader> reader,
+                   CheckpointReader::Open(o_.run->resume_from, &s.group()));
+  RETURN_IF_ERROR(reader->LoadWeights(s.owned_weights()));
+  RETURN_IF_ERROR(s.PublishWeights());
+  state_ = reader->trainer();
+  saver_->set_announced_step(state_.step);
+  const std::string note = s.ResumeData(state_);
+  if (!note.empty() && o_.events.on_note) o_.events.on_note(note);
+  if (state_.step >= s.config().train.steps) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
+  if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
+  RETURN_IF_ERROR(s.compute().Synchronize());
+  RETURN_IF_ERROR(reader->LoadStates(StateSlices()));
+  for (EntryState& entry : engine_->states().entries()) {
+    for (const EntryCounter& counter : state_.counters) {
+      if (counter.tensor == entry.entry.tensor && counter.rows == entry.entry.rows) {
+        entry.step = counter.updates;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace blockstep

@@ -1,0 +1,56 @@
+#include "launcher/train/watchdog/hang_report.h"
+
+#include <cstdio>
+
+#include "core/base/str.h"
+
+namespace blockstep {
+namespace {
+
+std::string Seconds(double s) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s", s);
+  return text;
+}
+
+std::string LineOf(const PeerState& peer, const HangFacts& facts) {
+  std::string line = Cat("  rank ", peer.rank, peer.host.empty() ? "" : Cat(" on ", peer.host),
+                         ": ", peer.phase, " ", peer.step);
+  line += peer.sequence > 0 ? Cat(", last call ", peer.op, " (call ", peer.sequence, ")")
+                            : std::string(", no call yet");
+  if (!peer.left.empty()) return line + Cat("; LEFT: ", peer.left);
+  if (!peer.connected) line += "; its connection is CLOSED";
+  if (IsLost(peer, facts.lost_after_s))
+    return line + Cat("; LOST: silent for ", Seconds(peer.silent_s));
+  if (peer.rank != facts.rank && peer.sequence < facts.waiting.sequence) line += "; BEHIND";
+  return line;
+}
+
+}  // namespace
+
+bool IsLost(const PeerState& peer, double lost_after_s) {
+  return !peer.left.empty() || peer.silent_s > lost_after_s;
+}
+
+std::string DiskReport(int rank, int64_t step, const DiskWatch::State& disk) {
+  std::string text = Cat("rank ", rank, ": step ", step, ": training has waited ",
+                         Seconds(disk.waited_s), " for ", disk.waits_for);
+  if (!disk.operation.empty()) {
+    text += Cat(": ", disk.operation, " (for ", Seconds(disk.operation_s), ")");
+  }
+  return text;
+}
+
+std::string HangReport(const HangFacts& facts) {
+  std::string text =
+      Cat("rank ", facts.rank, ": ", kRunPhaseNames[static_cast<size_t>(facts.phase)], " ",
+          facts.step, ": ", facts.waiting.op, " \"", facts.waiting.what, "\" (call ",
+          facts.waiting.sequence, ") has waited ", Seconds(facts.waited_s), "\n");
+  for (const PeerState& peer : facts.peers) text += LineOf(peer, facts) + "\n";
+  if (facts.peers.empty()) {
+    text += Cat("  what the other ranks last did is not known: ", facts.peers_unknown, "\n");
+  }
+  return text;
+}
+
+}  // namespace blockstep

@@ -1,0 +1,98 @@
+// The real trainer on N ranks as threads: bundled text, a tiny Llama, a policy in process.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "core/backends/backends.h"
+#include "core/base/status.h"
+#include "dist/local/local_communicator.h"
+#include "launcher/train/trainer.h"
+#include "tests/e2e/policy_source.h"
+
+namespace blockstep::testing {
+
+// Fields that every run of this file has; `more` has the rest, as a configuration's text.
+inline TrainConfig SmallConfig(const std::string& more) {
+  const std::string source = BLOCKSTEP_SOURCE_DIR;
+  const auto config = ParseTrainConfig(
+      "model { config: \"" + source + "/tests/e2e/tiny_model.json\" }\n" + "data { train: \"" +
+          source + "/deploy/data/c4_tiny/train.bin\" tokens: 16 }\n" +
+          "batch { slots: 4 }\noptimizer { lr: 0.01 }\n" + more,
+      "test");
+  CHECK_OK(config);
+  return *config;
+}
+
+// What rank 0 was told of saves.
+struct TrainerRun {
+  std::vector<absl::Status> statuses;  // per rank
+  std::vector<SaveReport> saves;
+  std::vector<int64_t> phases;  // per step
+  TrainOutcome outcome;
+};
+
+// `hook` is called by every rank's saves, on any thread. `resume_from` is a checkpoint; the policy
+// starts anew all the same, which is right for those that no report changes. `stop` is asked by
+// every rank at each step's end; `change` is called once by every rank's thread, with options that
+// are otherwise complete.
+inline TrainerRun RunTrainer(
+    const TrainConfig& config, const std::string& folder, int ranks, FileHook hook = nullptr,
+    const std::string& resume_from = "", std::function<bool(int64_t step)> stop = nullptr,
+    const std::function<void(int rank, TrainerOptions& options)>& change = nullptr) {
+  const RunFolder run{.path = folder, .run_id = std::string(32, '7'), .resume_from = resume_from};
+  std::filesystem::create_directories(folder);
+  const LlamaConfig model = ModelOf(config).value();
+  const TensorTable table = LlamaTensors(model);
+  SharedPolicy policy(MakePolicy(ResolvePolicy(config, table).value(), table).value());
+  const Backend* backend =
+      FindBackend(config.runtime.backend == BackendKind::kAsync ? "async" : "cpu").value();
+  auto groups = LocalGroup::Create(ranks);
+  TrainerRun out;
+  out.statuses.resize(ranks);
+  const auto run_rank = [&](int rank) -> absl::Status {
+    ThreadPool pool(1);
+    ASSIGN_OR_RETURN(auto session, Session::Create(config, model,
+                                                   {.backend = backend,
+                                                    .group = groups[rank].get(),
+                                                    .pool = &pool,
+                                                    .arena_bytes = int64_t{1} << 30}));
+    PolicySource source(&policy);
+    TrainEvents events;
+    RunPlace place;
+    if (rank == 0) {
+      events.on_save = [&](const SaveReport& report) {
+        out.saves.push_back(report);
+        return absl::OkStatus();
+      };
+      events.on_step = [&](const StepResult& result, double) {
+        out.phases.push_back(result.phase);
+        return absl::OkStatus();
+      };
+    }
+    TrainerOptions options{.session = session.get(),
+                           .source = &source,
+                           .stop_requested = [&] { return stop && stop(place.step); },
+                           .run = &run,
+                           .events = events,
+                           .place = &place,
+                           .save_hook = hook};
+    if (change) change(rank, options);
+    ASSIGN_OR_RETURN(auto trainer, Trainer::Create(std::move(options)));
+    RETURN_IF_ERROR(trainer->Start());
+    ASSIGN_OR_RETURN(const TrainOutcome outcome, trainer->Run());
+    if (rank == 0) out.outcome = outcome;
+    return absl::OkStatus();
+  };
+  std::vector<std::thread> threads;
+  for (int r = 0; r < ranks; ++r) {
+    threads.emplace_back([&, r] { out.statuses[r] = run_rank(r); });
+  }
+  for (std::thread& t : threads) t.join();
+  return out;
+}
+
+}  // namespace blockstep::testing
