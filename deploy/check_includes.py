@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Holds the direction of includes (docs/architecture.md) and the length of files.
+"""Holds the direction of includes (docs/architecture.md), the length of files, and that folders say what they hold.
 
-check_includes.py [--root DIR]     report every include that goes up or sideways, and files over 400 lines
+check_includes.py [--root DIR]     report every include that goes up or sideways, files over 400 lines, and folders
+                                   without three lines on what lives there and what may not
 check_includes.py --self-test      report planted mistakes in a temporary tree; fails if one goes unseen
 """
 
@@ -99,6 +100,7 @@ SOURCES = (".h", ".cc", ".cu", ".cuh", ".inc")
 MEASURED = SOURCES + (".py", ".sh", ".proto")
 TOP = ("core", "model", "optim", "dist", "proto", "launcher", "tests", "deploy", "docs")
 MAX_LINES = 400
+HEADER_LINES = 3
 # Tables and fixtures are data, whatever their extension.
 EXEMPT = re.compile(r"(^|/)(fixtures|generated|testdata)/|\.pb\.|_table\.inc$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
@@ -110,18 +112,32 @@ def module_of(path):
     return top if top in ANYTHING else folder if folder in ALLOWED else None
 
 
-def circle():
+def circle(allowed):
     """A folder that may include itself by way of others, or None."""
-    for start in ALLOWED:
-        seen, todo = set(), list(ALLOWED[start])
+    for start in allowed:
+        seen, todo = set(), list(allowed[start])
         while todo:
             folder = todo.pop()
             if folder == start:
                 return start
             if folder not in seen:
                 seen.add(folder)
-                todo += ALLOWED[folder]
+                todo += allowed[folder]
     return None
+
+
+def header_lines(root, folder):
+    """How many lines a folder has on what lives in it: its README.md, or the comment that begins its CMakeLists.txt."""
+    most = 0
+    for name, is_text in (("README.md", lambda line: bool(line.strip())),
+                          ("CMakeLists.txt", lambda line: bool(line.lstrip("# ").strip()) and line[0] == "#")):
+        path = os.path.join(root, folder, name)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                lines = f.read().splitlines()
+            text = [is_text(line) for line in lines] + [False]
+            most = max(most, text.index(False) if name == "CMakeLists.txt" else sum(text))
+    return most
 
 
 def check_include(root, path, module, quote, target):
@@ -156,10 +172,11 @@ def walk(root):
 
 def check(root):
     """(mistakes, files, lines of each file)."""
-    mistakes, lengths = [], []
-    if circle():
-        mistakes.append(f"deploy/check_includes.py: {circle()} may include itself by way of others")
+    mistakes, lengths, folders = [], [], set()
+    if circle(ALLOWED):
+        mistakes.append(f"deploy/check_includes.py: {circle(ALLOWED)} may include itself by way of others")
     for path in walk(root):
+        folders.add(os.path.dirname(path))
         with open(os.path.join(root, path), encoding="utf-8", errors="replace") as f:
             lines = f.read().splitlines()
         if not EXEMPT.search(path):
@@ -178,6 +195,11 @@ def check(root):
                 why = check_include(root, path, module, found.group(1), found.group(2))
                 if why:
                     mistakes.append(f"{path}:{number}: includes {found.group(2)}: {why}")
+    for folder in sorted(folders & set(ALLOWED)):
+        got = header_lines(root, folder)
+        if got < HEADER_LINES:
+            mistakes.append(f"{folder}: expected {HEADER_LINES} lines on what lives there and what may not, in README.md "
+                            f"or at the top of CMakeLists.txt, got {got}")
     return mistakes, lengths
 
 
@@ -223,18 +245,41 @@ def self_test():
         "optim/long.cc": "int x;\n" * 401,
         "model/relative.cc": '#include "sibling.h"\n',
     }
+    silent = {  # folders that do not say enough about themselves
+        "dist/null": {"dist/null/README.md": "One line.\n\n\n"},
+        "launcher/machine": {"launcher/machine/CMakeLists.txt": "# One.\n# Two.\nblockstep_library(machine)\n# Late.\n"},
+        "launcher/cli": {},
+    }
+    circles = [{**ALLOWED, "core/base": {"launcher/run"}}, {"a": {"b"}, "b": {"c"}, "c": {"b"}}, {"a": {"a"}}]
     with tempfile.TemporaryDirectory() as root:
-        for path, text in {**good, **bad}.items():
+        tree = {**good, **bad}
+        for folder, files in silent.items():
+            tree.update({folder + "/a.h": "int x;\n", **files})
+        for path in list(tree):
+            folder = os.path.dirname(path)
+            if folder in ALLOWED and folder not in silent:
+                tree[folder + "/README.md"] = "What lives here.\nWhat else.\nWhat may not.\n"
+        by_comment = os.path.dirname(next(iter(good)))
+        tree[by_comment + "/CMakeLists.txt"] = "# One.\n# Two.\n# Three.\n\n" + "add_library(x)\n"
+        del tree[by_comment + "/README.md"]
+        for path, text in tree.items():
             os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
             with open(os.path.join(root, path), "w", encoding="utf-8") as f:
                 f.write(text)
         found = {m.split(":")[0] for m in check(root)[0]}
-    unseen, invented = sorted(set(bad) - found), sorted(found - set(bad))
+    planted = set(bad) | set(silent)
+    unseen, invented = sorted(planted - found), sorted(found - planted)
+    for number, allowed in enumerate(circles):
+        planted.add(f"circle {number}")
+        if not circle(allowed):
+            unseen.append(f"circle {number}")
+    if circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}):
+        invented.append("a circle where two ways meet")
     for path in unseen:
         print(f"self-test: not reported: {path}")
     for path in invented:
         print(f"self-test: reported without reason: {path}")
-    print(f"self-test: {len(bad) - len(unseen)} of {len(bad)} planted mistakes found")
+    print(f"self-test: {len(planted) - len(unseen)} of {len(planted)} planted mistakes found")
     return not unseen and not invented
 
 

@@ -1,5 +1,5 @@
 // Ordered work on one processor. Work handed to a Stream runs in the order given; across streams
-// only Events order. No host wait belongs inside a step except where design says so.
+// only Events order. No host wait belongs inside a step except those of docs/architecture.md.
 #pragma once
 
 #include <condition_variable>

@@ -1,4 +1,4 @@
-// What learns now: design §1. Everything that is not named here is frozen: no dW, no state.
+// What learns now (docs/glossary.md). Everything that is not named here is frozen: no dW, no state.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Who owns which rows of a tensor: design §4. Every tensor is sharded by itself along rows; the
+// Who owns which rows of a tensor. Every tensor is sharded by itself along rows; the
 // quantum is the fewest whole rows whose element count is a multiple of 256, so blocks of 256
 // elements never straddle two ranks and do not depend on the number of ranks.
 #pragma once

@@ -36,7 +36,7 @@ struct SelectionRule {
 std::vector<int> SelectTensors(const SelectionRule& rule,
                                const std::vector<TensorStatistics>& statistics);
 
-// Lowest unit that an entry lies in: backward stops there. Design's cut, at the grain of units.
+// Lowest unit that an entry lies in: backward stops there. The cut, at the grain of units.
 int CutUnit(const TensorTable& table, const ActiveSet& set);
 
 // Sweep passes: `tensors` as probes in table order, each pass at most `most` elements.

@@ -1,5 +1,6 @@
-// What design §4, §5 and §7 say about shards, slots and the active set, written down a second time
-// for tests: nothing here calls core/tensor/sharding, dist/slot_tree or model/save_plan.
+// What docs/ says about shards, slots and the active set (collectives.md, memory.md), written down
+// a second time for tests: nothing here calls core/tensor/sharding, dist/slot_tree or
+// model/save_plan.
 #pragma once
 
 #include <algorithm>

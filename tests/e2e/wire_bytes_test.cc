@@ -1,6 +1,6 @@
-// Bytes on the wire of whole runs: what every rank's communicator has sent equals design §7's
-// formula to the byte, call kind by call kind; summed over ranks it is the formula as printed
-// there.
+// Bytes on the wire of whole runs: what every rank's communicator has sent equals the
+// formulas of docs/collectives.md to the byte, call kind by call kind; summed over ranks it is the
+// formula as printed there.
 #include <gtest/gtest.h>
 
 #include <iostream>
@@ -63,7 +63,7 @@ class Wire {
     return sent;
   }
 
-  // Design §7 for the whole group and run, without what is counted apart: rows of the embedding and
+  // The same for the whole group and run, without what is counted apart: rows of the embedding and
   // the small exchange. (N-1)/N * [...] per rank, so (N-1) * [...] for all of them.
   int64_t Printed() const {
     int64_t sum = 0;

@@ -291,7 +291,7 @@ TEST(Describe, CountsAgainstHandFigures) {
   EXPECT_EQ(both.total(), 4 * kP + 2 * kHead);
 }
 
-TEST(Describe, GainsOfTheDesign) {
+TEST(Describe, GainsByCount) {
   // GaLore's 60m and 7b: by count 1.65x and 1.93x for one layer at a time.
   const TensorTable small = TinyTable({.vocab = 32000, .hidden = 512, .inner = 1376, .layers = 8});
   const TensorTable large =
