@@ -227,7 +227,7 @@ class BadPlaces(BadInputTest):
         text = self.train("loss that is no number",
             {"optimizer.lr": 1e30, "train.steps": 20, "train.max_bad_steps": 2, "checkpoint.every_steps": 1},
             NON_FINITE,
-                          "steps in a row had non-finite losses or gradients; the last step with finite ones was 0; saved at step", run=run, unchanged=False)
+                          "consecutive steps with non-finite losses or gradients; last finite step: 0; saved at step", run=run, unchanged=False)
         # No step with such values changed a weight.
         steps = sorted(os.listdir(os.path.join(run, "checkpoints")))
         last, before = (tree(os.path.join(run, "checkpoints", s)) for s in (steps[-1], steps[-2]))

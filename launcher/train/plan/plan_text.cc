@@ -102,7 +102,7 @@ std::string PlanTable(const RunPlan& plan) {
   }
   if (plan.rates) {
     text +=
-        Format("this machine: products %.1f GFLOP/s, attention %.1f GFLOP/s, memory %.1f GB/s\n",
+        Format("this machine: GEMM %.1f GFLOP/s, attention %.1f GFLOP/s, memory %.1f GB/s\n",
                plan.rates->gemm_flops * 1e-9, plan.rates->attention_flops * 1e-9,
                plan.rates->memory_bytes * 1e-9);
   }
