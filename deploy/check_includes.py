@@ -295,7 +295,7 @@ def main():
         print(mistake)
     lengths.sort()
     if not lengths:
-        sys.exit(f"{options.root}: found no source file")
+        sys.exit(f"{options.root}: no source file")
     longest = ", ".join(f"{path} {n}" for n, path in reversed(lengths[-3:]))
     print(f"{len(lengths)} files, median {lengths[len(lengths) // 2][0]} lines, longest: {longest}; "
           f"{len(mistakes)} mistakes")

@@ -15,7 +15,7 @@ preset=cpu-release
 targets=()
 packages_only=no
 value() {  # value "$@": the option's, on the command line
-  [[ -n ${2:-} && $2 != --* ]] || { echo "setup.sh: $1: found no value; see --help" >&2; exit 2; }
+  [[ -n ${2:-} && $2 != --* ]] || { echo "setup.sh: $1: expected a value, got none; see --help" >&2; exit 2; }
 }
 while [[ $# -gt 0 ]]; do
   case "$1" in
@@ -23,7 +23,7 @@ while [[ $# -gt 0 ]]; do
     --preset) value "$@"; preset=$2; shift 2 ;;
     --target) value "$@"; targets+=("$2"); shift 2 ;;
     --packages-only) packages_only=yes; shift ;;
-    *) echo "setup.sh: found argument '$1'; see --help" >&2; exit 2 ;;
+    *) echo "setup.sh: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
 done
 [[ ${#targets[@]} -gt 0 ]] || targets=(blockstep blockstep-spm)
@@ -41,7 +41,7 @@ install_packages() {
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if [[ $(id -u) -ne 0 ]]; then
     command -v sudo >/dev/null || {
-      echo "setup.sh: missing packages: ${missing[*]}; wanted root or sudo to install them" >&2
+      echo "setup.sh: missing packages: ${missing[*]}; root or sudo is needed to install them" >&2
       return 1
     }
     as_root=(sudo)

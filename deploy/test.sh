@@ -70,7 +70,7 @@ stage_smoke() {
     --set optimizer.schedule.warmup_steps=1)
   "${train[@]}" --set train.steps=4 || return 1
   # The longer run is another schedule, said so on purpose.
-  "${train[@]}" --set train.steps=6 --resume auto --resume-with-changed-maths || return 1
+  "${train[@]}" --set train.steps=6 --resume auto --allow-config-change || return 1
   build/cpu-release/bin/blockstep eval "$folder/run" deploy/data/c4_tiny/val.bin --tokens 128 --slots 8
 }
 
@@ -111,7 +111,7 @@ fi
 wanted=()
 verbose=no
 value() {  # value "$@": the option's, on the command line
-  [[ -n ${2:-} && $2 != --* ]] || { echo "test.sh: $1: found no value; see --help" >&2; exit 2; }
+  [[ -n ${2:-} && $2 != --* ]] || { echo "test.sh: $1: expected a value, got none; see --help" >&2; exit 2; }
 }
 while [[ $# -gt 0 ]]; do
   case "$1" in
@@ -119,14 +119,14 @@ while [[ $# -gt 0 ]]; do
     --stage)
       value "$@"
       [[ " ${stages[*]} ${by_name[*]} " == *" $2 "* ]] || {
-        echo "test.sh: found stage '$2', wanted one of: ${stages[*]} ${by_name[*]}" >&2
+        echo "test.sh: unknown stage '$2'; expected one of: ${stages[*]} ${by_name[*]}" >&2
         exit 2
       }
       wanted+=("$2")
       shift 2
       ;;
     --verbose) verbose=yes; shift ;;
-    *) echo "test.sh: found argument '$1'; see --help" >&2; exit 2 ;;
+    *) echo "test.sh: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
 done
 [[ ${#wanted[@]} -gt 0 ]] || wanted=("${stages[@]}")

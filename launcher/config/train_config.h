@@ -123,7 +123,7 @@ struct TrainConfig {
 
 // Reads `file` (empty: defaults only), then `overrides` ("train.steps=100",
 // "data.train=a.bin,b.bin" or one after the other), then checks fields against each other. The
-// error lists everything that is wrong, a line each: `file:line:col: field: found, wanted`.
+// error lists everything that is wrong, a line each: `file:line:col: field: expected, got`.
 absl::StatusOr<TrainConfig> LoadTrainConfig(const std::string& file,
                                             const std::vector<std::string>& overrides = {});
 // The same from text; `where` stands for the file name.

@@ -47,7 +47,7 @@ void CoordinatorClient::Take(const proto::DirectiveEvent& event) {
   if (event.term() != term_ || directive->through <= covered_) return;  // held already
   if (directive->from > covered_ + 1) {
     const std::string text =
-        Cat("directives: found one from step ", directive->from, ", wanted ", covered_ + 1);
+        Cat("directives: expected one from step ", covered_ + 1, ", got ", directive->from);
     lock.unlock();
     return Fail(absl::DataLossError(text));
   }

@@ -211,9 +211,9 @@ bool CoordinatorClient::Stopped() const {
 }
 
 std::string CoordinatorClient::Silence() const {
-  return Cat("not heard for ",
+  return Cat("no contact for ",
              std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - heard_).count(),
-             " s of coordinator.grace_s ", options_.grace_s,
+             " s (coordinator.grace_s ", options_.grace_s, ")",
              last_failure_.ok() ? "" : Cat("; the last call: ", last_failure_.message()));
 }
 
@@ -226,8 +226,8 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
     if (covered_ >= step) break;
     const double waited = std::chrono::duration<double>(Clock::now() - begin).count();
     if (Lost()) {
-      return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
-                         " was not heard for ", options_.grace_s, " s at step ", step,
+      return Unavailable("rank ", options_.rank, ": no contact with coordinator ",
+                         options_.channel.address, " for ", options_.grace_s, " s at step ", step,
                          last_failure_.ok() ? "" : Cat(": ", last_failure_.message()));
     }
     if (waited > kStopPatience && Stopped()) {
@@ -250,7 +250,7 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
   for (const Directive& directive : held_) {
     if (directive.from <= step && step <= directive.through) return directive;
   }
-  return Internal("rank ", options_.rank, ": step ", step, " lies before the directives held");
+  return Internal("rank ", options_.rank, ": step ", step, " precedes the directives held");
 }
 
 const Directive* CoordinatorClient::Peek(int64_t step) {

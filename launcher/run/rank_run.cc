@@ -31,8 +31,9 @@ namespace {
 
 absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
   if (config.runtime.backend == BackendKind::kNull) {
-    return InvalidArgument("runtime.backend: found null, which has no memory and is what ",
-                           "`estimate` uses; wanted cpu, async or cuda");
+    return InvalidArgument(
+        "runtime.backend: expected cpu, async or cuda, got null, which has no memory and is for "
+        "`estimate`");
   }
   static constexpr std::string_view kNames[] = {"cpu", "null", "async", "cuda"};
   return FindBackend(kNames[static_cast<size_t>(config.runtime.backend)]);
@@ -45,9 +46,9 @@ absl::Status Tell(const Event& event, const Args&... args) {
 
 // Nothing is left to do, so nothing was touched.
 std::string Finished(const TrainConfig& config, const RunFolder& run) {
-  return Cat(run.resume_from, " is finished: at step ", run.resume_step, " of ", config.train.steps,
-             "; nothing to do. For more steps raise train.steps and give ",
-             "--resume-with-changed-maths");
+  return Cat(
+      run.resume_from, ": the run is finished (step ", run.resume_step, " of ", config.train.steps,
+      "); nothing to do. To train further, raise train.steps and pass --allow-config-change");
 }
 
 // What else there is to do about a checkpoint that --resume auto took and that is damaged.
@@ -59,7 +60,7 @@ absl::Status WithTheOneBefore(const absl::Status& status, const RunFolder& run) 
     if (name.folder != run.resume_from) continue;
     if (before.empty()) return status;
     return DataLoss(status.message(), "; remove ", run.resume_from,
-                    ", and --resume auto takes the one before, ", before);
+                    " to let --resume auto take the previous one, ", before);
   }
   return status;  // of another run
 }
@@ -67,9 +68,9 @@ absl::Status WithTheOneBefore(const absl::Status& status, const RunFolder& run) 
 // Every line that ranks must have in common. Of the flags, those that rank 0 acts on for all.
 std::string SharedLines(const TrainConfig& config, const TrainFlags& flags,
                         const std::string& maths, const Inputs& inputs) {
-  return Cat(
-      maths, inputs.shown, SharedText(config), "--run: ", flags.run, "\n--resume: ", flags.resume,
-      "\n--resume-with-changed-maths: ", flags.allow_maths_change ? "given" : "not given", "\n");
+  return Cat(maths, inputs.shown, SharedText(config), "--run: ", flags.run,
+             "\n--resume: ", flags.resume,
+             "\n--allow-config-change: ", flags.allow_maths_change ? "given" : "not given", "\n");
 }
 
 // A full disk costs the ledger, not the run: it ends there and says so.
@@ -78,7 +79,7 @@ void WriteLedger(std::optional<DataLedger>& ledger, int rank, int64_t step,
   const absl::Status status = ledger->Write(step, slots);
   if (status.ok()) return;
   ledger.reset();
-  std::fprintf(stderr, "blockstep: THE DATA LEDGER OF RANK %d ENDS HERE: %s\n", rank,
+  std::fprintf(stderr, "blockstep: DATA LEDGER OF RANK %d STOPPED: %s\n", rank,
                std::string(Std(status.message())).c_str());
 }
 
@@ -89,10 +90,10 @@ void WriteLedger(std::optional<DataLedger>& ledger, int rank, int64_t step,
   if (!TerminationSeen()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(200) * std::min(rank, 4));
   }
-  std::fprintf(
-      stderr,
-      "\nblockstep: %sblockstep: the run ends; checkpoints in %s stand; --resume auto continues\n",
-      report.c_str(), run.path.c_str());
+  std::fprintf(stderr,
+               "\nblockstep: %sblockstep: run aborted; checkpoints in %s are intact; continue with "
+               "--resume auto\n",
+               report.c_str(), run.path.c_str());
   std::fflush(stderr);
   EndLauncherLater(kLauncherEndsWithinS);
   _exit(code);
@@ -275,7 +276,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   undo.Keep();
   if (console != nullptr) {
     if (!run.note.empty()) console->Note(run.note);
-    console->Note(Cat("model ", table.parameters(), " parameters in ", table.tensors.size(),
+    console->Note(Cat("model: ", table.parameters(), " parameters, ", table.tensors.size(),
                       " tensors; ", env.threads, env.threads == 1 ? " thread" : " threads",
                       " per rank"));
     console->Note(Describe(policy, table));

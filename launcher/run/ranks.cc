@@ -134,9 +134,9 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   const double start_s = config.runtime.comm_timeout_s;
   auto started = Within(start_s, [options] { return MpiRuntime::Create(options); });
   if (!started.has_value()) {
-    const int code = report(
-        DeadlineExceeded("rank ", LaunchedRank(), ": MPI's start has waited ", start_s,
-                         " s for the other ranks: one is stopped, or its host out of reach"));
+    const int code =
+        report(DeadlineExceeded("rank ", LaunchedRank(), ": MPI_Init timed out after ", start_s,
+                                " s: another rank is stopped, or its host is unreachable"));
     std::fflush(nullptr);
     EndLauncherLater(kLauncherEndsWithinS);
     _exit(code);
@@ -156,8 +156,8 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   const double end_s = result.ok() ? 60 : 3;
   const absl::Status end =
       Within(end_s, [&mpi] { return (*mpi)->Finalize(); })
-          .value_or(DeadlineExceeded("rank ", world.rank(), ": the end of the run waited ", end_s,
-                                     " s for the other ranks"));
+          .value_or(DeadlineExceeded("rank ", world.rank(), ": MPI_Finalize timed out after ",
+                                     end_s, " s waiting for the other ranks"));
   if (!end.ok() && result.ok()) code = report(end);
   if (!end.ok() && !result.ok() && !told) report(result);
   std::fflush(nullptr);

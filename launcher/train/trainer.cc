@@ -61,10 +61,10 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     if (TooManyBadSteps(*result)) {
       outcome.end = TrainEnd::kNonFinite;
       const int64_t last_finite = state_.step - 1 - state_.bad_steps;
-      outcome.why = Cat(state_.bad_steps, state_.bad_steps == 1 ? " step" : " steps in a row",
-                        " had non-finite losses or gradients; ",
-                        last_finite < 0 ? "no step had finite ones"
-                                        : Cat("the last step with finite ones was ", last_finite));
+      outcome.why =
+          Cat(state_.bad_steps, state_.bad_steps == 1 ? " step" : " consecutive steps",
+              " with non-finite losses or gradients; ",
+              last_finite < 0 ? "no finite step" : Cat("last finite step: ", last_finite));
       break;
     }
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };

@@ -104,8 +104,7 @@ void AddBlockLlm(const PolicyConfig& config, const TensorTable& table, Phases& p
   const std::vector<int> probes = Largest(table, candidates, config.probes_per_step);
   std::vector<int> rest = candidates;
   std::erase_if(rest, [&](int t) { return Contains(probes, t); });
-  AddSelection(config, table, candidates, rest, "largest selection beside the largest probes",
-               phases);
+  AddSelection(config, table, candidates, rest, "largest selection, largest probes", phases);
 }
 
 }  // namespace

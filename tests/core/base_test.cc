@@ -187,7 +187,7 @@ TEST(Math, RangesCover) {
 }
 
 absl::StatusOr<int> Half(int x) {
-  if (x % 2 != 0) return InvalidArgument("value ", x, ", wanted an even one");
+  if (x % 2 != 0) return InvalidArgument("expected an even value, got ", x);
   return x / 2;
 }
 absl::Status Quarter(int x, int* out) {
@@ -200,8 +200,9 @@ TEST(Status, MacrosReturnTheFirstError) {
   int out = 0;
   EXPECT_TRUE(Quarter(8, &out).ok());
   EXPECT_EQ(out, 2);
-  EXPECT_EQ(Quarter(6, &out).message(), "value 3, wanted an even one");
-  EXPECT_EQ(Annotate(Quarter(6, &out), "rank 2").message(), "rank 2: value 3, wanted an even one");
+  EXPECT_EQ(Quarter(6, &out).message(), "expected an even value, got 3");
+  EXPECT_EQ(Annotate(Quarter(6, &out), "rank 2").message(),
+            "rank 2: expected an even value, got 3");
   EXPECT_TRUE(Annotate(absl::OkStatus(), "rank 2").ok());
 }
 

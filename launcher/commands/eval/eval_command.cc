@@ -47,8 +47,8 @@ absl::StatusOr<TrainConfig::Data> DataSettings(const std::string& folder, const 
     ASSIGN_OR_RETURN(const TrainerState state, ParseTrainerState(bytes, path));
     const absl::StatusOr<TrainConfig> run = ParseTrainConfig(state.config_text, path);
     if (!run.ok()) {
-      return Annotate(run.status(), Cat("settings of the run in ", path,
-                                        ": cannot be read; give --tokens and --document-mask"));
+      return Annotate(run.status(), Cat("run settings ", path,
+                                        ": cannot be read; pass --tokens and --document-mask"));
     }
     data = run->data;
   }
@@ -81,9 +81,9 @@ absl::Status Evaluate(const EvalFlags& flags) {
                    evaluator->Run(session->eval_slots(), session->model(), session->units(),
                                   session->group(), session->compute()));
   if (!std::isfinite(result.Loss())) {
-    return absl::OutOfRangeError(Cat("weights ", config.model.path, ": the loss over ",
-                                     result.tokens, " tokens is ", result.Loss(),
-                                     ", wanted a finite number"));
+    return absl::OutOfRangeError(Cat("weights ", config.model.path,
+                                     ": expected a finite loss over ", result.tokens,
+                                     " tokens, got ", result.Loss()));
   }
   std::vector<int64_t> counts(model.vocab);
   for (const std::string& path : flags.data) {
@@ -105,30 +105,29 @@ absl::Status Evaluate(const EvalFlags& flags) {
 int EvalCommand(int argc, char** argv) {
   EvalFlags flags;
   CLI::App app{
-      "Mean loss and perplexity of weights over token files, beside the perplexity of a "
-      "model that only knows how often each of their tokens occurs."};
+      "Evaluate weights on token files: mean loss and perplexity, beside the unigram perplexity of "
+      "the same tokens."};
   app.name("blockstep eval");
   app.add_option("weights", flags.weights, "Hugging Face folder, checkpoint or run folder")
       ->required();
   app.add_option("data", flags.data, "token files")->required();
   app.add_option(
          "--tokens", flags.tokens,
-         "tokens of a sequence; default: data.tokens of the run that wrote the weights, 256 "
-         "for a folder of another program")
+         "sequence length; default: data.tokens of the run that wrote the weights, else 256")
       ->check(AboveZero());
-  app.add_option("--document-mask", flags.document_mask,
-                 "true: no attention across documents; default: data.document_mask of that run, "
-                 "else false");
-  app.add_option("--micro-slots", flags.micro_slots, "sequences at once")
+  app.add_option(
+      "--document-mask", flags.document_mask,
+      "true: no attention across documents; default: data.document_mask of that run, else false");
+  app.add_option("--micro-slots", flags.micro_slots, "sequences per forward pass")
       ->capture_default_str()
       ->check(AboveZero());
-  app.add_option("--slots", flags.slots, "only the first so many sequences; 0: all")
+  app.add_option("--slots", flags.slots, "evaluate only this many sequences; 0: all")
       ->capture_default_str()
       ->check(ZeroOrMore());
-  app.add_option("--threads", flags.threads, "0: as affinity and quota allow")
+  app.add_option("--threads", flags.threads, "threads; 0: as CPU affinity and quota allow")
       ->capture_default_str()
       ->check(ZeroOrMore());
-  app.add_flag("--json", flags.json, "one JSON object");
+  app.add_flag("--json", flags.json, "print JSON");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::Status status = Evaluate(flags);
   if (status.ok()) return kExitOk;

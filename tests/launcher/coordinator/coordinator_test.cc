@@ -102,14 +102,14 @@ TEST(Coordinator, RefusesStrangersByName) {
     return std::string(status.message());
   };
   EXPECT_THAT(refused([](auto& o) { o.build = "build-2"; }),
-              HasSubstr("here: rank 1: build: found build-2, wanted build-1"));
+              HasSubstr("here: rank 1: build: expected build-1, got build-2"));
   EXPECT_THAT(refused([](auto& o) { o.run_id = "run-2"; }),
-              HasSubstr("run_id: found run-2, wanted run-1"));
+              HasSubstr("run_id: expected run-1, got run-2"));
   EXPECT_THAT(refused([](auto& o) { o.config_hash = "hash-2"; }),
-              HasSubstr("config_hash: found hash-2, wanted hash-1"));
-  EXPECT_THAT(refused([](auto& o) { o.world = 4; }), HasSubstr("world: found 4, wanted 3"));
-  EXPECT_THAT(refused([](auto& o) { o.rank = 3; }), HasSubstr("rank: found 3, wanted 0 to 2"));
-  EXPECT_THAT(refused([](auto& o) { o.incarnation = 0; }), HasSubstr("incarnation: found 0"));
+              HasSubstr("config_hash: expected hash-1, got hash-2"));
+  EXPECT_THAT(refused([](auto& o) { o.world = 4; }), HasSubstr("world: expected 3, got 4"));
+  EXPECT_THAT(refused([](auto& o) { o.rank = 3; }), HasSubstr("rank: expected 0 to 2, got 3"));
+  EXPECT_THAT(refused([](auto& o) { o.incarnation = 0; }), HasSubstr("got 0"));
   EXPECT_THAT(refused([](auto& o) {
                 o.slot_exact = true;
                 o.instruction_set = "avx2";
@@ -247,7 +247,7 @@ TEST(Coordinator, ADecisionThatReportsDoNotLeadToIsRefused) {
     EXPECT_TRUE((*other)->Report(ReportOf(step)).ok());
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("the two compute differently"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("their policies compute different results"));
 }
 
 TEST(Coordinator, BindsOnlyWhereItIsSafe) {
@@ -255,7 +255,7 @@ TEST(Coordinator, BindsOnlyWhereItIsSafe) {
   options.address = "0.0.0.0:0";
   const auto refused = CoordinatorServer::Start(options);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("wanted TLS files"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("expected TLS files"));
   options.insecure = true;
   const auto server = Started(options);
   EXPECT_GT(server->port(), 0);
