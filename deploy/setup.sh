@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, configures and builds.
 #
-# deploy/setup.sh [--preset NAME] [--target NAME]... [--packages-only]
+# deploy/setup.sh [--preset NAME] [--target NAME]... [--stage NAME] [--packages-only]
 #   --preset NAME     of CMakePresets.json (cpu-release)
 #   --target NAME     what to build (blockstep and blockstep-spm); `all` for everything
+#   --stage NAME      packages of that stage of deploy/test.sh, too (deploy/packages-NAME.txt)
 #   --packages-only   stop after the packages
 #
 # Idempotent: with all packages there, apt is not called. Other distributions install the packages'
@@ -14,14 +15,22 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 preset=cpu-release
 targets=()
 packages_only=no
+lists=("$root/deploy/packages.txt")
 value() {  # value "$@": the option's, on the command line
   [[ -n ${2:-} && $2 != --* ]] || { echo "setup.sh: $1: expected a value, got none; see --help" >&2; exit 2; }
 }
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --help|-h) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help|-h) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --preset) value "$@"; preset=$2; shift 2 ;;
     --target) value "$@"; targets+=("$2"); shift 2 ;;
+    --stage)
+      value "$@"
+      list="$root/deploy/packages-$2.txt"
+      [[ -f $list ]] || { echo "setup.sh: --stage $2: expected a file $list, found none" >&2; exit 2; }
+      lists+=("$list")
+      shift 2
+      ;;
     --packages-only) packages_only=yes; shift ;;
     *) echo "setup.sh: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
@@ -30,7 +39,7 @@ done
 
 missing_packages() {
   local package
-  grep -v '^#' "$root/deploy/packages.txt" | while read -r package; do
+  grep -hv '^#' "${lists[@]}" | while read -r package; do
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed* ]] || echo "$package"
   done
 }
