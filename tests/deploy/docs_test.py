@@ -1,7 +1,8 @@
 """What pages name exists: files, functions, configuration fields, flags. So a rename that forgets a page is seen.
 
 Read is text between backticks in docs/, README.md and the README.md of folders:
-  dist/unit_store.h              a file or folder of this repository; sources may leave out .h, .cc or .py
+  dist/unit_store.h              a file or folder of this repository; sources may leave out .h, .cc or .py,
+                                 NAME stands for anything
   dist/unit_store.cc:Publish     the same, and a name that it holds
   UnitStore::Publish, kRowTile   names of the sources, by their last part
   train.max_bad_steps            a field of proto/config.proto
@@ -66,7 +67,7 @@ class Tree:
             words = set(re.findall(r"\w+", self.text.get(path, "")))
             missing = [w for w in re.findall(r"\w+", name) if w not in words]
             return f"{path} holds no {', '.join(missing)}" if missing else None
-        if PATH.fullmatch(token) and not re.search(r"[<>*{}]", token):
+        if PATH.fullmatch(token) and not re.search(r"[<>*{}]|\bNAME", token):
             first = token.split("/")[0]
             if "/" in token.rstrip("/"):
                 if (first in TOP or token.endswith(CODE)) and not self.has_path(token):
@@ -75,9 +76,7 @@ class Tree:
                 return "no such file"
             section, _, field = token.partition(".")
             if section in self.sections and re.fullmatch(r"\w+(\.\w+)?", field) and field not in RUN_FILES:
-                known = self.sections[section]
-                head, _, tail = field.partition(".")
-                if head not in known or (tail and tail not in self.sections.get(known[head], {})):
+                if field not in self.sections[section]:
                     return "no such field in proto/config.proto"
         match = NAME.fullmatch(token)
         if match and sum(c.isupper() for c in token) > 1 and match.group(2) not in self.words:
@@ -89,12 +88,23 @@ class Tree:
 
 
 def fields_of(proto):
-    """{section of TrainConfig or message: {field: type}}."""
+    """{section of TrainConfig: {field: type}}."""
     messages = {}
     for name, body in re.findall(r"^message (\w+) \{\n(.*?)^\}", proto, re.M | re.S):
         messages[name] = {f: t for t, f in re.findall(r"(?:optional|repeated) (\w+) (\w+) = \d+", body)}
-    sections = {f: messages.get(t, {}) for f, t in messages.get("TrainConfig", {}).items()}
-    return {**messages, **sections}
+    return {f: Fields(messages, t) for f, t in messages.get("TrainConfig", {}).items()}
+
+
+class Fields:
+    """Whether a message has a field; of a dotted one, every part of it."""
+
+    def __init__(self, messages, name):
+        self.messages, self.name = messages, name
+
+    def __contains__(self, field):
+        head, _, tail = field.partition(".")
+        fields = self.messages.get(self.name, {})
+        return head in fields and (not tail or tail in Fields(self.messages, fields[head]))
 
 
 def faults_of_page(tree, page, text):
@@ -139,14 +149,16 @@ class Docs(unittest.TestCase):
     def test_planted_mistakes_are_seen(self):
         files = ["core/base/a.h", "docs/x.md", "proto/config.proto", "launcher/f.cc"]
         text = {"core/base/a.h": "class UnitStore { void Publish(); static int kRowTile; };",
-                "proto/config.proto": "message TrainSection {\n  optional int64 steps = 1;\n}\n"
+                "proto/config.proto": "message Deep {\n  optional int64 x = 1;\n}\n"
+                                      "message TrainSection {\n  optional int64 steps = 1;\n  optional Deep d = 2;\n}\n"
                                       "message TrainConfig {\n  optional TrainSection train = 1;\n}\n",
                 "launcher/f.cc": 'app.add_flag("--json")'}
         tree = Tree(files, text.get)
         good = ("core/base/a.h core/base/a core/base/ a.h core/base/a.h:Publish core/base/a.h:UnitStore::Publish "
-                "UnitStore UnitStore::Publish kRowTile train.steps --json run.json runs/first steps")
+                                      "message TrainSection {\n  optional int64 steps = 1;\n"
+                                      "  optional Deep d = 2;\n}\n"
         bad = ("core/base/b.h cor/base/a.h core/bas/ b.h core/base/a.h:Publsh UnitStor UnitStore::PublishAll kRowTiles "
-               "train.step --jsn")
+               "train.step train.d.y --jsn")
         for token in good.split():
             self.assertEqual(faults_of_page(tree, "docs/x.md", f"`{token}`"), [])
         for token in bad.split():
