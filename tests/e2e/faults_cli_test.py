@@ -48,7 +48,7 @@ class Faults(cli.RunTest):
                 print(f"rank {rank} {name} in {place}: exit {code}, {seconds:.1f} s", flush=True)
                 self.assertNotIn("weights sha256", text, "the fault did not happen")
                 self.assertEqual(code, SIGNALS[name], text)
-                self.assertRegex(text, r'blockstep: rank \d: (step|save|evaluation) \d+: '
+                self.assertRegex(text, r'blockstep: rank \d: step \d+(, save|, evaluation)?: '
                                        r'[a-z-]+ ".*" \(call \d+\) has waited')
                 waited = [float(s) for s in re.findall(r"has waited ([\d.]+) s", text)]
                 # Far from a missing bound, and from what a loaded machine adds.

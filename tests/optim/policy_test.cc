@@ -32,7 +32,7 @@ std::vector<PolicyConfig> AllConfigs() {
     base.mode = BlockLlmMode::kPaper;
     configs.push_back(base);
     base.mode = BlockLlmMode::kRepaired;
-    base.embedding = EmbeddingPolicy::kAlways;
+    base.embedding = TensorPolicy::kAlways;
     base.probes_per_step = 4;
     base.groups = 2;
     configs.push_back(base);
@@ -257,10 +257,10 @@ TEST(MakePolicy, ReportsEveryContradictionAtOnce) {
   config.embedding_split = 5;  // 256 rows are 4 tiles
   ExpectFindings(config, {"block_steps: 0", "embedding_split: 5, wanted <= 4", "lm_head.weight"});
   config.embedding_split = 2;
-  config.embedding = EmbeddingPolicy::kAlways;
+  config.embedding = TensorPolicy::kAlways;
   ExpectFindings(config, {"only `embedding: as_blocks`"});
   config = {.name = "full", .total_steps = 3};
-  config.embedding = EmbeddingPolicy::kFrozen;
+  config.embedding = TensorPolicy::kFrozen;
   ExpectFindings(config, {"full trains every tensor"});
 }
 
@@ -297,7 +297,7 @@ TEST(Describe, GainsOfTheDesign) {
   const TensorTable large =
       TinyTable({.vocab = 32000, .hidden = 4096, .inner = 11008, .layers = 32});
   PolicyConfig config{.name = "badam", .total_steps = 1000};
-  config.embedding = config.final_norm = EmbeddingPolicy::kFrozen;
+  config.embedding = config.final_norm = TensorPolicy::kFrozen;
   EXPECT_NEAR(Cost(config, small).gain, 1.65, 0.01);
   EXPECT_NEAR(Cost(config, large).gain, 1.93, 0.01);
   config = {.name = "blockllm", .total_steps = 1000};
