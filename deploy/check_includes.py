@@ -54,7 +54,7 @@ ALLOWED = {
     "launcher/checkpoint": CHECKPOINT,
     "launcher/train/engine": ENGINE,
     "launcher/train/metrics": BASE | {"core/data", "core/io"},
-    "launcher/train/watchdog": BASE | {"dist"},
+    "launcher/train/watchdog": BASE | {"core/step", "dist"},
     "launcher/train": TRAIN,
     "launcher/train/plan": PLAN,
     "launcher/coordinator": COORDINATOR,

@@ -15,7 +15,7 @@ struct GradReducer::Impl {
   std::unique_ptr<GradStrategy> strategy;
   std::vector<EntryGeometry> entries;
   std::vector<char> done;  // in this micro-step
-  MicroStep micro;
+  MicroStepPosition micro;
 
   absl::StatusOr<EntryGeometry> Geometry(const ActiveEntry& entry) const;
 };

@@ -27,7 +27,7 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
     head.set_run_id(o.run_id);
     head.set_build(o.build);
     head.set_config_hash(o.config_hash);
-    head.set_epoch(1);
+    head.set_view(1);
   }
   const auto same = [&](std::string_view what, const std::string& found,
                         const std::string& wanted) -> absl::Status {
@@ -116,7 +116,7 @@ absl::Status Decisions::Restore(int64_t incarnation, int64_t step, const PolicyS
   proto::LogHead head = head_;
   head.set_incarnation(incarnation);
   head.set_term(head.term() + 1);
-  head.set_epoch(head.epoch() + 1);
+  head.set_view(head.view() + 1);
   head.set_next_step(step);
   head.set_policy_state(snapshot.policy_state);
   head.clear_orders();

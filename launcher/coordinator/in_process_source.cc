@@ -11,7 +11,7 @@ class InProcessCoordinator::RankSource : public DirectiveSource {
   RankSource(InProcessCoordinator* coordinator, int rank)
       : coordinator_(coordinator), rank_(rank) {}
   absl::StatusOr<Directive> Await(int64_t step) override { return coordinator_->Await(step); }
-  const Directive* Peek(int64_t step) override {
+  const Directive* TryAwait(int64_t step) override {
     std::lock_guard lock(coordinator_->mutex_);
     return coordinator_->Find(step);
   }

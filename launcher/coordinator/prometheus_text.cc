@@ -70,7 +70,7 @@ std::string PrometheusText(const proto::StatusReply& s) {
       .Is(real(s.bad_steps()));
   m.Of("switches", "gauge", "Switches of the active set up to the step.").Is(real(s.switches()));
   m.Of("term", "gauge", "Start count of the coordinator.").Is(real(s.term()));
-  m.Of("epoch", "gauge", "Version of the membership.").Is(real(s.epoch()));
+  m.Of("view", "gauge", "Version of the membership.").Is(real(s.view()));
   m.Of("ranks", "gauge", "Ranks of the run.").Is(real(s.world()));
   m.Of("rank_step", "gauge", "Current step of the rank.").PerRank(s, [](const auto& r) {
     return r.progress().step();

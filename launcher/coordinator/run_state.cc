@@ -145,8 +145,8 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
           request, "incarnation", id.incarnation(),
           Cat(decisions_->incarnation(), " (this coordinator does not know the workers)"));
     }
-    if (again && id.epoch() != decisions_->epoch()) {
-      return Refuse(request, "epoch", id.epoch(), decisions_->epoch());
+    if (again && id.view() != decisions_->view()) {
+      return Refuse(request, "view", id.view(), decisions_->view());
     }
     if (id.rank() == 0) {
       RETURN_IF_ERROR(AdmitLeader(request));
@@ -160,7 +160,7 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
     const int streams = member.streams;
     member = {.joined = request, .heard_ms = options_.now_ms(), .streams = streams};
     reply.set_term(decisions_->term());
-    reply.set_epoch(decisions_->epoch());
+    reply.set_view(decisions_->view());
     reply.set_reports_until(decisions_->next_step());
   }
   Changed();
@@ -174,9 +174,9 @@ absl::StatusOr<RunState::Member*> RunState::Find(const proto::Identity& id) {
                               decisions_->incarnation(), ", got ", id.incarnation(),
                               ": replaced by a later start");
   }
-  if (id.term() != decisions_->term() || id.epoch() != decisions_->epoch()) {
-    return Aborted("rank ", id.rank(), ": expected term ", decisions_->term(), " epoch ",
-                   decisions_->epoch(), ", got term ", id.term(), " epoch ", id.epoch());
+  if (id.term() != decisions_->term() || id.view() != decisions_->view()) {
+    return Aborted("rank ", id.rank(), ": expected term ", decisions_->term(), " view ",
+                   decisions_->view(), ", got term ", id.term(), " view ", id.view());
   }
   const auto member = members_.find(id.rank());
   if (member == members_.end()) return Aborted("rank ", id.rank(), ": has not joined");
@@ -227,7 +227,7 @@ absl::StatusOr<proto::HeartbeatReply> RunState::Heartbeat(const proto::Heartbeat
   RETURN_IF_ERROR(decisions_->Durable());
   proto::HeartbeatReply reply;
   reply.set_term(decisions_->term());
-  reply.set_epoch(decisions_->epoch());
+  reply.set_view(decisions_->view());
   *reply.mutable_orders() = decisions_->orders();
   return reply;
 }
@@ -272,7 +272,7 @@ void RunState::CloseStream(const proto::Identity& id) {
   std::lock_guard lock(mutex_);
   const auto member = members_.find(id.rank());
   // A stream of an earlier membership ends after its member was replaced.
-  if (member == members_.end() || id.epoch() != decisions_->epoch()) return;
+  if (member == members_.end() || id.view() != decisions_->view()) return;
   if (member->second.streams > 0) --member->second.streams;
 }
 
@@ -287,7 +287,7 @@ absl::StatusOr<std::optional<proto::DirectiveEvent>> RunState::NextEvent(
     if (directive.through < from_step) continue;
     proto::DirectiveEvent event;
     event.set_term(decisions_->term());
-    event.set_epoch(decisions_->epoch());
+    event.set_view(decisions_->view());
     event.set_sequence(sequence);
     *event.mutable_directive() = ToProto(directive);
     return event;
@@ -306,7 +306,7 @@ proto::StatusReply RunState::Status() {
   reply.set_run_id(decisions_->run_id());
   reply.set_config_hash(options_.decisions.config_hash);
   reply.set_term(decisions_->term());
-  reply.set_epoch(decisions_->epoch());
+  reply.set_view(decisions_->view());
   reply.set_world(world_);
   reply.set_incarnation(decisions_->incarnation());
   reply.set_policy(decisions_->policy());

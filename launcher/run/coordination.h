@@ -36,7 +36,7 @@ class Coordination {
   // How many times someone asked it for a checkpoint that way, as this rank has heard.
   virtual int64_t SavesOrdered() = 0;
   // Where this rank is; travels with the next heartbeat.
-  virtual void Tell(int64_t step, RunPhase phase, const CommProgress& comm) = 0;
+  virtual void Tell(int64_t step, RunStage stage, const CommProgress& comm) = 0;
   // Where every rank is, as the coordinator last heard. UNAVAILABLE or
   // DEADLINE_EXCEEDED after at most `deadline_s`.
   virtual absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) = 0;

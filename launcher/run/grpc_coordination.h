@@ -24,7 +24,7 @@ class GrpcCoordination : public Coordination {
   absl::Status PolicyState(int64_t step, TrainerState& state) override;
   bool StopOrdered() override;
   int64_t SavesOrdered() override;
-  void Tell(int64_t step, RunPhase phase, const CommProgress& comm) override;
+  void Tell(int64_t step, RunStage stage, const CommProgress& comm) override;
   absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) override;
   void Leave(const std::string& why) override;
 

@@ -211,8 +211,8 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
        .place = &place,
        .progress = [&] { return group.progress(); },
        .peers = [&](double deadline_s) { return env.coordination->Peers(deadline_s); },
-       .tell = [&](int64_t step, RunPhase phase,
-                   const CommProgress& comm) { env.coordination->Tell(step, phase, comm); },
+       .tell = [&](int64_t step, RunStage stage,
+                   const CommProgress& comm) { env.coordination->Tell(step, stage, comm); },
        .on_hang =
            [&](const std::string& report) { EndOfHang(report, group.rank(), run, kExitPeers); },
        .on_disk_wait =

@@ -42,7 +42,7 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
   if (state_.step == 0) RETURN_IF_ERROR(Evaluate(0));
   while (state_.step < config.train.steps) {
     const int64_t began = Tracer::Now();
-    At(RunPhase::kStep);
+    At(RunStage::kStep);
     absl::StatusOr<StepResult> result = engine_->Run(state_.step);
     if (!result.ok() && engine_->undirected()) {
       // The step has not begun on any rank: what the one before left can be saved.
@@ -86,16 +86,16 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
   }
   if (outcome.end == TrainEnd::kFinished) RETURN_IF_ERROR(Evaluate(state_.step));
   RETURN_IF_ERROR(SaveLast());
-  At(RunPhase::kEnd);
+  At(RunStage::kEnd);
   outcome.step = state_.step;
   outcome.last_eval = last_eval_;
   return outcome;
 }
 
-void Trainer::At(RunPhase phase) {
+void Trainer::At(RunStage stage) {
   if (o_.place == nullptr) return;
   o_.place->step = state_.step;
-  o_.place->phase = phase;
+  o_.place->stage = stage;
 }
 
 bool Trainer::TooManyBadSteps(const StepResult& result) {
@@ -105,7 +105,7 @@ bool Trainer::TooManyBadSteps(const StepResult& result) {
 
 absl::Status Trainer::Evaluate(int64_t step) {
   if (evaluator_ == nullptr) return absl::OkStatus();
-  At(RunPhase::kEvaluate);
+  At(RunStage::kEvaluate);
   Session& s = *o_.session;
   ASSIGN_OR_RETURN(last_eval_,
                    evaluator_->Run(s.eval_slots(), s.model(), s.units(), s.group(), s.compute()));
@@ -134,7 +134,7 @@ std::vector<StateSlice> Trainer::StateSlices() {
 
 absl::Status Trainer::Save(SaveMode mode) {
   if (!saver_.has_value() || saver_->announced_step() == state_.step) return absl::OkStatus();
-  At(RunPhase::kSave);
+  At(RunStage::kSave);
   RETURN_IF_ERROR(saver_->MakeWay());
   const int64_t since = Tracer::Now();
   Session& s = *o_.session;
@@ -151,7 +151,7 @@ absl::Status Trainer::Save(SaveMode mode) {
 
 absl::Status Trainer::SaveLast() {
   if (!saver_.has_value()) return absl::OkStatus();
-  At(RunPhase::kSave);
+  At(RunStage::kSave);
   absl::Status status = saver_->Finish();
   if (status.ok() && saver_->announced_step() != state_.step) status = Save(SaveMode::kHereAndNow);
   const int64_t announced = saver_->announced_step();

@@ -77,7 +77,7 @@ class Trainer {
   absl::Status SaveLast();
   absl::Status Evaluate(int64_t step);
   std::vector<StateSlice> StateSlices();
-  void At(RunPhase phase);
+  void At(RunStage stage);
   DiskWatch* Disk() { return o_.place == nullptr ? nullptr : &o_.place->disk; }
   // Counts bad steps; true: too many in a row.
   bool TooManyBadSteps(const StepResult& result);

@@ -50,9 +50,9 @@ void BlockLlmCost(const PolicyConfig& config, const TensorTable& table, PolicyCo
   double candidates = 0, count = 0, gemm = 0;
   std::vector<int> always;
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
-    const EmbeddingPolicy treatment = TreatmentOf(config, table, i);
-    if (treatment == EmbeddingPolicy::kAlways) always.push_back(i);
-    if (treatment != EmbeddingPolicy::kAsBlocks) continue;
+    const TensorPolicy treatment = TensorPolicyOf(config, table, i);
+    if (treatment == TensorPolicy::kAlways) always.push_back(i);
+    if (treatment != TensorPolicy::kAsBlocks) continue;
     const auto size = static_cast<double>(table.tensors[i].size());
     candidates += size;
     count += 1;

@@ -28,7 +28,7 @@ class Findings {
 void CheckSplit(const PolicyConfig& config, const TensorTable& table, Findings& findings) {
   const int split = config.embedding_split;
   findings.Require(split >= 1, "embedding_split: expected >= 1, got ", split);
-  findings.Require(split <= 1 || config.embedding == EmbeddingPolicy::kAsBlocks,
+  findings.Require(split <= 1 || config.embedding == TensorPolicy::kAsBlocks,
                    "embedding_split: expected 1 unless `embedding: as_blocks`, got ", split);
   for (size_t i = 0; i < table.tensors.size(); ++i) {
     const ModelPart part = PartOf(table, static_cast<int>(i));
@@ -64,7 +64,7 @@ void CheckBlockLlm(const PolicyConfig& config, const TensorTable& table, Finding
                    config.sweep_elements);
   const TensorInfo* largest = nullptr;
   for (size_t i = 0; i < table.tensors.size(); ++i) {
-    if (TreatmentOf(config, table, static_cast<int>(i)) != EmbeddingPolicy::kAsBlocks) continue;
+    if (TensorPolicyOf(config, table, static_cast<int>(i)) != TensorPolicy::kAsBlocks) continue;
     const TensorInfo& t = table.tensors[i];
     if (largest == nullptr || t.size() > largest->size()) largest = &t;
   }
@@ -100,9 +100,9 @@ absl::Status Validate(const PolicyConfig& config, const TensorTable& table) {
   findings.Require(config.groups >= 1, "groups: expected >= 1, got ", config.groups);
   findings.Require(config.lag >= 0, "lag: expected >= 0, got ", config.lag);
   if (config.name == "full") {
-    findings.Require(config.embedding != EmbeddingPolicy::kFrozen &&
-                         config.final_norm != EmbeddingPolicy::kFrozen,
-                     "embedding, final_norm: frozen, but policy full trains every tensor");
+    findings.Require(
+        config.embedding != TensorPolicy::kFrozen && config.final_norm != TensorPolicy::kFrozen,
+        "embedding, final_norm: frozen, but policy full trains every tensor");
   } else if (config.name == "badam") {
     CheckBadam(config, table, findings);
   } else if (config.name == "blockllm") {

@@ -137,9 +137,9 @@ TEST(Philox, DrawsDifferByEveryCoordinate) {
   std::set<uint64_t> words;
   for (uint64_t seed : {1, 2}) {
     for (RandomUse use : {RandomUse::kInit, RandomUse::kProbe}) {
-      for (uint32_t epoch : {0u, 1u}) {
+      for (uint32_t stream : {0u, 1u}) {
         for (uint64_t index : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32}) {
-          words.insert(DrawU64(seed, use, epoch, index));
+          words.insert(DrawU64(seed, use, stream, index));
         }
       }
     }

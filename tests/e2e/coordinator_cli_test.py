@@ -44,7 +44,7 @@ class Coordinator(coordinated.CoordinatedTest):
             process, _, again = self.start(folder=folder)
             self.assertEqual(again, address)
             status = self.ask("status", "--coordinator", address)
-            self.assertIn(f"term    {kill + 2}, epoch 1", status)
+            self.assertIn(f"term    {kill + 2}, view 1", status)
         self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
 
     def test_faults_lose_no_step(self):

@@ -82,7 +82,7 @@ class Faults(cli.RunTest):
                 run, code, text, seconds, lag = self.fault(rank, name, place)
                 self.assertNotIn("weights sha256", text, "the fault did not happen")
                 self.assertEqual(code, SIGNALS[name], text)
-                self.assertRegex(text, r'blockstep: rank \d: (step|save|evaluation) \d+: '
+                self.assertRegex(text, r'blockstep: rank \d: step \d+(, save|, evaluation)?: '
                                        r'[a-z-]+ ".*" \(call \d+\) has waited')
                 waited = [float(s) for s in re.findall(r"has waited ([\d.]+) s", text)]
                 print(f"rank {rank} {name} in {place}: exit {code}, {seconds:.1f} s, reported after "

@@ -32,7 +32,7 @@ std::vector<PolicyConfig> AllConfigs() {
     base.mode = BlockLlmMode::kPaper;
     configs.push_back(base);
     base.mode = BlockLlmMode::kRepaired;
-    base.embedding = EmbeddingPolicy::kAlways;
+    base.embedding = TensorPolicy::kAlways;
     base.probes_per_step = 4;
     base.groups = 2;
     configs.push_back(base);
@@ -261,10 +261,10 @@ TEST(MakePolicy, ReportsEveryContradictionAtOnce) {
   ExpectFindings(config, {"block_steps: expected >= 1, got 0",
                           "embedding_split: expected <= 4, got 5", "lm_head.weight"});
   config.embedding_split = 2;
-  config.embedding = EmbeddingPolicy::kAlways;
+  config.embedding = TensorPolicy::kAlways;
   ExpectFindings(config, {"embedding_split: expected 1 unless `embedding: as_blocks`, got 2"});
   config = {.name = "full", .total_steps = 3};
-  config.embedding = EmbeddingPolicy::kFrozen;
+  config.embedding = TensorPolicy::kFrozen;
   ExpectFindings(config, {"full trains every tensor"});
 }
 
@@ -301,7 +301,7 @@ TEST(Describe, GainsByCount) {
   const TensorTable large =
       TinyTable({.vocab = 32000, .hidden = 4096, .inner = 11008, .layers = 32});
   PolicyConfig config{.name = "badam", .total_steps = 1000};
-  config.embedding = config.final_norm = EmbeddingPolicy::kFrozen;
+  config.embedding = config.final_norm = TensorPolicy::kFrozen;
   EXPECT_NEAR(Cost(config, small).gain, 1.65, 0.01);
   EXPECT_NEAR(Cost(config, large).gain, 1.93, 0.01);
   config = {.name = "blockllm", .total_steps = 1000};

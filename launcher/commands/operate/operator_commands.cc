@@ -10,6 +10,7 @@
 #include "launcher/config/host_port.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/operator_calls.h"
+#include "launcher/coordinator/stage_proto.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {
@@ -48,30 +49,12 @@ absl::StatusOr<ChannelOptions> ChannelTo(const Target& target) {
   return ChannelOf(contact);
 }
 
-const char* PhaseName(proto::Phase phase) {
-  switch (phase) {
-    case proto::STARTING:
-      return "starting";
-    case proto::STEP:
-      return "step";
-    case proto::SAVE:
-      return "save";
-    case proto::EVALUATE:
-      return "evaluate";
-    case proto::DONE:
-      return "done";
-    default:
-      return "unknown";
-  }
-}
-
 std::string Text(const proto::StatusReply& s) {
-  std::string text =
-      Cat("run     ", s.run_id().empty() ? "none yet" : s.run_id(), ", policy ", s.policy(),
-          ", config_hash ", s.config_hash(), "\nterm    ", s.term(), ", epoch ", s.epoch(),
-          "\nstep    ", s.next_step(), " of ", s.total_steps(), ", active set ",
-          s.label().empty() ? "-" : s.label(), ", ", s.switches(),
-          s.switches() == 1 ? " switch" : " switches", "\nloss    ");
+  std::string text = Cat("run     ", s.run_id().empty() ? "none yet" : s.run_id(), ", policy ",
+                         s.policy(), ", config_hash ", s.config_hash(), "\nterm    ", s.term(),
+                         ", view ", s.view(), "\nstep    ", s.next_step(), " of ", s.total_steps(),
+                         ", active set ", s.label().empty() ? "-" : s.label(), ", ", s.switches(),
+                         s.switches() == 1 ? " switch" : " switches", "\nloss    ");
   // Counted since this coordinator's start: the first report after one brings them back.
   if (s.tokens() > 0) {
     text += Cat(s.loss(), ", ", static_cast<int64_t>(s.tokens_per_second()), " tokens/s");
@@ -82,7 +65,7 @@ std::string Text(const proto::StatusReply& s) {
   if (s.orders().stop()) text += "orders  stop\n";
   for (const proto::RankStatus& rank : s.ranks()) {
     text += Cat("rank ", rank.rank(), "  ", rank.host(), "  step ", rank.progress().step(), "  ",
-                PhaseName(rank.progress().phase()));
+                RunStageName(FromProto(rank.progress().stage())));
     if (!rank.progress().op().empty()) text += Cat(" ", rank.progress().op());
     text += Cat("  last heard ", static_cast<double>(rank.silent_ms() / 100) / 10, " s ago",
                 rank.connected() ? "" : ", not connected",

@@ -43,7 +43,7 @@ void Watchdog::Loop() {
     DiskWatch::State disk = o_.place->disk.Look();
     if (comm.running) disk = {};  // waits for other ranks, whatever it does that for
     const bool slow = disk.stuck_s > o_.disk_say_s;
-    o_.tell(o_.place->step, slow ? RunPhase::kDisk : o_.place->phase.load(), comm);
+    o_.tell(o_.place->step, slow ? RunStage::kDisk : o_.place->stage.load(), comm);
     if (DiskStuck(disk)) return o_.on_disk_stuck(DiskReport(o_.rank, o_.place->step, disk));
     HangFacts facts;
     if (Hangs(comm, facts)) return o_.on_hang(HangReport(facts));
@@ -76,7 +76,7 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
   asked_at_s_ = NowS();
   facts = {.rank = o_.rank,
            .step = o_.place->step,
-           .phase = o_.place->phase,
+           .stage = o_.place->stage,
            .waiting = comm,
            .waited_s = asked_at_s_ - static_cast<double>(comm.since_ns) * 1e-9,
            .lost_after_s = kLostAfter * o_.lease_s};

@@ -22,7 +22,7 @@ struct WatchdogOptions {
   // Every rank as the coordinator knows it, this one included.
   std::function<absl::StatusOr<std::vector<PeerState>>(double deadline_s)> peers;
   // Hands on where this rank is; called at each look.
-  std::function<void(int64_t step, RunPhase phase, const CommProgress& comm)> tell;
+  std::function<void(int64_t step, RunStage stage, const CommProgress& comm)> tell;
   // Given the report, once. The program prints it and ends the process.
   std::function<void(const std::string& report)> on_hang;
 

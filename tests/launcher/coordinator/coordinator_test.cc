@@ -1,5 +1,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "launcher/coordinator/stage_proto.h"
 #include "tests/launcher/coordinator/client_runs.h"
 
 namespace blockstep {
@@ -62,7 +63,7 @@ TEST(Coordinator, RestartFromItsLogLosesNoStep) {
   EXPECT_TRUE(clients[0]->Leave("done").ok());
   for (const auto& phases : seen) EXPECT_EQ(phases, ExpectedPhases(120));
   EXPECT_EQ(server->state().Status().term(), 4);
-  EXPECT_EQ(server->state().Status().epoch(), 1);
+  EXPECT_EQ(server->state().Status().view(), 1);
   EXPECT_EQ(server->state().Status().next_step(), 120);
 }
 
@@ -86,9 +87,9 @@ TEST(Coordinator, AnswersButDecidesNothing) {
   const absl::Status status = client->Await(2).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("answers but gave no directive"));
-  EXPECT_EQ(client->Peek(2), nullptr);
-  ASSERT_NE(client->Peek(1), nullptr);
-  EXPECT_EQ(client->Peek(1)->from, 1);
+  EXPECT_EQ(client->TryAwait(2), nullptr);
+  ASSERT_NE(client->TryAwait(1), nullptr);
+  EXPECT_EQ(client->TryAwait(1)->from, 1);
 }
 
 TEST(Coordinator, RefusesStrangersByName) {
@@ -163,7 +164,8 @@ TEST(Coordinator, OrdersReachEveryRankAndOutliveARestart) {
 TEST(Coordinator, ProgressAndSilenceAreInTheStatus) {
   const auto server = Started(ServerOptions());
   const Client client = Joined(ClientOptions(server->address(), 0, 1));
-  client->SetProgress({.step = 3, .phase = proto::STEP, .op = "reduce layer 1", .sequence = 42});
+  client->SetProgress(
+      {.step = 3, .stage = RunStage::kStep, .op = "reduce layer 1", .sequence = 42});
   proto::RankStatus rank;
   for (int i = 0; i < 100 && rank.progress().sequence() != 42; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -173,6 +175,21 @@ TEST(Coordinator, ProgressAndSilenceAreInTheStatus) {
   EXPECT_EQ(rank.progress().step(), 3);
   EXPECT_TRUE(rank.connected());
   EXPECT_LT(rank.silent_ms(), 1000);
+}
+
+TEST(Coordinator, EveryStageReachesTheStatus) {
+  const auto server = Started(ServerOptions());
+  const Client client = Joined(ClientOptions(server->address(), 0, 1));
+  int64_t step = 0;
+  for (const RunStage stage : kRunStages) {
+    client->SetProgress({.step = ++step, .stage = stage});
+    proto::Progress seen;
+    while (seen.step() != step) {  // the next heartbeat brings it
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      seen = server->state().Status().ranks(0).progress();
+    }
+    EXPECT_EQ(FromProto(seen.stage()), stage) << RunStageName(stage);
+  }
 }
 
 TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
@@ -199,7 +216,7 @@ TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
   resumed.push_back(Joined(leader));
   EXPECT_EQ(server->state().Status().next_step(), 20);
   EXPECT_EQ(server->state().Status().term(), 2);
-  EXPECT_EQ(server->state().Status().epoch(), 2);
+  EXPECT_EQ(server->state().Status().view(), 2);
   // The old worker learns that it was replaced and cannot come back.
   EXPECT_EQ(zombie->Await(1000).status().code(), absl::StatusCode::kFailedPrecondition);
   zombie.reset();

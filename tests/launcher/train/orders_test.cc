@@ -48,8 +48,8 @@ class GoneFrom : public DirectiveSource {
     if (step >= step_) return absl::UnavailableError("the coordinator was not heard");
     return source_->Await(step);
   }
-  const Directive* Peek(int64_t step) override {
-    return step >= step_ ? nullptr : source_->Peek(step);
+  const Directive* TryAwait(int64_t step) override {
+    return step >= step_ ? nullptr : source_->TryAwait(step);
   }
   absl::Status Report(const StepReport& report) override { return source_->Report(report); }
 
