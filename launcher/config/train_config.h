@@ -89,6 +89,7 @@ struct TrainConfig {
     TransportKind transport = TransportKind::kMpi;
     int64_t local_ranks = 1;
     double comm_timeout_s = 300;
+    double compute_timeout_s = 1800;
     std::string trace;
     int64_t memory_limit_bytes = 0;  // of a process; 0: what there is
   } runtime;

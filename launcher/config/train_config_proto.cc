@@ -125,6 +125,7 @@ void Runtime(TrainConfig::Runtime& plain, proto::RuntimeConfig* wire, Copy copy)
   FIELD(transport);
   FIELD(local_ranks);
   FIELD(comm_timeout_s);
+  FIELD(compute_timeout_s);
   FIELD(memory_limit_bytes);
   FIELD(trace);
 }

@@ -134,6 +134,8 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
                  "1 with transport mpi (mpirun -n sets the number of ranks)");
   checks.Require(c.runtime.comm_timeout_s > 0, "runtime.comm_timeout_s", c.runtime.comm_timeout_s,
                  "> 0");
+  checks.Require(c.runtime.compute_timeout_s > 0, "runtime.compute_timeout_s",
+                 c.runtime.compute_timeout_s, "> 0");
   checks.AtLeast("runtime.memory_limit_bytes", c.runtime.memory_limit_bytes, int64_t{0});
   const TrainConfig::Coordinator& k = c.coordinator;
   checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "> 0");

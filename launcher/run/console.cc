@@ -153,14 +153,13 @@ absl::StatusOr<std::unique_ptr<Console>> Console::Open(const TrainConfig& config
 
 std::string Console::BlocksHash() { return impl_->blocks.Hex(); }
 
-void Console::Note(const std::string& text) { impl_->progress.Note(text); }
-
-TrainEvents Console::Events() {
-  Impl* impl = impl_.get();
-  return {.on_step = [impl](const StepResult& s, double t) { return impl->OnStep(s, t); },
-          .on_eval = [impl](int64_t s, const EvalResult& e) { return impl->OnEval(s, e); },
-          .on_save = [impl](const SaveReport& s) { return impl->OnSave(s); },
-          .on_note = [impl](const std::string& text) { impl->progress.Note(text); }};
+absl::Status Console::OnStep(const StepResult& step, double seconds) {
+  return impl_->OnStep(step, seconds);
 }
+absl::Status Console::OnEval(int64_t step, const EvalResult& eval) {
+  return impl_->OnEval(step, eval);
+}
+absl::Status Console::OnSave(const SaveReport& save) { return impl_->OnSave(save); }
+void Console::OnNote(const std::string& text) { impl_->progress.Note(text); }
 
 }  // namespace blockstep

@@ -135,7 +135,7 @@ absl::Status GrpcCoordination::PolicyState(int64_t step, TrainerState& state) {
   return absl::OkStatus();
 }
 
-bool GrpcCoordination::StopOrdered() { return client_->stop_requested(); }
+bool GrpcCoordination::StopRequested() { return StopSignalSeen() || client_->stop_requested(); }
 
 int64_t GrpcCoordination::SavesOrdered() { return client_->save_generation(); }
 

@@ -41,7 +41,7 @@ double SecondsToReport(const Case& c) {
          return std::vector<PeerState>{{.rank = 0, .sequence = 17},
                                        {.rank = 1, .sequence = 16, .silent_s = silent_s}};
        },
-       .tell = [&](int64_t, RunPhase, const CommProgress&) { pass(c.look_s); },
+       .tell = [&](int64_t, RunStage, const CommProgress&) { pass(c.look_s); },
        .on_hang =
            [&](const std::string&) { reported.set_value(static_cast<double>(now_ns) * 1e-9); },
        .lease_s = c.lease_s,
