@@ -48,7 +48,9 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
         ": cannot listen there; is the port taken, the address this host's, and are "
         "the TLS files a matching set?");
   }
-  made->server_->GetHealthCheckService()->SetServingStatus("blockstep.proto.Coordinator", true);
+  grpc::HealthCheckServiceInterface* health = made->server_->GetHealthCheckService();
+  health->SetServingStatus("blockstep.proto.Coordinator", true);
+  made->service_->ShowHealth(health);
   if (!o.http_address.empty()) {
     ASSIGN_OR_RETURN(made->http_, HttpEndpoint::Start({.address = o.http_address,
                                                        .token = o.http_token,
