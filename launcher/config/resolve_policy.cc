@@ -73,7 +73,7 @@ absl::StatusOr<PolicyConfig> ResolvePolicy(const TrainConfig& config, const Tens
   PolicyConfig policy = config.policy;
   policy.seed = config.train.seed;
   policy.total_steps = config.train.steps;
-  policy.lag = static_cast<int>(config.coordinator.lag);
+  policy.lag = config.coordinator.lag;
   Faults faults;
   for (size_t p = 0; p < config.script.size(); ++p) {
     policy.script.push_back(Resolve(config.script[p], Cat("policy.phase[", p, "]"), table, faults));

@@ -4,6 +4,7 @@
 
 #include "core/base/str.h"
 #include "launcher/config/host_port.h"
+#include "optim/policy/limits.h"
 
 namespace blockstep {
 namespace {
@@ -59,7 +60,6 @@ void ModelAndData(const TrainConfig& c, Checks& checks) {
 }
 
 void Training(const TrainConfig& c, Checks& checks) {
-  checks.AtLeast("train.steps", c.train.steps, int64_t{1});
   checks.AtLeast("train.loss_chunk", c.train.loss_chunk, int64_t{1});
   checks.AtLeast("train.clip_norm", c.train.clip_norm, 0.0);
   checks.AtLeast("train.max_bad_steps", c.train.max_bad_steps, int64_t{1});
@@ -88,38 +88,34 @@ void Training(const TrainConfig& c, Checks& checks) {
                  o.schedule.floor, "0 to 1 (a share of lr)");
 }
 
+// As the policy will be, but for the tensors of a script: those need the model.
+PolicyConfig WithoutModel(const TrainConfig& c) {
+  PolicyConfig policy = c.policy;
+  policy.total_steps = c.train.steps;
+  policy.lag = c.coordinator.lag;
+  for (const NamedPhase& named : c.script) {
+    policy.script.push_back(
+        {.set = {std::vector<ActiveEntry>(named.entries.size())}, .steps = named.steps});
+  }
+  return policy;
+}
+
+// The policy's own limits, said of the fields where they come from.
 void PolicyFields(const TrainConfig& c, Checks& checks) {
-  const PolicyConfig& p = c.policy;
-  checks.AtLeast("policy.block_steps", p.block_steps, int64_t{1});
-  checks.AtLeast("policy.embedding_split", p.embedding_split, 1);
-  checks.Require(p.sparsity >= 0 && p.sparsity < 1, "policy.sparsity", p.sparsity,
-                 "a value in [0, 1)");
-  checks.AtLeast("policy.patience", p.patience, int64_t{1});
-  checks.AtLeast("policy.probes_per_step", p.probes_per_step, 0);
-  checks.AtLeast("policy.sweep_elements", p.sweep_elements, int64_t{0});
-  checks.Require(p.mask == BlockLlmMask::kNone, "policy.mask",
-                 p.mask == BlockLlmMask::kShare ? "share" : "literal",
-                 "none (this build selects whole tensors)");
-  checks.Require((p.name == "scripted") == !c.script.empty(), "policy.phase",
-                 Cat(c.script.size(), " phases"),
-                 p.name == "scripted" ? "at least one with policy.name scripted"
-                                      : "none without policy.name scripted");
-  int64_t steps = 0;  // no more than needed, so that the sum cannot overflow
+  for (const FieldFault& fault : CheckLimits(WithoutModel(c))) {
+    const std::string field = fault.field == "total_steps" ? "train.steps"
+                              : fault.field == "lag"       ? "coordinator.lag"
+                                                           : "policy." + fault.field;
+    checks.At(field.substr(0, field.find("].") + 1), field, false, fault.got, fault.expected);
+  }
   for (size_t i = 0; i < c.script.size(); ++i) {
-    const NamedPhase& phase = c.script[i];
-    const std::string field = Cat("policy.phase[", i, "]");
-    checks.At(field, Cat(field, ".steps"), phase.steps >= 1, phase.steps, ">= 1");
-    checks.At(field, Cat(field, ".entry"), !phase.entries.empty(), "none", "at least one");
-    steps += std::clamp<int64_t>(phase.steps, 0, std::max<int64_t>(0, c.train.steps - steps));
-    for (size_t e = 0; e < phase.entries.size(); ++e) {
-      const NamedRows& rows = phase.entries[e];
-      const std::string entry = Cat(field, ".entry[", e, "]");
+    for (size_t e = 0; e < c.script[i].entries.size(); ++e) {
+      const NamedRows& rows = c.script[i].entries[e];
+      const std::string entry = Cat("policy.phase[", i, "].entry[", e, "]");
       checks.At(entry, Cat(entry, ".tensor"), !rows.tensor.empty(), "none", "a tensor's name");
       checks.At(entry, Cat(entry, ".lr_scale"), rows.lr_scale > 0, rows.lr_scale, "> 0");
     }
   }
-  checks.Require(c.script.empty() || steps >= c.train.steps, "policy.phase",
-                 Cat(steps, " steps in total"), Cat("at least train.steps (", c.train.steps, ")"));
 }
 
 void PlaceAndShow(const TrainConfig& c, Checks& checks) {
@@ -139,7 +135,6 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("runtime.memory_limit_bytes", c.runtime.memory_limit_bytes, int64_t{0});
   const TrainConfig::Coordinator& k = c.coordinator;
   checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "> 0");
-  checks.AtLeast("coordinator.lag", k.lag, int64_t{0});
   checks.Require(k.lease_s >= 2, "coordinator.lease_s", k.lease_s, ">= 2");
   checks.Require(k.keepalive_s > 0, "coordinator.keepalive_s", k.keepalive_s, "> 0");
   const int tls = !k.tls_ca.empty() + !k.tls_cert.empty() + !k.tls_key.empty();

@@ -254,6 +254,24 @@ TEST(TrainConfig, MasksOfElementsAreRefusedByName) {
       HasSubstr("policy.mask: expected none (this build selects whole tensors), got literal"));
 }
 
+// The limits are the policy's own (optim/policy/limits.h); the reader adds the place and the name
+// that the field has in the configuration.
+TEST(TrainConfig, APolicysLimitsAreReportedWithTheirPlaces) {
+  const std::string error = ErrorOf(std::string(kSmall) + R"(policy { name: blockllm
+  patience: 0
+  sparsity: 1
+  embedding_split: 2 }
+coordinator { lag: 3000000000 }
+)");
+  EXPECT_THAT(error, HasSubstr("run.txt:3:3: policy.patience: found 0, wanted at least 1"));
+  EXPECT_THAT(error, HasSubstr("run.txt:4:3: policy.sparsity: found 1, wanted 0 or more"));
+  EXPECT_THAT(error, HasSubstr("run.txt:5:3: policy.embedding_split: found 2, wanted 1: policy"));
+  EXPECT_THAT(error, HasSubstr("run.txt:6:15: coordinator.lag: found 3000000000, wanted 0 to 1000000"));
+  EXPECT_THAT(error, HasSubstr("4 errors"));
+  EXPECT_THAT(ErrorOf(kSmall, {"policy.embedding=frozen"}),
+              HasSubstr("policy.embedding: found frozen, wanted always or as_blocks: policy full"));
+}
+
 TEST(TrainConfig, BrokenSyntaxIsAnErrorNotAHang) {
   for (const char* text : {"train {", "train { steps: }", "}", "train steps: 1", "data { train: [",
                            "data { train: [\"a\" \"b\", ", "train: 5", "train { steps { } }",
