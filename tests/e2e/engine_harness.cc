@@ -150,6 +150,21 @@ class RankRun {
   ThreadPool pool_;
 };
 
+std::unique_ptr<Policy> PolicyOf(const RunSpec& spec, const TensorTable& table) {
+  PolicyConfig config = spec.policy;
+  config.total_steps = spec.steps;
+  auto policy = MakePolicy(config, table);
+  CHECK_OK(policy);
+  return *std::move(policy);
+}
+
+RunOutcome NewOutcome(const RunSpec& spec, const TensorTable& table) {
+  RunOutcome outcome;
+  outcome.bytes.resize(spec.ranks);
+  for (const TensorInfo& t : table.tensors) outcome.weights.emplace_back(t.size());
+  return outcome;
+}
+
 }  // namespace
 
 // A walk with a few repeated patterns, which a small model can learn; the same for a position
@@ -171,16 +186,19 @@ LlamaConfig TinyLlama(bool tied) {
           .tied = tied};
 }
 
+RunOutcome RunTrainingRank(const RunSpec& spec, Communicator& group) {
+  CHECK(spec.policy.name == "scripted" || spec.policy.name == "full");
+  const TensorTable table = LlamaTensors(ModelOf(spec));
+  SharedPolicy policy(PolicyOf(spec, table));
+  RunOutcome outcome = NewOutcome(spec, table);
+  RankRun(spec, group.rank(), &group, &policy).Run(outcome);
+  return outcome;
+}
+
 RunOutcome RunTraining(const RunSpec& spec) {
   const TensorTable table = LlamaTensors(ModelOf(spec));
-  PolicyConfig policy_config = spec.policy;
-  policy_config.total_steps = spec.steps;
-  auto policy = MakePolicy(policy_config, table);
-  CHECK_OK(policy);
-  SharedPolicy shared(std::move(*policy));
-  RunOutcome outcome;
-  outcome.bytes.resize(spec.ranks);
-  for (const TensorInfo& t : table.tensors) outcome.weights.emplace_back(t.size());
+  SharedPolicy shared(PolicyOf(spec, table));
+  RunOutcome outcome = NewOutcome(spec, table);
   auto groups =
       LocalGroup::Create(spec.ranks, {.max_delay_us = spec.comm_delay_us,
                                       .delay_seed = 3,

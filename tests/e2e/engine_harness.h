@@ -62,4 +62,8 @@ int32_t TokenAt(int64_t position, int64_t t, int64_t vocab);
 
 RunOutcome RunTraining(const RunSpec& spec);
 
+// One rank of such a run, over a communicator of any kind: for ranks that are processes. The policy
+// is this rank's own, so one that reads no reports. Bytes and weights are this rank's.
+RunOutcome RunTrainingRank(const RunSpec& spec, Communicator& group);
+
 }  // namespace blockstep::testing

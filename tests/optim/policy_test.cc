@@ -240,9 +240,8 @@ void ExpectFindings(const PolicyConfig& config, const std::vector<std::string>& 
 TEST(MakePolicy, ReportsEveryContradictionAtOnce) {
   const PolicyConfig bad{.groups = 0, .lag = -1};
   PolicyConfig config = bad;
-  ExpectFindings(config,
-                 {"total_steps: expected at least 1, got 0", "groups: expected at least 1, got 0",
-                  "lag: expected 0 to 1000000, got -1"});
+  ExpectFindings(config, {"total_steps: expected >= 1, got 0", "groups: expected >= 1, got 0",
+                          "lag: expected 0 to 1000000, got -1"});
   config.name = "blockllm";
   config.sparsity = 1;
   config.patience = 0;
@@ -251,20 +250,18 @@ TEST(MakePolicy, ReportsEveryContradictionAtOnce) {
   config.sweep_elements = 100;
   config.mask = BlockLlmMask::kShare;
   ExpectFindings(config,
-                 {"total_steps", "sparsity: expected 0 or more and below 1, got 1",
-                  "patience: ", "probes_per_step: ", "embedding_split: expected 1: policy blockllm",
+                 {"total_steps", "sparsity: expected a value in [0, 1), got 1",
+                  "patience: ", "probes_per_step: ", "embedding_split: expected 1 (policy blockllm",
                   "sweep_elements: expected 0 or at least 16384", "mask: expected none"});
   config = bad;
   config.name = "badam";
   config.block_steps = 0;
   config.embedding_split = 5;  // 256 rows are 4 tiles
-  ExpectFindings(config, {"block_steps: expected at least 1, got 0",
+  ExpectFindings(config, {"block_steps: expected >= 1, got 0",
                           "embedding_split: expected at most 4, got 5: lm_head.weight"});
   config.embedding_split = 2;
   config.embedding = TensorPolicy::kAlways;
-  ExpectFindings(
-      config,
-      {"embedding_split: expected 1: only with embedding as_blocks can it be split, got 2"});
+  ExpectFindings(config, {"embedding_split: expected 1 unless `embedding: as_blocks`, got 2"});
   config = {.name = "full", .total_steps = 3};
   config.embedding = TensorPolicy::kFrozen;
   ExpectFindings(config, {"full trains every tensor"});
@@ -276,7 +273,7 @@ TEST(MakePolicy, NamesPoliciesAndScripts) {
   config.name = "scripted";
   config.script = {{{{{.tensor = 0, .rows = {0, 64}}}}, 4},
                    {{{{.tensor = 99, .rows = {0, 64}}}}, 5}};
-  ExpectFindings(config, {"phase: expected at least train.steps, 10, got 9 steps in all",
+  ExpectFindings(config, {"phase: expected at least train.steps (10), got 9 steps in total",
                           "phase[1]: active set: tensor index 99"});
 }
 

@@ -263,13 +263,14 @@ TEST(TrainConfig, APolicysLimitsAreReportedWithTheirPlaces) {
   embedding_split: 2 }
 coordinator { lag: 3000000000 }
 )");
-  EXPECT_THAT(error, HasSubstr("run.txt:3:3: policy.patience: found 0, wanted at least 1"));
-  EXPECT_THAT(error, HasSubstr("run.txt:4:3: policy.sparsity: found 1, wanted 0 or more"));
-  EXPECT_THAT(error, HasSubstr("run.txt:5:3: policy.embedding_split: found 2, wanted 1: policy"));
-  EXPECT_THAT(error, HasSubstr("run.txt:6:15: coordinator.lag: found 3000000000, wanted 0 to 1000000"));
+  EXPECT_THAT(error, HasSubstr("run.txt:3:3: policy.patience: expected >= 1, got 0"));
+  EXPECT_THAT(error, HasSubstr("run.txt:4:3: policy.sparsity: expected a value in [0, 1), got 1"));
+  EXPECT_THAT(error, HasSubstr("run.txt:5:3: policy.embedding_split: expected 1 (policy blockllm"));
+  EXPECT_THAT(error,
+              HasSubstr("run.txt:6:15: coordinator.lag: expected 0 to 1000000, got 3000000000"));
   EXPECT_THAT(error, HasSubstr("4 errors"));
   EXPECT_THAT(ErrorOf(kSmall, {"policy.embedding=frozen"}),
-              HasSubstr("policy.embedding: found frozen, wanted always or as_blocks: policy full"));
+              HasSubstr("policy.embedding: expected always or as_blocks (policy full"));
 }
 
 TEST(TrainConfig, BrokenSyntaxIsAnErrorNotAHang) {
