@@ -112,7 +112,7 @@ class SeveralHosts(cli.RunTest):
             sent.append([self.net.sent(h) - b for h, b in zip(self.net.names, before)])
         for host in range(hosts):
             step = (sent[1][host] - sent[0][host]) / 6
-            print(f"host {host + 1}: {step:.0f} bytes a step at the interface, {wanted[host]} by the formula, "
+            print(f"host {host + 1}: {step:.0f} bytes per step at the interface, {wanted[host]} by the formula, "
                   f"ratio {step / wanted[host]:.4f}", flush=True)
             self.assertLess(abs(step / wanted[host] - 1), 0.05)
 

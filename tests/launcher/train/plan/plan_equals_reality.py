@@ -124,7 +124,7 @@ def main():
         peaks, seconds = run(fields, ranks, transport)
         each = 1 if transport == "mpi" else ranks
         if len(peaks) != ranks // each:
-            sys.exit(f"{len(peaks)} processes, wanted {ranks // each}")
+            sys.exit(f"expected {ranks // each} processes, got {len(peaks)}")
         for i, peak in enumerate(peaks):
             here = plan["ranks"][i * each:(i + 1) * each]
             planned = sum(r["total_bytes"] for r in here)
