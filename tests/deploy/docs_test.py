@@ -155,8 +155,8 @@ class Docs(unittest.TestCase):
                 "launcher/f.cc": 'app.add_flag("--json")'}
         tree = Tree(files, text.get)
         good = ("core/base/a.h core/base/a core/base/ a.h core/base/a.h:Publish core/base/a.h:UnitStore::Publish "
-                                      "message TrainSection {\n  optional int64 steps = 1;\n"
-                                      "  optional Deep d = 2;\n}\n"
+                "UnitStore UnitStore::Publish kRowTile train.steps train.d.x core/NAME.h --json run.json runs/first "
+                "steps")
         bad = ("core/base/b.h cor/base/a.h core/bas/ b.h core/base/a.h:Publsh UnitStor UnitStore::PublishAll kRowTiles "
                "train.step train.d.y --jsn")
         for token in good.split():
