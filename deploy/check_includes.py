@@ -54,7 +54,7 @@ ALLOWED = {
     "launcher/checkpoint": CHECKPOINT,
     "launcher/train/engine": ENGINE,
     "launcher/train/metrics": BASE | {"core/data", "core/io"},
-    "launcher/train/watchdog": BASE | {"dist"},
+    "launcher/train/watchdog": BASE | {"core/step", "dist"},
     "launcher/train": TRAIN,
     "launcher/train/plan": PLAN,
     "launcher/coordinator": COORDINATOR,
@@ -295,7 +295,7 @@ def main():
         print(mistake)
     lengths.sort()
     if not lengths:
-        sys.exit(f"{options.root}: found no source file")
+        sys.exit(f"{options.root}: no source file")
     longest = ", ".join(f"{path} {n}" for n, path in reversed(lengths[-3:]))
     print(f"{len(lengths)} files, median {lengths[len(lengths) // 2][0]} lines, longest: {longest}; "
           f"{len(mistakes)} mistakes")

@@ -15,7 +15,7 @@ ranks=4
 run=
 extra=()
 value() {  # value "$@": the option's, on the command line
-  [[ -n ${2:-} && $2 != --* ]] || { echo "quickstart.sh: $1: found no value; see --help" >&2; exit 2; }
+  [[ -n ${2:-} && $2 != --* ]] || { echo "quickstart.sh: $1: expected a value, got none; see --help" >&2; exit 2; }
 }
 while [[ $# -gt 0 ]]; do
   case "$1" in
@@ -23,10 +23,10 @@ while [[ $# -gt 0 ]]; do
     --ranks) value "$@"; ranks=$2; shift 2 ;;
     --run) value "$@"; run=$(realpath -m "$2"); shift 2 ;;
     --steps) value "$@"; extra+=(--set "train.steps=$2"); shift 2 ;;
-    *) echo "quickstart.sh: found argument '$1'; see --help" >&2; exit 2 ;;
+    *) echo "quickstart.sh: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
 done
-[[ $ranks =~ ^[1-9][0-9]*$ ]] || { echo "quickstart.sh: --ranks: found '$ranks', wanted a number above 0" >&2; exit 2; }
+[[ $ranks =~ ^[1-9][0-9]*$ ]] || { echo "quickstart.sh: --ranks: expected a number > 0, got '$ranks'" >&2; exit 2; }
 exec </dev/null
 
 "$root/deploy/setup.sh"

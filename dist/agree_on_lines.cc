@@ -22,9 +22,9 @@ std::string Difference(const std::vector<std::string>& texts) {
       if (!std::getline(here, a)) a = "nothing";
       if (!std::getline(wanted, b)) b = "nothing";
     } while (a == b && (here || wanted));
-    first = Cat("rank ", r, ": found ", a, "; wanted, as on rank 0, ", b);
+    first = Cat("rank ", r, ": expected ", b, " (as on rank 0), got ", a);
   }
-  return Cat(first, ". Ranks that differ from rank 0: ", others);
+  return Cat(first, "; ranks that differ from rank 0: ", others);
 }
 
 }  // namespace

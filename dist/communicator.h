@@ -79,7 +79,7 @@ class Communicator {
   virtual void AllGather(std::vector<GatherSegment> segments, std::string what) = 0;
   virtual void ReduceScatter(std::vector<ReduceSegment> segments, std::string what) = 0;
   virtual void Broadcast(void* data, int64_t bytes, int root, std::string what) = 0;
-  // Grouped point-to-point: pairs match in order per (sender, receiver); messages to itself are
+  // Batched point-to-point: pairs match in order per (sender, receiver); messages to itself are
   // copies. Every rank calls it, with empty lists where it has nothing to send or receive.
   virtual void Exchange(std::vector<PeerSend> sends, std::vector<PeerRecv> recvs,
                         std::string what) = 0;

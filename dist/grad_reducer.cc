@@ -15,7 +15,7 @@ struct GradReducer::Impl {
   std::unique_ptr<GradStrategy> strategy;
   std::vector<EntryGeometry> entries;
   std::vector<char> done;  // in this micro-step
-  MicroStep micro;
+  MicroStepPosition micro;
 
   absl::StatusOr<EntryGeometry> Geometry(const ActiveEntry& entry) const;
 };
@@ -23,9 +23,9 @@ struct GradReducer::Impl {
 absl::StatusOr<EntryGeometry> GradReducer::Impl::Geometry(const ActiveEntry& entry) const {
   const TensorInfo& t = o.table->tensors[entry.tensor];
   if (entry.role == Role::kFused) {
-    return absl::UnimplementedError(Cat("rank ", o.group->rank(), ": ", t.name,
-                                        ": role fused is not supported by this reducer; wanted "
-                                        "train or probe"));
+    return absl::UnimplementedError(
+        Cat("rank ", o.group->rank(), ": ", t.name,
+            ": expected role train or probe, got fused, which this reducer does not support"));
   }
   EntryGeometry g{.entry = entry,
                   .name = t.name,
@@ -49,13 +49,13 @@ absl::StatusOr<std::unique_ptr<GradReducer>> GradReducer::Create(GradReducerOpti
   const int ranks = options.group->size();
   if (exact && options.accumulation == GradAccumulation::kSharded) {
     return InvalidArgument(
-        "numerics slot_exact with accumulate sharded: slots are added in a tree on the rank that "
-        "ran them; wanted accumulate local");
+        "numerics slot_exact: expected accumulate local (a rank adds its own slots in a tree), got "
+        "sharded");
   }
   if (exact && !(span.mine == SplitEvenly(span.slots, ranks, options.group->rank()))) {
-    return InvalidArgument("numerics slot_exact: rank ", options.group->rank(), " has slots [",
-                           span.mine.begin, ", ", span.mine.end, ") of ", span.slots,
-                           ", wanted an even split over ", ranks, " ranks");
+    return InvalidArgument("numerics slot_exact: rank ", options.group->rank(),
+                           ": expected an even split of ", span.slots, " slots over ", ranks,
+                           " ranks, got slots [", span.mine.begin, ", ", span.mine.end, ")");
   }
   auto impl = std::make_unique<Impl>();
   impl->o = options;

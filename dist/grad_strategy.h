@@ -39,7 +39,7 @@ struct EntryGeometry {
   TensorView ViewAt(void* data) const { return TensorView::Of(data, DType::kF32, rows(), cols); }
 };
 
-struct MicroStep {
+struct MicroStepPosition {
   int64_t index = -1;
   bool first = false, last = false;
   bool wrote = false;  // this rank has slots in it
@@ -50,8 +50,8 @@ class GradStrategy {
   virtual ~GradStrategy() = default;
   // All streams are fenced; the entries stay valid until the next call.
   virtual absl::Status Carve(const std::vector<EntryGeometry>& entries, Arena& arena) = 0;
-  virtual GradTarget Target(int entry, const MicroStep& micro) = 0;
-  virtual void Done(int entry, const MicroStep& micro, Stream& compute) = 0;
+  virtual GradTarget Target(int entry, const MicroStepPosition& micro) = 0;
+  virtual void Done(int entry, const MicroStepPosition& micro, Stream& compute) = 0;
   // The whole step's gradient of the rows this rank owns.
   virtual TensorView Reduced(int entry) const = 0;
 };

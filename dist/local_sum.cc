@@ -21,12 +21,12 @@ class LocalSum : public GradStrategy {
     return absl::OkStatus();
   }
 
-  GradTarget Target(int entry, const MicroStep& micro) override {
+  GradTarget Target(int entry, const MicroStepPosition& micro) override {
     if (micro.first) written_[entry] = 0;
     return {dw_[entry], written_[entry] ? Accumulate::kAdd : Accumulate::kAssign};
   }
 
-  void Done(int entry, const MicroStep& micro, Stream& compute) override {
+  void Done(int entry, const MicroStepPosition& micro, Stream& compute) override {
     if (micro.first) written_[entry] = 0;
     written_[entry] |= micro.wrote;
     if (!micro.last) return;

@@ -16,9 +16,9 @@ absl::StatusOr<std::unique_ptr<RowFetch>> RowFetch::Create(const TensorInfo& ten
   const int64_t most = std::min(max_tokens, tensor.rows);
   f->real_ = backend.device.real_memory;
   if (f->real_ && !backend.device.host_accessible) {
-    return FailedPrecondition("backend ", backend.name, ", rank ", group->rank(), ": rows of ",
-                              tensor.name, " by id need memory that the host can read; pin unit ",
-                              tensor.unit);
+    return FailedPrecondition("backend ", backend.name, ", rank ", group->rank(),
+                              ": fetching rows of ", tensor.name,
+                              " by id needs memory that the host can read; pin unit ", tensor.unit);
   }
   f->stride_ = most + 1;
   ASSIGN_OR_RETURN(void* lists,
@@ -47,9 +47,9 @@ absl::Status RowFetch::MakeOwnList(const int32_t* ids, int64_t n) {
   std::sort(sorted.begin(), sorted.end());
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   if (!sorted.empty() && (sorted.front() < 0 || sorted.back() >= tensor_.rows)) {
-    return absl::OutOfRangeError(Cat("rank ", group_->rank(), ": ", tensor_.name, ": id ",
-                                     sorted.front() < 0 ? sorted.front() : sorted.back(),
-                                     ", wanted ids in [0, ", tensor_.rows, ")"));
+    return absl::OutOfRangeError(Cat("rank ", group_->rank(), ": ", tensor_.name,
+                                     ": expected ids in [0, ", tensor_.rows, "), got ",
+                                     sorted.front() < 0 ? sorted.front() : sorted.back()));
   }
   int32_t* list = lists_ + group_->rank() * stride_;
   list[0] = static_cast<int32_t>(sorted.size());

@@ -20,8 +20,8 @@ class ShardedSum : public GradStrategy {
   explicit ShardedSum(const GradReducerOptions& options) : o_(options) {}
 
   absl::Status Carve(const std::vector<EntryGeometry>& entries, Arena& arena) override;
-  GradTarget Target(int entry, const MicroStep& micro) override;
-  void Done(int entry, const MicroStep& micro, Stream& compute) override;
+  GradTarget Target(int entry, const MicroStepPosition& micro) override;
+  void Done(int entry, const MicroStepPosition& micro, Stream& compute) override;
   TensorView Reduced(int entry) const override { return reduced_[entry]; }
 
  private:
@@ -90,7 +90,7 @@ absl::Status ShardedSum::Carve(const std::vector<EntryGeometry>& entries, Arena&
   return absl::OkStatus();
 }
 
-GradTarget ShardedSum::Target(int entry, const MicroStep& micro) {
+GradTarget ShardedSum::Target(int entry, const MicroStepPosition& micro) {
   Area& area = areas_[places_[entry].area];
   const int unit = (*entries_)[entry].unit;
   const bool tied_ends = places_[entry].area == kEndsArea && o_.table->tied;
@@ -102,7 +102,7 @@ GradTarget ShardedSum::Target(int entry, const MicroStep& micro) {
   return {Staged(entry), Accumulate::kAssign};
 }
 
-void ShardedSum::Done(int entry, const MicroStep& micro, Stream& compute) {
+void ShardedSum::Done(int entry, const MicroStepPosition& micro, Stream& compute) {
   CHECK(compute_ == nullptr || compute_ == &compute);  // Target's waits go to this stream
   compute_ = &compute;
   const EntryGeometry& e = (*entries_)[entry];

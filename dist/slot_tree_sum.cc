@@ -19,8 +19,8 @@ class SlotTreeSum : public GradStrategy {
   SlotTreeSum(const GradReducerOptions& options, const SlotSpan& span);
 
   absl::Status Carve(const std::vector<EntryGeometry>& entries, Arena& arena) override;
-  GradTarget Target(int entry, const MicroStep& micro) override;
-  void Done(int entry, const MicroStep& micro, Stream& compute) override;
+  GradTarget Target(int entry, const MicroStepPosition& micro) override;
+  void Done(int entry, const MicroStepPosition& micro, Stream& compute) override;
   TensorView Reduced(int entry) const override { return OwnRows(entry, 0); }
 
  private:
@@ -86,12 +86,12 @@ absl::Status SlotTreeSum::Carve(const std::vector<EntryGeometry>& entries, Arena
   return absl::OkStatus();
 }
 
-GradTarget SlotTreeSum::Target(int entry, const MicroStep& micro) {
+GradTarget SlotTreeSum::Target(int entry, const MicroStepPosition& micro) {
   const int leaf = micro.wrote ? mine_.steps[micro.index].leaf : 0;
   return {stacks_[entry][leaf], Accumulate::kAssign};
 }
 
-void SlotTreeSum::Done(int entry, const MicroStep& micro, Stream& compute) {
+void SlotTreeSum::Done(int entry, const MicroStepPosition& micro, Stream& compute) {
   if (micro.wrote) {
     const StackStep& step = mine_.steps[micro.index];
     for (int top = step.leaf; top > step.leaf - step.merges; --top) {

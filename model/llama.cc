@@ -108,7 +108,7 @@ absl::StatusOr<std::unique_ptr<Llama>> Llama::Create(const LlamaConfig& config,
                                                      LlamaOptions options) {
   CHECK(options.backend != nullptr && options.backend->kernels != nullptr);
   if (options.loss_chunk < 1) {
-    return InvalidArgument("loss_chunk ", options.loss_chunk, ", wanted at least 1 token");
+    return InvalidArgument("loss_chunk: expected at least 1 token, got ", options.loss_chunk);
   }
   CHECK_LT(0, config.layers);
   CHECK_EQ(config.heads % config.kv_heads, 0);
@@ -130,8 +130,8 @@ absl::Status Llama::Reserve(BatchShape shape, Stream& compute, Arena& arena) {
   CHECK_LT(0, shape.slots);
   CHECK_LT(0, shape.tokens);
   if (shape.tokens > m.config.max_positions) {
-    return InvalidArgument("slots of ", shape.tokens, " tokens: the model has ",
-                           m.config.max_positions, " positions (max_position_embeddings)");
+    return InvalidArgument("expected slots of at most ", m.config.max_positions,
+                           " tokens (max_position_embeddings), got ", shape.tokens);
   }
   m.shape = shape;
   ASSIGN_OR_RETURN(m.run,

@@ -26,7 +26,7 @@ class Fields {
   }
   template <typename Found>
   void Complain(std::string_view name, const Found& found, std::string_view wanted) const {
-    *errors_ += Cat("\n  ", prefix_, name, ": found ", found, ", wanted ", wanted);
+    *errors_ += Cat("\n  ", prefix_, name, ": expected ", wanted, ", got ", found);
   }
 
   int64_t Count(const char* name, int64_t otherwise) const {
@@ -175,7 +175,7 @@ absl::StatusOr<LlamaConfig> ParseLlamaConfig(std::string_view text, std::string_
   ParseRope(f, c, &errors);
   CheckShapes(f, c);
   if (!errors.empty()) {
-    return InvalidArgument(where, ": not a Llama that this program computes:", errors);
+    return InvalidArgument(where, ": unsupported model:", errors);
   }
   c.json = std::string(text);
   return c;

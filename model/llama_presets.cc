@@ -38,7 +38,7 @@ absl::StatusOr<LlamaConfig> LlamaPreset(std::string_view name, int64_t vocab) {
     }
     names += Cat(" ", p.name);
   }
-  return InvalidArgument("model preset '", name, "' is unknown, wanted one of:", names);
+  return InvalidArgument("model.preset: expected one of:", names, ", got '", name, "'");
 }
 
 }  // namespace blockstep

@@ -60,7 +60,7 @@ absl::StatusOr<const Backend*> FindBackend(std::string_view name) {
   for (const Backend* backend : {&CpuBackend(), &AsyncBackend(), &NullBackend()}) {
     if (name == backend->name) return backend;
   }
-  return InvalidArgument("backend '", name, "', wanted one of: cpu, async, null");
+  return InvalidArgument("backend: expected one of cpu, async, null, got '", name, "'");
 }
 
 }  // namespace blockstep

@@ -34,14 +34,14 @@ enum class RandomUse : uint32_t {
   kTest = 99
 };
 
-// Four words for draw `index` of `use`; `epoch` is a step, an epoch or a tensor index.
-constexpr PhiloxBlock Draw(uint64_t seed, RandomUse use, uint32_t epoch, uint64_t index) {
-  return Philox4x32(seed, {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), epoch,
+// Four words for draw `index` of `use`; `stream` is a step, an epoch or a tensor index.
+constexpr PhiloxBlock Draw(uint64_t seed, RandomUse use, uint32_t stream, uint64_t index) {
+  return Philox4x32(seed, {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), stream,
                            static_cast<uint32_t>(use)});
 }
 
-constexpr uint64_t DrawU64(uint64_t seed, RandomUse use, uint32_t epoch, uint64_t index) {
-  const PhiloxBlock b = Draw(seed, use, epoch, index);
+constexpr uint64_t DrawU64(uint64_t seed, RandomUse use, uint32_t stream, uint64_t index) {
+  const PhiloxBlock b = Draw(seed, use, stream, index);
   return (static_cast<uint64_t>(b[1]) << 32) | b[0];
 }
 

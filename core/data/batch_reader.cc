@@ -23,9 +23,9 @@ absl::StatusOr<BatchReader> BatchReader::Create(std::vector<TokenFile> files,
   for (const TokenFile& file : files) {
     const int64_t in_file = SlotsInFile(file.tokens(), options.slot_tokens);
     if (in_file == 0) {
-      return DataLoss("token file ", file.path(), ": too short for one slot: found ", file.tokens(),
-                      " tokens, wanted at least ", options.slot_tokens + 1,
-                      " (sequence length + 1)");
+      return DataLoss("token file ", file.path(), ": too short for one slot: expected at least ",
+                      options.slot_tokens + 1, " tokens (sequence length + 1), got ",
+                      file.tokens());
     }
     first_slot.push_back(slots);
     slots += in_file;

@@ -25,7 +25,7 @@ absl::Status Add(int fd, const std::string& path, int64_t offset, int64_t bytes,
     const ssize_t got = ::pread(fd, block.data(), static_cast<size_t>(wanted), offset);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoStatus(errno, Cat(path, ": cannot read"));
-    if (got == 0) return DataLoss(path, ": cut short while open at byte ", offset);
+    if (got == 0) return DataLoss(path, ": truncated while open at byte ", offset);
     sha.Update(block.data(), static_cast<size_t>(got));
     offset += got;
   }

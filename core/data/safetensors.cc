@@ -25,8 +25,8 @@ absl::Status ReadAt(int fd, const std::string& path, void* data, int64_t bytes, 
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoStatus(errno, Cat(path, ": cannot read"));
     if (got == 0) {
-      return DataLoss(path, ": cut short: found ", done, " bytes at offset ", offset, ", wanted ",
-                      bytes);
+      return DataLoss(path, ": truncated: expected ", bytes, " bytes at offset ", offset, ", got ",
+                      done);
     }
     done += got;
   }
@@ -73,14 +73,15 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
     return DataLoss(path, ": not a regular file");
   }
   uint64_t length = 0;
-  if (info.st_size < 8) return DataLoss(path, ": ", info.st_size, " bytes, wanted at least 8");
+  if (info.st_size < 8) return DataLoss(path, ": expected at least 8 bytes, got ", info.st_size);
   RETURN_IF_ERROR(ReadAt(file.fd_, path, &length, sizeof length, 0));
   if (length > kMaxSafetensorsHeader) {
-    return DataLoss(path, ": header of ", length, " bytes, wanted at most ", kMaxSafetensorsHeader,
-                    "; is this a safetensors file?");
+    return DataLoss(path, ": expected a header of at most ", kMaxSafetensorsHeader, " bytes, got ",
+                    length, "; is this a safetensors file?");
   }
   if (static_cast<int64_t>(length) > info.st_size - 8) {
-    return DataLoss(path, ": header of ", length, " bytes, the file has ", info.st_size);
+    return DataLoss(path, ": truncated: expected a header of ", length, " bytes, got a file of ",
+                    info.st_size);
   }
   std::string text(length, '\0');
   RETURN_IF_ERROR(ReadAt(file.fd_, path, text.data(), static_cast<int64_t>(length), 8));
@@ -112,8 +113,8 @@ absl::Status SafetensorsFile::ReadRows(std::string_view name, Range rows, float*
   CHECK_LE(rows.begin, rows.end);
   CHECK_LE(rows.end, entry->rows());
   if (entry->dtype != "F32" && entry->dtype != "BF16" && entry->dtype != "F16") {
-    return DataLoss(path_, ": tensor ", name, ": dtype ", entry->dtype,
-                    ", wanted F32, BF16 or F16");
+    return DataLoss(path_, ": tensor ", name, ": expected dtype F32, BF16 or F16, got ",
+                    entry->dtype);
   }
   const int64_t count = rows.size() * entry->cols();
   const int64_t bytes = rows.size() * entry->row_bytes();

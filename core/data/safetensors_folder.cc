@@ -29,14 +29,14 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   const auto index = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    return DataLoss(path, ": wanted a JSON object with a weight_map");
+    return DataLoss(path, ": expected a JSON object with a weight_map");
   }
   std::map<std::string, std::string> files;
   for (const auto& [name, file] : index["weight_map"].items()) {
     const std::string text_of = file.is_string() ? file.get<std::string>() : "";
     if (text_of.empty() || text_of.find('/') != std::string::npos) {
-      return DataLoss(path, ": tensor ", name, ": file ", file.dump(),
-                      ", wanted a file name without folders");
+      return DataLoss(path, ": tensor ", name, ": expected a file name without folders, got ",
+                      file.dump());
     }
     files[name] = text_of;
   }
@@ -57,7 +57,8 @@ absl::StatusOr<SafetensorsFolder> SafetensorsFolder::Open(const std::string& fol
     return result;
   }
   if (!Exists(index)) {
-    return NotFound(folder, ": neither model.safetensors nor model.safetensors.index.json");
+    return NotFound(folder,
+                    ": expected model.safetensors or model.safetensors.index.json, got neither");
   }
   ASSIGN_OR_RETURN(const auto files, ReadIndex(index));
   std::map<std::string, size_t> opened;
@@ -113,16 +114,16 @@ absl::Status SafetensorsFolder::Matches(const TensorTable& table) const {
       wrong += Cat("\n  missing: ", t.name);
     } else if (found->shape != wanted.shape) {
       wrong +=
-          Cat("\n  ", t.name, ": found shape ", ShapeText(*found), ", wanted ", ShapeText(wanted));
+          Cat("\n  ", t.name, ": expected shape ", ShapeText(wanted), ", got ", ShapeText(*found));
     } else if (found->dtype != "F32" && found->dtype != "BF16" && found->dtype != "F16") {
-      wrong += Cat("\n  ", t.name, ": found dtype ", found->dtype, ", wanted F32, BF16 or F16");
+      wrong += Cat("\n  ", t.name, ": expected dtype F32, BF16 or F16, got ", found->dtype);
     }
   }
   for (const auto& [name, file] : file_of_) {
     if (table.Find(name) < 0 && !Ignored(name, table)) wrong += Cat("\n  unexpected: ", name);
   }
   if (wrong.empty()) return absl::OkStatus();
-  return DataLoss(path_, ": weights do not fit the configuration:", wrong);
+  return DataLoss(path_, ": weights do not match the configuration:", wrong);
 }
 
 }  // namespace blockstep

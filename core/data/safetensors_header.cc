@@ -48,7 +48,7 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const json&
   const auto offsets = value.find("data_offsets");
   if (dtype == value.end() || !dtype->is_string() || shape == value.end() || !shape->is_array() ||
       offsets == value.end() || !offsets->is_array() || offsets->size() != 2) {
-    return DataLoss(at, ": wanted dtype, shape and two data_offsets");
+    return DataLoss(at, ": expected dtype, shape and two data_offsets");
   }
   entry.dtype = dtype->get<std::string>();
   if (SafetensorsDTypeBytes(entry.dtype) == 0) {
@@ -57,15 +57,16 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const json&
   for (const json& dim : *shape) entry.shape.push_back(Size(dim));
   const int64_t begin = Size((*offsets)[0]), end = Size((*offsets)[1]);
   if (begin < 0 || end < begin) {
-    return DataLoss(at, ": data_offsets ", offsets->dump(), ", wanted 0 <= begin <= end");
+    return DataLoss(at, ": data_offsets: expected 0 <= begin <= end, got ", offsets->dump());
   }
   if (end > data_bytes) {
-    return DataLoss(at, ": data ends at ", end, ", the file has ", data_bytes, " bytes of data");
+    return DataLoss(at, ": data ends at ", end, ", but the file has ", data_bytes,
+                    " bytes of data");
   }
   entry.bytes = end - begin;
   if (const int64_t wanted = WantedBytes(entry); wanted != entry.bytes) {
-    return DataLoss(at, ": ", entry.bytes, " bytes of data, wanted ", wanted, " for ", entry.dtype,
-                    " ", shape->dump());
+    return DataLoss(at, ": expected ", wanted, " bytes of data for ", entry.dtype, " ",
+                    shape->dump(), ", got ", entry.bytes);
   }
   entry.offset = begin;
   return entry;
@@ -90,7 +91,7 @@ absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(std::string
                                                                      int64_t file_bytes,
                                                                      std::string_view where) {
   const json header = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) return DataLoss(where, ": the header is no JSON object");
+  if (!header.is_object()) return DataLoss(where, ": the header is not a JSON object");
   const int64_t data_start = 8 + static_cast<int64_t>(text.size());
   std::vector<SafetensorsEntry> entries;
   for (const auto& [name, value] : header.items()) {
@@ -105,15 +106,16 @@ absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(std::string
   int64_t end = 0;
   for (SafetensorsEntry& entry : entries) {
     if (entry.offset != end) {
-      return DataLoss(where, ": tensor ", entry.name, ": data begins at ", entry.offset,
-                      ", wanted ", end, ", where the data before it ends (",
+      return DataLoss(where, ": tensor ", entry.name, ": expected data to begin at ", end,
+                      ", where the previous tensor ends, got ", entry.offset, " (",
                       entry.offset < end ? "overlap" : "hole", ")");
     }
     end += entry.bytes;
     entry.offset += data_start;
   }
   if (data_start + end != file_bytes) {
-    return DataLoss(where, ": ", file_bytes - data_start, " bytes of data, the header names ", end);
+    return DataLoss(where, ": expected ", end, " bytes of data after the header, got ",
+                    file_bytes - data_start);
   }
   std::sort(entries.begin(), entries.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });

@@ -68,8 +68,8 @@ absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
     return file;
   }
   if (info.st_size % 2 != 0) {
-    return DataLoss("token file ", options.path, ": found ", info.st_size,
-                    " bytes, wanted an even number (raw uint16 ids)");
+    return DataLoss("token file ", options.path,
+                    ": expected an even number of bytes (raw uint16 ids), got ", info.st_size);
   }
   file.token_bytes_ = 2;
   file.tokens_ = info.st_size / 2;
@@ -78,9 +78,10 @@ absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
 
 absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   if (file_bytes < kHeaderBytes) {
-    return DataLoss("token file ", path_, ": found ", file_bytes, " bytes, wanted a header of ",
-                    kHeaderBytes,
-                    "; ids without a header are read from a name in .raw or .u16 (a link will do)");
+    return DataLoss(
+        "token file ", path_, ": expected a header of ", kHeaderBytes, " bytes, got a file of ",
+        file_bytes,
+        "; ids without a header are read from names ending in .raw or .u16 (a link will do)");
   }
   std::array<int32_t, 3> header = {};
   if (ReadFully(fd_, header.data(), sizeof(header), 0) != sizeof(header)) {
@@ -89,29 +90,27 @@ absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   const auto [magic, version, count] = header;
   if (magic != kTokenMagicUint16 && magic != kTokenMagicUint32) {
     return DataLoss(
-        "token file ", path_, ": found magic ", magic, ", wanted ", kTokenMagicUint16,
-        " (uint16) or ", kTokenMagicUint32,
-        " (uint32); ids without a header are read from a name in .raw or .u16 (a link will do)");
+        "token file ", path_, ": expected magic ", kTokenMagicUint16, " (uint16) or ",
+        kTokenMagicUint32, " (uint32), got ", magic,
+        "; ids without a header are read from names ending in .raw or .u16 (a link will do)");
   }
   const bool wide = magic == kTokenMagicUint32;
   const int32_t wanted = wide ? kTokenVersionUint32 : kTokenVersionUint16;
   if (version != wanted) {
-    return DataLoss("token file ", path_, ": found version ", version, ", wanted ", wanted,
-                    " for magic ", magic);
+    return DataLoss("token file ", path_, ": expected version ", wanted, " for magic ", magic,
+                    ", got ", version);
   }
   token_bytes_ = wide ? 4 : 2;
   tokens_ = count;
   offset_ = kHeaderBytes;
   const int64_t wanted_bytes = kHeaderBytes + tokens_ * token_bytes_;
   if (count < 0 || wanted_bytes < file_bytes) {
-    return DataLoss("token file ", path_, ": found ", file_bytes - kHeaderBytes,
-                    " bytes after the header, wanted ", token_bytes_, " x the header's ", count,
-                    " tokens");
+    return DataLoss("token file ", path_, ": expected ", count, " tokens of ", token_bytes_,
+                    " bytes after the header, got ", file_bytes - kHeaderBytes, " bytes");
   }
   if (wanted_bytes > file_bytes) {
-    return DataLoss("token file ", path_, ": cut short: found ",
-                    (file_bytes - kHeaderBytes) / token_bytes_, " tokens, wanted the header's ",
-                    count);
+    return DataLoss("token file ", path_, ": truncated: expected ", count, " tokens (header), got ",
+                    (file_bytes - kHeaderBytes) / token_bytes_);
   }
   return absl::OkStatus();
 }
@@ -142,15 +141,15 @@ absl::Status TokenFile::Read(int64_t first, absl::Span<int32_t> ids) const {
   const int64_t got = ReadFully(fd_, raw, count * token_bytes_, offset_ + first * token_bytes_);
   if (got < 0) return Failed(path_, "cannot read");
   if (got < count * token_bytes_) {
-    return DataLoss("token file ", path_, ": cut short while open: found ",
-                    first + got / token_bytes_, " tokens, wanted ", tokens_);
+    return DataLoss("token file ", path_, ": truncated while open: expected ", tokens_,
+                    " tokens, got ", first + got / token_bytes_);
   }
   for (int64_t i = 0; i < count; ++i) {
     uint32_t id = 0;
     std::memcpy(&id, raw + i * token_bytes_, token_bytes_);
     if (id >= static_cast<uint64_t>(vocab_size_)) {
-      return DataLoss("token file ", path_, ": found id ", id, " at token ", first + i,
-                      ", wanted ids below the vocabulary size ", vocab_size_);
+      return DataLoss("token file ", path_, ": token ", first + i,
+                      ": expected an id below the vocabulary size ", vocab_size_, ", got ", id);
     }
     ids[i] = static_cast<int32_t>(id);
   }

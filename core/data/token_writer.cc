@@ -44,8 +44,9 @@ absl::StatusOr<TokenWriter> TokenWriter::Create(const TokenWriterOptions& option
   CHECK(options.layout != TokenLayout::kAuto);
   const bool wide = options.vocab_size > 65536;
   if (wide && options.layout == TokenLayout::kRawUint16) {
-    return InvalidArgument("token file ", options.path, ": found a vocabulary of ",
-                           options.vocab_size, ", wanted at most 65536 for raw uint16 ids");
+    return InvalidArgument("token file ", options.path,
+                           ": expected a vocabulary of at most 65536 for raw uint16 ids, got ",
+                           options.vocab_size);
   }
   TokenWriter writer;
   writer.options_ = options;
@@ -79,9 +80,9 @@ absl::Status TokenWriter::Failed(const char* what) const {
 absl::Status TokenWriter::Append(absl::Span<const int32_t> ids) {
   for (const int32_t id : ids) {
     if (id < 0 || id >= options_.vocab_size) {
-      return InvalidArgument("token file ", options_.path, ": found id ", id, " for token ",
-                             tokens_, ", wanted ids below the vocabulary size ",
-                             options_.vocab_size);
+      return InvalidArgument("token file ", options_.path, ": token ", tokens_,
+                             ": expected an id below the vocabulary size ", options_.vocab_size,
+                             ", got ", id);
     }
     const char* const bytes = reinterpret_cast<const char*>(&id);
     buffer_.insert(buffer_.end(), bytes, bytes + token_bytes_);
@@ -103,9 +104,10 @@ absl::Status TokenWriter::Finish() {
   RETURN_IF_ERROR(Flush());
   if (options_.layout == TokenLayout::kLlmc) {
     if (tokens_ > std::numeric_limits<int32_t>::max()) {
-      return InvalidArgument("token file ", options_.path, ": found ", tokens_,
-                             " tokens, wanted at most 2^31 - 1: the header's count is an int32; "
-                             "split the input over several files");
+      return InvalidArgument(
+          "token file ", options_.path,
+          ": expected at most 2^31 - 1 tokens (the header's count is an int32), got ", tokens_,
+          "; split the input over several files");
     }
     std::array<int32_t, kTokenHeaderInts> header = {};
     header[0] = token_bytes_ == 2 ? kTokenMagicUint16 : kTokenMagicUint32;

@@ -35,9 +35,9 @@ Arena::~Arena() {
 
 absl::Status Arena::CheckFits(MemoryClass cls, const std::string& name, int64_t bytes) const {
   if (top_ + far_ + bytes <= capacity_ / 256 * 256) return absl::OkStatus();
-  return ResourceExhausted("memory plan: ", MemoryClassName(cls), " '", name, "' wants ", bytes,
+  return ResourceExhausted("memory plan: ", MemoryClassName(cls), " '", name, "' needs ", bytes,
                            " bytes, ", capacity_ - top_ - far_, " of ", capacity_,
-                           " are left; carved:\n", Table());
+                           " left; allocated:\n", Table());
 }
 
 void Arena::Count(MemoryClass cls, int64_t bytes) {

@@ -73,8 +73,8 @@ absl::StatusOr<int64_t> File::Size() const {
 absl::Status File::Read(void* data, int64_t bytes, int64_t offset) const {
   ASSIGN_OR_RETURN(const int64_t size, Size());
   if (offset < 0 || bytes < 0 || offset > size - bytes) {
-    return DataLoss(path_, ": truncated: ", bytes, " bytes wanted at ", offset, ", the file has ",
-                    size);
+    return DataLoss(path_, ": truncated: expected ", bytes, " bytes at ", offset,
+                    ", got a file of ", size);
   }
   return Whole(
       [&](int64_t done, size_t n) {
@@ -168,7 +168,7 @@ absl::StatusOr<std::string> ReadSmall(const std::string& path, int64_t limit) {
   ASSIGN_OR_RETURN(const File file, File::OpenForRead(path));
   ASSIGN_OR_RETURN(const int64_t size, file.Size());
   if (size > limit) {
-    return InvalidArgument(path, ": ", size, " bytes, at most ", limit, " expected");
+    return InvalidArgument(path, ": expected at most ", limit, " bytes, got ", size);
   }
   std::string text(static_cast<size_t>(size), '\0');
   RETURN_IF_ERROR(file.Read(text.data(), size, 0));

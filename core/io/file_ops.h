@@ -46,7 +46,7 @@ class File {
   static absl::StatusOr<File> OpenForWrite(const std::string& path);  // exists already
 
   absl::StatusOr<int64_t> Size() const;
-  // Exactly `bytes`, or DATA_LOSS that names path, offset, found and wanted.
+  // Exactly `bytes`, or DATA_LOSS that names path, offset, expected and got.
   absl::Status Read(void* data, int64_t bytes, int64_t offset) const;
 
   const std::string& path() const { return path_; }

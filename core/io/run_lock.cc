@@ -57,10 +57,9 @@ absl::Status RunLock::Take(const std::string& run_folder, double wait_s) {
   while (flock(file_, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return absl::OkStatus();
     if (std::chrono::steady_clock::now() >= until) {
-      return ResourceExhausted("run folder ", run_folder,
-                               ": another process works in it: ", TextOf(file_), " (it holds ",
-                               path, ", waited ", wait_s, " s); `blockstep status ", run_folder,
-                               "` shows it, `blockstep stop ", run_folder, "` ends it");
+      return ResourceExhausted("run folder ", run_folder, ": in use by ", TextOf(file_), " (lock ",
+                               path, ", waited ", wait_s, " s); see `blockstep status ", run_folder,
+                               "`, or stop it with `blockstep stop ", run_folder, "`");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }

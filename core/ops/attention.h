@@ -37,7 +37,7 @@ struct AttentionBackwardArgs {
   AttentionShape shape;
   TensorView q, k, v, out, lse, dout;  // as in forward; dout (B*T_q, H*D)
   TensorView dq;                       // (B*T_q, H*D)
-  TensorView dk, dv;  // (B*T_kv, G*D): sums over the query heads of a group, in head order
+  TensorView dk, dv;  // (B*T_kv, G*D): sums over the query heads that share it, in head order
   float scale = 0;
   const int32_t* first_key = nullptr;
   void* scratch = nullptr;

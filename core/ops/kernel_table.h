@@ -25,7 +25,7 @@ template <typename Args>
 using Op = void (*)(Stream& stream, const Args& args);
 
 struct KernelTable {
-  // base group: always present
+  // base kernels: always present
   Op<EmbeddingForwardArgs> embedding_forward = nullptr;
   Op<EmbeddingBackwardArgs> embedding_backward = nullptr;
   Op<RmsNormForwardArgs> rms_norm_forward = nullptr;
@@ -44,7 +44,7 @@ struct KernelTable {
   Op<CopyArgs> copy = nullptr;
   Op<FillArgs> fill = nullptr;
 
-  // packed group (optional; null: not supported, callers pass plain weights)
+  // packed kernels (optional; null: not supported, callers pass plain weights)
   int64_t (*packed_bytes)(const PackWeightArgs& args) = nullptr;
   Op<PackWeightArgs> pack_weight = nullptr;
 

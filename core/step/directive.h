@@ -61,8 +61,9 @@ class DirectiveSource {
   // The directive that covers `step`, waiting for it up to the source's grace. UNAVAILABLE: the
   // coordinator is gone; FAILED_PRECONDITION: it refused this rank.
   virtual absl::StatusOr<Directive> Await(int64_t step) = 0;
-  // The same without waiting: null if it has not arrived. Valid until the next call.
-  virtual const Directive* Peek(int64_t step) = 0;
+  // The same without waiting: null if it has not arrived. Valid until the next call. What it has
+  // given stands: Await gives it too, even when the coordinator refuses this rank in between.
+  virtual const Directive* TryAwait(int64_t step) = 0;
   // Called by the leader of a group, once per step; returns at once.
   virtual absl::Status Report(const StepReport& report) = 0;
 };

@@ -47,9 +47,10 @@ absl::Status LocalRendezvous::Meet(int rank, std::unique_lock<std::mutex>& lock)
   const bool met =
       changed_.wait_for(lock, timeout_, [&] { return complete_ >= mine || Broken(mine); });
   if (!met) {
-    Break(DeadlineExceeded("rank ", rank, " of ", ranks_, ": ", Describe(posts_[rank]), " waited ",
-                           timeout_.count(), " ms for ", Missing(rank)),
-          mine);
+    Break(
+        DeadlineExceeded("rank ", rank, " of ", ranks_, ": ", Describe(posts_[rank]),
+                         " timed out after ", timeout_.count(), " ms waiting for ", Missing(rank)),
+        mine);
     changed_.notify_all();
   }
   return Broken(mine) ? broken_ : absl::OkStatus();

@@ -25,7 +25,7 @@ absl::Status MpiRuntime::Impl::Start() {
       MpiStatus(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), call, 0));
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   if (provided < MPI_THREAD_FUNNELED) {
-    return FailedPrecondition("MPI offers thread level ", provided, ", wanted MPI_THREAD_FUNNELED");
+    return FailedPrecondition("MPI: expected thread level MPI_THREAD_FUNNELED, got ", provided);
   }
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);

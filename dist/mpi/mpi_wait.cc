@@ -85,8 +85,8 @@ absl::Status MpiRequests::Completed(int index, const MPI_Status& status) {
   int count = 0;
   MPI_Get_count(&status, MPI_BYTE, &count);
   if (count == e.bytes) return absl::OkStatus();
-  return Internal("rank ", rank_, ": ", call_.Text(), ": rank ", e.peer, " sent ", count,
-                  " bytes, wanted ", e.bytes);
+  return Internal("rank ", rank_, ": ", call_.Text(), ": expected ", e.bytes, " bytes from rank ",
+                  e.peer, ", got ", count);
 }
 
 absl::Status MpiRequests::TimedOut() const {
@@ -98,8 +98,8 @@ absl::Status MpiRequests::TimedOut() const {
   for (const int p : peers) {
     who += Cat(who.empty() ? "" : ", ", p < 0 ? std::string("all ranks") : Cat("rank ", p));
   }
-  return DeadlineExceeded("rank ", rank_, ": ", call_.Text(), " waited ", timeout_.count(),
-                          " ms for ", who);
+  return DeadlineExceeded("rank ", rank_, ": ", call_.Text(), " timed out after ", timeout_.count(),
+                          " ms waiting for ", who);
 }
 
 absl::Status MpiRequests::WaitAll() {

@@ -13,7 +13,7 @@ MpiRuntime::~MpiRuntime() = default;
 
 absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Create(MpiOptions options) {
   return absl::UnimplementedError(
-      Cat("MPI: this build has none (sanitizers, or no MPI found when it was configured)",
+      Cat("MPI: not in this build (sanitizers, or no MPI when it was configured)",
           options.launcher_size > 1
               ? Cat("; ", options.launcher_source, " says ", options.launcher_size, " ranks")
               : ""));

@@ -17,20 +17,20 @@ std::string FileName(const std::string& stem, size_t index, size_t count) {
 
 // Cuts tensors [begin, end) of the layout into files of about `max_bytes`, in order.
 void AddFiles(CheckpointLayout& layout, size_t begin, const std::string& stem, int64_t max_bytes) {
-  std::vector<std::vector<size_t>> groups;
+  std::vector<std::vector<size_t>> parts;
   int64_t bytes = 0;
   for (size_t i = begin; i < layout.tensors.size(); ++i) {
     const int64_t more = layout.tensors[i].bytes();
-    if (groups.empty() || bytes + more > max_bytes) {
-      groups.emplace_back();
+    if (parts.empty() || bytes + more > max_bytes) {
+      parts.emplace_back();
       bytes = 0;
     }
-    groups.back().push_back(i);
+    parts.back().push_back(i);
     bytes += more;
   }
-  for (size_t g = 0; g < groups.size(); ++g) {
+  for (size_t g = 0; g < parts.size(); ++g) {
     std::vector<SafetensorsEntry> entries;
-    for (const size_t i : groups[g]) {
+    for (const size_t i : parts[g]) {
       const PlannedTensor& t = layout.tensors[i];
       SafetensorsEntry entry{.name = t.name, .dtype = DTypeName(t.dtype)};
       entry.shape = t.vector ? std::vector<int64_t>{t.rows.size()}
@@ -38,14 +38,14 @@ void AddFiles(CheckpointLayout& layout, size_t begin, const std::string& stem, i
       entries.push_back(std::move(entry));
     }
     const SafetensorsLayout file = MakeSafetensorsLayout(std::move(entries));
-    for (const size_t i : groups[g]) {
+    for (const size_t i : parts[g]) {
       PlannedTensor& t = layout.tensors[i];
       t.file = static_cast<int>(layout.files.size());
       for (const SafetensorsEntry& entry : file.entries) {
         if (entry.name == t.name) t.offset = entry.offset;
       }
     }
-    layout.files.push_back({FileName(stem, g, groups.size()), file.header, file.file_bytes});
+    layout.files.push_back({FileName(stem, g, parts.size()), file.header, file.file_bytes});
   }
 }
 

@@ -33,8 +33,8 @@ absl::Status CheckpointReader::Impl::ReadHere() {
   }
   if (!found) return DataLoss("checkpoint ", folder, ": the manifest names no trainer_state.pb");
   if (trainer.step != manifest.step) {
-    return DataLoss("checkpoint ", folder, ": trainer_state.pb is of step ", trainer.step,
-                    ", the manifest of ", manifest.step);
+    return DataLoss("checkpoint ", folder, ": trainer_state.pb: expected step ", manifest.step,
+                    " (manifest), got ", trainer.step);
   }
   for (const ManifestTensor& t : manifest.tensors) {
     if (t.state.empty()) continue;
@@ -44,29 +44,29 @@ absl::Status CheckpointReader::Impl::ReadHere() {
 }
 
 absl::Status CheckpointReader::Impl::CheckModel(const OwnedWeights& weights) const {
-  const std::string what = Cat("checkpoint ", folder, " is of another model: ");
+  const std::string what = Cat("checkpoint ", folder, ": model mismatch: ");
   const auto& wanted = weights.table->tensors;
   size_t found = 0;
   for (const ManifestTensor& t : manifest.tensors) {
     if (!t.state.empty()) continue;
     if (found == wanted.size()) {
-      return DataLoss(what, "it has tensor ", t.name, ", the model has only ", wanted.size(),
+      return DataLoss(what, "unexpected tensor ", t.name, ": the model has ", wanted.size(),
                       " tensors");
     }
     const TensorInfo& info = wanted[found++];
     if (t.name != info.name || t.rows.size() != info.rows || t.cols != info.cols) {
-      return DataLoss(what, "tensor ", found - 1, " is ", t.name, " (", t.rows.size(), ", ", t.cols,
-                      "), the model wants ", info.name, " (", info.rows, ", ", info.cols, ")");
+      return DataLoss(what, "tensor ", found - 1, ": expected ", info.name, " (", info.rows, ", ",
+                      info.cols, "), got ", t.name, " (", t.rows.size(), ", ", t.cols, ")");
     }
     const DType dtype = weights.owned(t.tensor).dtype;
     if (dtype != t.dtype) {
-      return DataLoss("checkpoint ", folder, ": tensor ", t.name, " is ", DTypeName(t.dtype),
-                      ", the run wants ", DTypeName(dtype));
+      return DataLoss("checkpoint ", folder, ": tensor ", t.name, ": expected ", DTypeName(dtype),
+                      ", got ", DTypeName(t.dtype));
     }
   }
   if (found < wanted.size()) {
-    return DataLoss(what, "it has ", found, " tensors, the model wants ", wanted.size(),
-                    ", the next one ", wanted[found].name);
+    return DataLoss(what, "expected ", wanted.size(), " tensors, got ", found,
+                    "; the first one missing is ", wanted[found].name);
   }
   return absl::OkStatus();
 }
@@ -93,17 +93,17 @@ absl::Status CheckpointReader::Impl::ReadState(const StateSlice& slice, SliceRea
     any = &t;
     if (replicated && t.entry_rows != slice.rows) continue;
     if (t.dtype != slice.view.dtype || t.cols != slice.view.cols || t.layout != slice.layout) {
-      return DataLoss("checkpoint ", folder, ": ", Label(t), " is ", DTypeName(t.dtype), " with ",
-                      t.cols, " columns, the run wants ", DTypeName(slice.view.dtype), " with ",
-                      slice.view.cols);
+      return DataLoss("checkpoint ", folder, ": ", Label(t), ": expected ",
+                      DTypeName(slice.view.dtype), " with ", slice.view.cols, " columns, got ",
+                      DTypeName(t.dtype), " with ", t.cols);
     }
     covered += Intersect(t.rows, wanted).size();
     RETURN_IF_ERROR(reader.ReadRows(t, wanted.begin, slice.view));
   }
   if (covered < wanted.size()) {
     return DataLoss("checkpoint ", folder, ": state ", slice.name, " of tensor ", slice.tensor,
-                    any == nullptr ? "" : Cat(" (", any->name, ")"), ", rows [", wanted.begin, ",",
-                    wanted.end, "): ", covered, " rows found, ", wanted.size(), " wanted");
+                    any == nullptr ? "" : Cat(" (", any->name, ")"), ": expected ", wanted.size(),
+                    " rows in [", wanted.begin, ", ", wanted.end, "), got ", covered);
   }
   return absl::OkStatus();
 }
@@ -135,9 +135,9 @@ absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(const s
   RETURN_IF_ERROR(group->HostAllGather(&mine, sizeof(mine), all.data(), "checkpoint manifest"));
   for (size_t r = 0; r < all.size(); ++r) {
     if (all[r] != all[0]) {
-      return FailedPrecondition("checkpoint ", folder, ": rank ", r,
-                                " reads another manifest than ",
-                                "rank 0: the folder must be one that every rank sees");
+      return FailedPrecondition(
+          "checkpoint ", folder, ": rank ", r,
+          " reads a different manifest than rank 0: the folder must be shared by all ranks");
     }
   }
   return std::unique_ptr<CheckpointReader>(new CheckpointReader(std::move(impl)));

@@ -67,8 +67,9 @@ absl::Status CheckNames(const Manifest& m, const std::string& where) {
   for (const ManifestFile& file : m.files) {
     if (file.name.empty() || file.name[0] == '/' || file.name.find("..") != std::string::npos ||
         file.hashed_bytes < 0 || file.hashed_bytes > file.bytes) {
-      return DataLoss(where, ": file \"", file.name, "\" leaves the checkpoint or has impossible ",
-                      "sizes (", file.hashed_bytes, " of ", file.bytes, " bytes hashed)");
+      return DataLoss(where, ": file \"", file.name,
+                      "\" lies outside the checkpoint or has impossible sizes (", file.hashed_bytes,
+                      " of ", file.bytes, " bytes hashed)");
     }
   }
   return absl::OkStatus();
@@ -78,8 +79,8 @@ absl::Status CheckTensors(const Manifest& m, const std::string& where) {
   int64_t weights = 0;
   for (const ManifestTensor& t : m.tensors) {
     if (t.state.empty() && t.tensor != weights++) {
-      return DataLoss(where, ": weight ", t.name, " has index ", t.tensor, ", wanted ",
-                      weights - 1);
+      return DataLoss(where, ": weight ", t.name, ": expected index ", weights - 1, ", got ",
+                      t.tensor);
     }
   }
   for (const ManifestTensor& t : m.tensors) {
@@ -95,7 +96,7 @@ absl::Status CheckTensors(const Manifest& m, const std::string& where) {
         __builtin_mul_overflow(t.rows.size(), t.row_bytes(), &bytes) ||
         t.offset < file.hashed_bytes || t.offset > file.bytes - bytes) {
       return DataLoss(what, ": rows [", t.rows.begin, ",", t.rows.end, ") of ", t.cols,
-                      " columns at byte ", t.offset, " do not fit into ", file.name, " of ",
+                      " columns at byte ", t.offset, " do not fit in ", file.name, " of ",
                       file.bytes, " bytes");
     }
     RETURN_IF_ERROR(CheckTiling(t, what));
@@ -117,13 +118,13 @@ absl::Status CheckTiling(const ManifestTensor& t, std::string_view where) {
   int64_t next = t.rows.begin;
   for (const ManifestSlice& s : t.slices) {
     if (s.rows.begin != next || s.rows.end <= s.rows.begin || s.rows.end > t.rows.end) {
-      return DataLoss(where, ": a slice covers rows [", s.rows.begin, ",", s.rows.end,
-                      "), wanted one that begins at ", next, " and ends by ", t.rows.end);
+      return DataLoss(where, ": expected a slice that begins at row ", next, " and ends by ",
+                      t.rows.end, ", got rows [", s.rows.begin, ",", s.rows.end, ")");
     }
     next = s.rows.end;
   }
   if (next != t.rows.end) {
-    return DataLoss(where, ": slices end at row ", next, ", wanted ", t.rows.end);
+    return DataLoss(where, ": expected slices up to row ", t.rows.end, ", got ", next);
   }
   return absl::OkStatus();
 }
@@ -162,15 +163,14 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& folder) {
   const Json version = j.value("version", Json());
   if (!version.is_number_integer()) return DataLoss(path, ": no format version");
   if (version.get<int64_t>() != kManifestVersion) {
-    return Unimplemented(path, ": format version ", version.get<int64_t>(),
-                         ", this build reads version ", kManifestVersion,
+    return Unimplemented(path, ": expected format version ", kManifestVersion, ", got ",
+                         version.get<int64_t>(),
                          version.get<int64_t>() > kManifestVersion ? "; use a newer build" : "");
   }
   const Json stated = j.value("sha256", Json());
   j.erase("sha256");
   if (const std::string found = Sha256Of(j.dump()); stated != Json(found)) {
-    return DataLoss(path, ": damaged: its content hashes to ", found, ", it states ",
-                    stated.dump());
+    return DataLoss(path, ": corrupt: expected sha256 ", stated.dump(), ", got ", found);
   }
   Manifest m;
   absl::Status status;

@@ -76,12 +76,13 @@ absl::StatusOr<CheckpointName> LatestCheckpoint(const std::string& run_folder,
   }
   tell();
   if (!lost) {
-    return NotFound("run ", run_folder, ": no checkpoint with a whole manifest under checkpoints/",
+    return NotFound("run ", run_folder,
+                    ": no checkpoint with a complete manifest under checkpoints/",
                     skipped.empty() ? "" : "; ", skipped);
   }
-  return DataLoss("run ", run_folder, ": found no whole checkpoint under checkpoints/, ",
-                  "wanted one, since the run has saved; ",
-                  skipped.empty() ? "found no step-<n> folder there at all" : skipped);
+  return DataLoss("run ", run_folder,
+                  ": no complete checkpoint under checkpoints/, although the run has saved: ",
+                  skipped.empty() ? "no step-<n> folder at all" : skipped);
 }
 
 std::vector<int64_t> StepsToRemove(const std::vector<int64_t>& steps, const RetentionRule& rule) {

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-constexpr char kPassedOver[] = "newer, but passed over: ";
+constexpr char kPassedOver[] = "newer, but skipped: ";
 
 // One stretch of a run under one configuration. run.json lists them, newest last.
 struct Part {
@@ -50,17 +50,16 @@ absl::StatusOr<std::vector<Part>> ReadRun(const std::string& run_folder) {
   try {
     if (j.at("format") != "blockstep-run") return DataLoss(path, ": not a blockstep-run file");
     if (j.at("version") != 1) {
-      return Unimplemented(path, ": format version ", j.at("version").dump(),
-                           ", this build reads version 1");
+      return Unimplemented(path, ": expected format version 1, got ", j.at("version").dump());
     }
     for (const Json& p : j.at("parts")) {
       parts.push_back({p.at("run_id"), p.at("parent_run_id"), p.at("config_hash"), p.at("maths"),
                        p.at("from_checkpoint"), p.at("from_step")});
     }
   } catch (const Json::exception& e) {
-    return DataLoss(path, ": damaged: ", e.what());
+    return DataLoss(path, ": corrupt: ", e.what());
   }
-  if (parts.empty()) return DataLoss(path, ": damaged: no parts");
+  if (parts.empty()) return DataLoss(path, ": corrupt: no parts");
   return parts;
 }
 
@@ -78,10 +77,10 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
   const std::string change = LineDifference(was.maths_text, options.maths_text);
   if (!options.allow_maths_change) {
     return InvalidArgument("resume from ", from,
-                           ": the configuration changes the maths (config_hash ", was.config_hash,
-                           " found, ", options.config_hash,
-                           " wanted); give --resume-with-changed-maths to continue as a new "
-                           "run_id, with a fresh policy where the old one's state means nothing:\n",
+                           ": the configuration changes the result (config_hash: expected ",
+                           was.config_hash, ", got ", options.config_hash,
+                           "); pass --allow-config-change to continue as a new run_id; policy "
+                           "state that is incompatible is reset:\n",
                            change);
   }
   return change;
@@ -117,7 +116,7 @@ absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, s
   absl::Status locked = Lock(options);
   if (locked.ok() && fs::exists(options.path + "/run.json")) {
     locked = absl::AlreadyExistsError(
-        Cat("run folder ", options.path, ": another process has just begun a run there"));
+        Cat("run folder ", options.path, ": another process has just started a run there"));
   }
   if (!locked.ok()) {
     // What is there now is that process's.
@@ -147,8 +146,9 @@ absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
     if (!passed_over.empty()) run.note = kPassedOver + passed_over;
   } else if (absl::IsDataLoss(latest.status())) {
     return DataLoss(latest.status().message(),
-                    "; nothing was changed: put a whole one back, name a fresh --run folder, or ",
-                    "remove ", options.path, " to begin again");
+                    "; nothing was changed: restore a complete checkpoint, choose a new --run "
+                    "folder, or remove ",
+                    options.path, " to start over");
   } else if (!absl::IsNotFound(latest.status())) {
     return latest.status();
   } else if (!parts.front().from_checkpoint.empty()) {
@@ -157,9 +157,9 @@ absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
     run.resume_step = parts.front().from_step;
   }
   if (!latest.ok()) {
-    run.note = Cat("it had saved no checkpoint yet and starts again from ",
+    run.note = Cat("no checkpoint found; starting over from ",
                    run.resume_from.empty() ? "step 0" : run.resume_from,
-                   passed_over.empty() ? "" : "; passed over: ", passed_over);
+                   passed_over.empty() ? "" : "; skipped: ", passed_over);
   }
   // A finished run is only looked at.
   if (run.resume_step < options.steps || !change.empty()) RETURN_IF_ERROR(locked);
@@ -186,7 +186,7 @@ absl::StatusOr<RunFolder> ForkRun(const RunFolderOptions& options) {
     const absl::StatusOr<CheckpointName> latest = LatestCheckpoint(checkpoint, &passed_over);
     if (!latest.ok()) {
       return Annotate(latest.status(), Cat("--resume ", options.resume,
-                                           ": neither a checkpoint nor a run that has one"));
+                                           ": expected a checkpoint, or a run that has one"));
     }
     checkpoint = latest->folder;
   }
@@ -213,17 +213,16 @@ absl::StatusOr<RunFolder> Open(const RunFolderOptions& options) {
   const bool is_run = fs::exists(options.path + "/run.json", error);
   if (error) return FileError("open run folder", options.path, error.value());
   if (exists && !is_run && !IsUnfinishedStart(options.path)) {
-    return absl::AlreadyExistsError(
-        Cat("run folder ", options.path, " exists, is not empty and holds no run; name another"));
+    return absl::AlreadyExistsError(Cat("run folder ", options.path,
+                                        ": exists, is not empty and is not a run; choose another"));
   }
   if (options.resume == "auto") {
     return is_run ? ContinueRun(options) : StartRun(options, {}, "");
   }
   if (is_run) {
-    return absl::AlreadyExistsError(Cat(
-        "run folder ", options.path,
-        " holds a run already, which is never overwritten; --resume auto continues it, or name ",
-        "another folder"));
+    return absl::AlreadyExistsError(
+        Cat("run folder ", options.path,
+            ": already holds a run; continue it with --resume auto, or choose another folder"));
   }
   return options.resume.empty() ? StartRun(options, {}, "") : ForkRun(options);
 }
@@ -293,10 +292,9 @@ absl::Status ProveSharedFolder(const std::string& folder, const std::string& non
     if (!seen[r]) blind += Cat(blind.empty() ? "" : ", ", r);
   }
   if (blind.empty()) return absl::OkStatus();
-  return FailedPrecondition(
-      "run folder ", folder, ": rank(s) ", blind,
-      " do not see the file that rank 0 wrote there; the folder must be on a ",
-      "file system that all hosts share");
+  return FailedPrecondition("run folder ", folder,
+                            ": the file that rank 0 wrote there is not visible to rank(s) ", blind,
+                            "; the folder must be on a file system that all hosts share");
 }
 
 absl::StatusOr<RunFolder> OpenRunFolder(const RunFolderOptions& options, Communicator* group) {

@@ -54,7 +54,7 @@ struct RunFolderOptions {
   // A run that "auto" finds at or beyond this step is finished: nothing is written, and its disk
   // may be read-only.
   int64_t steps = std::numeric_limits<int64_t>::max();
-  bool allow_maths_change = false;      // --resume-with-changed-maths
+  bool allow_maths_change = false;      // --allow-config-change
   std::function<std::string()> new_id;  // 128 random bits as 32 hex digits: RandomHex128
   RunFolderUndo* undo = nullptr;        // (optional) told before the first write
   RunLock* lock = nullptr;              // (optional) taken by rank 0 before it

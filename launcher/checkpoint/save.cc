@@ -102,8 +102,8 @@ absl::Status CheckpointSave::Impl::AgreeOnPlan() {
   RETURN_IF_ERROR(group->HostAllGather(&mine, sizeof(mine), all.data(), "checkpoint plan"));
   for (size_t r = 0; r < all.size(); ++r) {
     if (all[r] != all[0]) {
-      return FailedPrecondition("checkpoint of step ", contents.trainer.step, ": rank ", r,
-                                " saves other tensors, states or another step than rank 0");
+      return FailedPrecondition("checkpoint at step ", contents.trainer.step, ": rank ", r,
+                                " saves different tensors, states or step than rank 0");
     }
   }
   return absl::OkStatus();
@@ -215,8 +215,8 @@ void CheckpointSave::Impl::NoteFirstSave() const {
   std::error_code error;
   if (std::filesystem::exists(path, error)) return;
   (void)FileOps().ReplaceSmall(
-      path, Cat("The first checkpoint of this run was of step ", contents.trainer.step,
-                ". A start with --resume auto that finds none refuses.\n"));
+      path, Cat("The first checkpoint of this run was at step ", contents.trainer.step,
+                ". If none is left, --resume auto refuses to start over.\n"));
 }
 
 void CheckpointSave::Impl::Discard() const {

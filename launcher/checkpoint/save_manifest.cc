@@ -58,7 +58,7 @@ absl::StatusOr<Manifest> MakeManifest(const CheckpointContents& contents,
       return a.rows.begin < b.rows.begin;
     });
     RETURN_IF_ERROR(CheckTiling(
-        t, Cat("checkpoint of step ", m.step, ": tensor ", t.name, t.state.empty() ? "" : " state ",
+        t, Cat("checkpoint at step ", m.step, ": tensor ", t.name, t.state.empty() ? "" : " state ",
                t.state, ": the ranks' rows do not tile it")));
   }
   return m;

@@ -17,13 +17,13 @@ absl::Status SliceReader::CheckSizes() const {
     absl::StatusOr<File> in = File::OpenForRead(path);
     if (absl::IsNotFound(in.status())) {
       return DataLoss("checkpoint ", folder_, ": missing file ", file.name,
-                      ", which the manifest names");
+                      ", which the manifest lists");
     }
     RETURN_IF_ERROR(in.status());
     ASSIGN_OR_RETURN(const int64_t size, in->Size());
     if (size != file.bytes) {
-      return DataLoss(path, ": ", size < file.bytes ? "truncated: " : "grown: ", size,
-                      " bytes found, ", file.bytes, " wanted");
+      return DataLoss(path, ": ", size < file.bytes ? "truncated: " : "grown: ", "expected ",
+                      file.bytes, " bytes, got ", size);
     }
   }
   return absl::OkStatus();
@@ -36,8 +36,8 @@ absl::StatusOr<std::string> SliceReader::Hashed(const ManifestFile& file) const 
   Sha256 sha;
   sha.Update(text);
   if (const std::string found = sha.Hex(); found != file.sha256) {
-    return DataLoss(in.path(), ": damaged: its first ", file.hashed_bytes, " bytes hash to ", found,
-                    ", the manifest states ", file.sha256);
+    return DataLoss(in.path(), ": corrupt: its first ", file.hashed_bytes,
+                    " bytes: expected sha256 ", file.sha256, ", got ", found);
   }
   return text;
 }
@@ -66,9 +66,9 @@ absl::Status SliceReader::ForSlices(
     Sha256 sha;
     sha.Update(buffer_.data(), buffer_.size());
     if (const std::string found = sha.Hex(); found != slice.sha256) {
-      return DataLoss(file->path(), ": damaged: ", Label(tensor), " rows [", slice.rows.begin, ",",
-                      slice.rows.end, ") (bytes ", offset, " to ", offset + bytes, ") hash to ",
-                      found, ", the manifest states ", slice.sha256);
+      return DataLoss(file->path(), ": corrupt: ", Label(tensor), " rows [", slice.rows.begin, ",",
+                      slice.rows.end, ") (bytes ", offset, " to ", offset + bytes,
+                      "): expected sha256 ", slice.sha256, ", got ", found);
     }
     use(slice.rows, {buffer_.data(), buffer_.size()});
   }

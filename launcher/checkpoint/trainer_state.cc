@@ -44,11 +44,12 @@ std::string SerializeTrainerState(const TrainerState& state) {
 absl::StatusOr<TrainerState> ParseTrainerState(std::string_view bytes, std::string_view where) {
   proto::TrainerState in;
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return DataLoss(where, ": damaged: ", bytes.size(), " bytes that are no TrainerState message");
+    return DataLoss(where, ": corrupt: ", bytes.size(),
+                    " bytes that are not a TrainerState message");
   }
   if (in.version() != kTrainerStateVersion) {
-    return Unimplemented(where, ": version ", in.version(), " found, this build reads ",
-                         kTrainerStateVersion);
+    return Unimplemented(where, ": expected version ", kTrainerStateVersion, ", got ",
+                         in.version());
   }
   TrainerState state{.step = in.step(),
                      .tokens = in.tokens(),

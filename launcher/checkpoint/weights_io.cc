@@ -82,7 +82,7 @@ std::string UnreadHead(const std::string& folder, const TensorTable& table) {
   if (!in.ok() || in->Find(kHead) == nullptr || in->Find(kEmbedding) == nullptr) return "";
   const absl::StatusOr<bool> same = SameValues(*in);
   if (same.ok() && *same) return "";
-  return Cat("WEIGHTS ", folder, ": ", kHead, " is not read: ",
+  return Cat("WARNING: weights ", folder, ": ", kHead, " is ignored: ",
              same.ok() ? Cat("it differs from ", kEmbedding) : std::string(same.status().message()),
              ", and config.json ties the two (tie_word_embeddings)");
 }
@@ -97,7 +97,7 @@ absl::Status ExportWeights(const std::string& checkpoint, const std::string& to)
   std::error_code error;
   if (fs::exists(to, error) && !fs::is_empty(to, error)) {
     return absl::AlreadyExistsError(
-        Cat("export to ", to, ": the folder exists and is not empty; name a new one"));
+        Cat("export to ", to, ": the folder exists and is not empty; choose a new one"));
   }
   RETURN_IF_ERROR(VerifyCheckpoint(checkpoint));
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint));

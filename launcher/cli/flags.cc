@@ -6,6 +6,7 @@
 
 #include "core/base/nearest.h"
 #include "launcher/cli/exit_codes.h"
+#include "launcher/cli/help_text.h"
 
 namespace blockstep {
 namespace {
@@ -23,7 +24,7 @@ CLI::Validator NumberThat(const std::string& wanted, bool (*fits)(double)) {
       [wanted, fits](std::string& text) {
         double value = 0;
         const bool number = CLI::detail::lexical_cast(text, value);
-        return number && fits(value) ? std::string() : "found " + text + ", wanted " + wanted;
+        return number && fits(value) ? std::string() : "expected " + wanted + ", got " + text;
       },
       "");
 }
@@ -31,18 +32,18 @@ CLI::Validator NumberThat(const std::string& wanted, bool (*fits)(double)) {
 }  // namespace
 
 CLI::Validator AboveZero() {
-  return NumberThat("a number above 0", [](double value) { return value > 0; });
+  return NumberThat("a number > 0", [](double value) { return value > 0; });
 }
 
 CLI::Validator ZeroOrMore() {
-  return NumberThat("0 or more", [](double value) { return value >= 0; });
+  return NumberThat("a number >= 0", [](double value) { return value >= 0; });
 }
 
 void AddSets(CLI::App& app, std::vector<std::string>& sets) {
-  app.add_option("--set", sets,
-                 "a field, as section.name=value; may be repeated, and the last value counts. A "
-                 "list of files is a,b or a field given several times: together they replace the "
-                 "list of --config")
+  app.add_option(
+         "--set", sets,
+         "set a field, as section.name=value; may be repeated, the last one counts. A list of "
+         "files is a,b or the field repeated: it replaces the list of --config")
       ->take_all()
       ->allow_extra_args(false);
 }
@@ -53,14 +54,15 @@ std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv) {
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {
+      WrapHelp(app, HelpWidth());
       app.exit(error);
       return kExitOk;
     }
-    // A mistyped flag may also be why a required one is missing: it is told first.
+    // A mistyped flag may also be why a required one is missing: it is reported first.
     for (const std::string& given : app.remaining()) {
       if (given.rfind("--", 0) != 0) continue;
       const std::string name = given.substr(0, given.find('='));
-      std::fprintf(stderr, "%s: no flag %s; wanted one of %s\n", app.get_name().c_str(),
+      std::fprintf(stderr, "%s: unknown flag %s; expected one of %s\n", app.get_name().c_str(),
                    name.c_str(), KnownNames(name, FlagsOf(app)).c_str());
       return kExitUsage;
     }

@@ -18,17 +18,17 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"train", "train or continue a run; alone, or under mpirun or srun", TrainCommand},
-    {"estimate", "memory, bytes sent and step time of a run, before it runs", EstimateCommand},
-    {"coordinator", "decides what a run learns next, as a process of its own", CoordinatorCommand},
-    {"status", "what a run is doing", StatusCommand},
-    {"stop", "asks a run to save and stop", StopCommand},
-    {"save", "asks a run for a checkpoint now", SaveCommand},
-    {"verify", "trains on 1, 2, 3, 4 ranks and compares the results bit for bit", VerifyCommand},
-    {"certs", "certificates for mutual TLS between ranks and coordinator", CertsCommand},
-    {"eval", "loss and perplexity of weights on a token file", EvalCommand},
-    {"export", "weights of a checkpoint as a Hugging Face folder", ExportCommand},
-    {"tokenize", "text or jsonl into a token file", TokenizeCommand},
+    {"train", "train or resume a run; alone, or under mpirun or srun", TrainCommand},
+    {"estimate", "estimate memory, bytes sent and step time of a run", EstimateCommand},
+    {"coordinator", "run the coordinator as a separate process", CoordinatorCommand},
+    {"status", "show what a run is doing", StatusCommand},
+    {"stop", "ask a run to save and stop", StopCommand},
+    {"save", "ask a run to save a checkpoint now", SaveCommand},
+    {"verify", "train on 1 to 4 ranks and compare the results bit for bit", VerifyCommand},
+    {"certs", "create certificates for TLS between ranks and coordinator", CertsCommand},
+    {"eval", "compute loss and perplexity on token files", EvalCommand},
+    {"export", "export a checkpoint as a Hugging Face folder", ExportCommand},
+    {"tokenize", "turn text or JSON lines into a token file", TokenizeCommand},
 };
 
 void PrintHelp(std::FILE* out) {
@@ -60,7 +60,7 @@ int Main(int argc, char** argv) {
     if (name == c.name) return c.run(argc - 1, argv + 1);
     names.push_back(c.name);
   }
-  std::fprintf(stderr, "blockstep: no command '%s'; wanted one of %s\n", name.c_str(),
+  std::fprintf(stderr, "blockstep: unknown command '%s'; expected one of %s\n", name.c_str(),
                KnownNames(name, names).c_str());
   return kExitUsage;
 }

@@ -81,7 +81,7 @@ std::optional<std::string> SetField(Message* message, const FieldDescriptor* fie
   const bool add = field->is_repeated();
   const auto wanted = [&](std::string_view what) {
     const std::string_view quote = form == ValueForm::kString ? "\"" : "";
-    return Cat("found ", quote, text, quote, ", wanted ", what);
+    return Cat("expected ", what, ", got ", quote, text, quote);
   };
   const bool numeric = form == ValueForm::kNumber || form == ValueForm::kUnquoted;
   switch (field->cpp_type()) {
@@ -103,13 +103,13 @@ std::optional<std::string> SetField(Message* message, const FieldDescriptor* fie
     }
     case FieldDescriptor::CPPTYPE_INT64: {
       int64_t value = 0;
-      if (!numeric || !ParseWhole(text, &value)) return wanted("a whole number below 2^63");
+      if (!numeric || !ParseWhole(text, &value)) return wanted("a 64-bit integer");
       add ? r->AddInt64(message, field, value) : r->SetInt64(message, field, value);
       return std::nullopt;
     }
     case FieldDescriptor::CPPTYPE_UINT64: {
       uint64_t value = 0;
-      if (!numeric || !ParseWhole(text, &value)) return wanted("a whole number, 0 or more");
+      if (!numeric || !ParseWhole(text, &value)) return wanted("a non-negative 64-bit integer");
       add ? r->AddUInt64(message, field, value) : r->SetUInt64(message, field, value);
       return std::nullopt;
     }

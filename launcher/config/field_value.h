@@ -12,7 +12,7 @@ namespace blockstep {
 // How the value was written: decides whether `text` may be a number or must be quoted.
 enum class ValueForm { kWord, kNumber, kString, kUnquoted };  // kUnquoted: --set, any of them
 
-// Sets (or adds, if repeated) `field`; otherwise says what was found and wanted.
+// Sets (or adds, if repeated) `field`; otherwise says what was expected and what it got.
 std::optional<std::string> SetField(google::protobuf::Message* message,
                                     const google::protobuf::FieldDescriptor* field,
                                     std::string_view text, ValueForm form);

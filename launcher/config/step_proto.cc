@@ -7,7 +7,7 @@ namespace {
 
 absl::StatusOr<Role> ToRole(int role) {
   if (role < 0 || role > static_cast<int>(Role::kFused)) {
-    return InvalidArgument("role: found ", role, ", wanted 0 to ", static_cast<int>(Role::kFused));
+    return InvalidArgument("role: expected 0 to ", static_cast<int>(Role::kFused), ", got ", role);
   }
   return static_cast<Role>(role);
 }
@@ -18,9 +18,9 @@ absl::StatusOr<ActiveSet> SetFromProto(const proto::ActiveSet& from) {
   for (const proto::ActiveEntry& e : from.entries()) {
     ASSIGN_OR_RETURN(const Role role, ToRole(e.role()));
     if (e.tensor() < 0 || e.row_begin() < 0 || e.row_end() <= e.row_begin() || e.rule() < 0) {
-      return InvalidArgument("active entry: found tensor ", e.tensor(), " rows [", e.row_begin(),
-                             ", ", e.row_end(), ") rule ", e.rule(),
-                             ", wanted a non-empty range of a tensor");
+      return InvalidArgument("active entry: expected a non-empty range of a tensor, got tensor ",
+                             e.tensor(), " rows [", e.row_begin(), ", ", e.row_end(), ") rule ",
+                             e.rule());
     }
     set.entries.push_back({.tensor = e.tensor(),
                            .rows = {e.row_begin(), e.row_end()},
@@ -60,9 +60,9 @@ proto::Directive ToProto(const Directive& directive) {
 absl::StatusOr<Directive> FromProto(const proto::Directive& from) {
   if (from.kind() < 0 || from.kind() > static_cast<int>(DirectiveKind::kSweep) || from.from() < 0 ||
       from.through() < from.from() || from.sets_size() == 0 || from.probes_per_step() < 0) {
-    return InvalidArgument("directive: found kind ", from.kind(), " steps [", from.from(), ", ",
-                           from.through(), "] ", from.sets_size(), " sets ", from.probes_per_step(),
-                           " probes, wanted a kind, from <= through, sets");
+    return InvalidArgument("directive: expected a kind, from <= through, and sets, got kind ",
+                           from.kind(), " steps [", from.from(), ", ", from.through(), "] ",
+                           from.sets_size(), " sets ", from.probes_per_step(), " probes");
   }
   Directive to{.kind = static_cast<DirectiveKind>(from.kind()),
                .from = from.from(),
@@ -98,8 +98,8 @@ proto::StepReport ToProto(const StepReport& report) {
 
 absl::StatusOr<StepReport> FromProto(const proto::StepReport& from) {
   if (from.step() < 0 || from.tokens() < 0 || from.nonfinite() < 0) {
-    return InvalidArgument("report: found step ", from.step(), " tokens ", from.tokens(),
-                           " nonfinite ", from.nonfinite(), ", wanted no negative number");
+    return InvalidArgument("report: expected no negative number, got step ", from.step(),
+                           " tokens ", from.tokens(), " nonfinite ", from.nonfinite());
   }
   StepReport to{.step = from.step(),
                 .loss_sum = from.loss_sum(),
@@ -109,8 +109,8 @@ absl::StatusOr<StepReport> FromProto(const proto::StepReport& from) {
   for (const proto::TensorNorm& n : from.norms()) {
     ASSIGN_OR_RETURN(const Role role, ToRole(n.role()));
     if (n.tensor() < 0 || n.elements() < 0) {
-      return InvalidArgument("report: found tensor ", n.tensor(), " elements ", n.elements(),
-                             ", wanted no negative number");
+      return InvalidArgument("report: expected no negative number, got tensor ", n.tensor(),
+                             " elements ", n.elements());
     }
     to.norms.push_back(
         {.tensor = n.tensor(),

@@ -35,7 +35,7 @@ class Reader : google::protobuf::io::ErrorCollector {
     while (true) {
       Fields(message, "", "");
       if (AtEnd()) return;
-      Complain("", Cat("found ", Shown(), ", wanted a field name"));
+      Complain("", Cat("expected a field name, got ", Shown()));
       tokens_.Next();
     }
   }
@@ -72,7 +72,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       if (message != nullptr && field == nullptr) {
         Complain(full, "unknown field" + NearestField(name, message->GetDescriptor()));
       } else if (field != nullptr && !field->is_repeated() && !seen.insert(name).second) {
-        Complain(full, "found twice, wanted once");
+        Complain(full, "given more than once");
       }
       if (field != nullptr) (*places_)[full] = Place();
       tokens_.Next();
@@ -86,10 +86,10 @@ class Reader : google::protobuf::io::ErrorCollector {
     if (Looking("{")) {
       Braces(message, field, path);
     } else if (!colon) {
-      Complain(path, Cat("found ", Shown(), ", wanted ':' or '{'"));
+      Complain(path, Cat("expected ':' or '{', got ", Shown()));
     } else if (Take("[")) {
       if (field != nullptr && !field->is_repeated())
-        Complain(path, "found a list, wanted one value");
+        Complain(path, "expected one value, got a list");
       while (!AtEnd() && !Take("]")) {
         if (Looking("{")) {
           Braces(message, field, path);
@@ -97,7 +97,7 @@ class Reader : google::protobuf::io::ErrorCollector {
           return;
         }
         if (!Looking("]") && !Take(",")) {
-          Complain(path, Cat("found ", Shown(), ", wanted ',' or ']'"));
+          Complain(path, Cat("expected ',' or ']', got ", Shown()));
           return;
         }
       }
@@ -111,7 +111,7 @@ class Reader : google::protobuf::io::ErrorCollector {
     std::string inside = path;
     Message* inner = nullptr;
     if (field != nullptr && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
-      Complain(path, "found '{', wanted a value");
+      Complain(path, "expected a value, got '{'");
     } else if (field != nullptr) {
       const auto* r = message->GetReflection();
       if (field->is_repeated()) {
@@ -129,7 +129,7 @@ class Reader : google::protobuf::io::ErrorCollector {
         return;
       }
       if (Looking("}")) continue;
-      Complain(inside, Cat("found ", Shown(), ", wanted a field name or '}'"));
+      Complain(inside, Cat("expected a field name or '}', got ", Shown()));
       tokens_.Next();
     }
   }
@@ -150,7 +150,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       if (type() == Tokenizer::TYPE_INTEGER || type() == Tokenizer::TYPE_FLOAT) {
         form = ValueForm::kNumber;
       } else if (type() != Tokenizer::TYPE_IDENTIFIER) {
-        Complain(path, Cat("found ", Shown(), ", wanted a value"));
+        Complain(path, Cat("expected a value, got ", Shown()));
         return false;
       }
       text += tokens_.current().text;
@@ -185,7 +185,7 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
   const std::string where = Cat("--set ", assignment);
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos) {
-    errors->push_back({where, "found no '=', wanted field=value"});
+    errors->push_back({where, "expected field=value, got no '='"});
     return;
   }
   const std::string path(assignment.substr(0, equals));

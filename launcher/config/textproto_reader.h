@@ -1,5 +1,5 @@
 // Reads protobuf text format with errors for people: every one of them at once, with file, line,
-// column, field, what was found, what is wanted and the nearest name. (TextFormat::Parser stops at
+// column, field, what was expected, what it got and the nearest name. (TextFormat::Parser stops at
 // the first unknown field.) Subset: scalars, enums, strings, messages in braces, lists in brackets.
 #pragma once
 

@@ -52,7 +52,7 @@ absl::StatusOr<TrainConfig> LoadTrainConfig(const std::string& file,
   // A folder opens but does not read; an empty file reads nothing and is fine.
   if (!in || (in.peek() != std::ifstream::traits_type::eof() && !(text << in.rdbuf())) ||
       in.bad()) {
-    return NotFound("configuration ", file, ": cannot be read, wanted a text file");
+    return NotFound("configuration ", file, ": cannot be read; expected a text file");
   }
   return ParseTrainConfig(text.str(), file, overrides);
 }

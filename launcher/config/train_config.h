@@ -89,6 +89,7 @@ struct TrainConfig {
     TransportKind transport = TransportKind::kMpi;
     int64_t local_ranks = 1;
     double comm_timeout_s = 300;
+    double compute_timeout_s = 1800;
     std::string trace;
     int64_t memory_limit_bytes = 0;  // of a process; 0: what there is
   } runtime;
@@ -123,7 +124,7 @@ struct TrainConfig {
 
 // Reads `file` (empty: defaults only), then `overrides` ("train.steps=100",
 // "data.train=a.bin,b.bin" or one after the other), then checks fields against each other. The
-// error lists everything that is wrong, a line each: `file:line:col: field: found, wanted`.
+// error lists everything that is wrong, a line each: `file:line:col: field: expected, got`.
 absl::StatusOr<TrainConfig> LoadTrainConfig(const std::string& file,
                                             const std::vector<std::string>& overrides = {});
 // The same from text; `where` stands for the file name.

@@ -16,7 +16,7 @@ static_assert(static_cast<int>(Recompute::kLayer) == proto::TrainSection::layer)
 static_assert(static_cast<int>(AccumulateChoice::kSharded) == proto::TrainSection::sharded);
 static_assert(static_cast<int>(ScheduleShape::kCosine) == proto::ScheduleConfig::cosine);
 static_assert(static_cast<int>(BlockOrder::kRandom) == proto::PolicySection::random);
-static_assert(static_cast<int>(EmbeddingPolicy::kAsBlocks) == proto::PolicySection::as_blocks);
+static_assert(static_cast<int>(TensorPolicy::kAsBlocks) == proto::PolicySection::as_blocks);
 static_assert(static_cast<int>(BlockLlmMode::kPaper) == proto::PolicySection::paper);
 static_assert(static_cast<int>(BlockLlmScore::kAdam) == proto::PolicySection::adam);
 static_assert(static_cast<int>(ProbeScope::kAll) == proto::PolicySection::all);
@@ -125,6 +125,7 @@ void Runtime(TrainConfig::Runtime& plain, proto::RuntimeConfig* wire, Copy copy)
   FIELD(transport);
   FIELD(local_ranks);
   FIELD(comm_timeout_s);
+  FIELD(compute_timeout_s);
   FIELD(memory_limit_bytes);
   FIELD(trace);
 }

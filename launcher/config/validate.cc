@@ -20,7 +20,7 @@ class Checks {
     if (fine) return;
     const auto place = places_.find(field);
     errors_->push_back({place == places_.end() ? file_ : place->second,
-                        Cat(field, ": found ", found, ", wanted ", wanted)});
+                        Cat(field, ": expected ", wanted, ", got ", found)});
   }
   // Of a field in a repeated message: at its own place if it was given, else at the message's.
   template <typename T>
@@ -30,11 +30,11 @@ class Checks {
     auto place = places_.find(field);
     if (place == places_.end()) place = places_.find(message);
     errors_->push_back({place == places_.end() ? file_ : place->second,
-                        Cat(field, ": found ", found, ", wanted ", wanted)});
+                        Cat(field, ": expected ", wanted, ", got ", found)});
   }
   template <typename T>
   void AtLeast(const std::string& field, T value, T least) {
-    Require(value >= least, field, value, Cat("at least ", least));
+    Require(value >= least, field, value, Cat(">= ", least));
   }
 
  private:
@@ -46,17 +46,16 @@ class Checks {
 void ModelAndData(const TrainConfig& c, Checks& checks) {
   const int sources = !c.model.path.empty() + !c.model.config.empty() + !c.model.preset.empty();
   checks.Require(sources <= 1, !c.model.path.empty() ? "model.path" : "model.config",
-                 Cat(sources, " sources"), "one of model.path, model.config, model.preset");
-  checks.Require(sources >= 1, "model", "no source",
-                 "one of model.path, model.config, model.preset");
+                 Cat(sources, " of them"), "only one of model.path, model.config, model.preset");
+  checks.Require(sources >= 1, "model", "none", "one of model.path, model.config, model.preset");
   checks.AtLeast("model.vocab", c.model.vocab, int64_t{0});
   checks.Require(c.model.vocab == 0 || !c.model.preset.empty() || sources == 0, "model.vocab",
-                 c.model.vocab, "0: only a preset's vocabulary can be chosen");
+                 c.model.vocab, "0 without model.preset");
   checks.AtLeast("data.tokens", c.data.tokens, int64_t{1});
   checks.AtLeast("batch.slots", c.batch.slots, int64_t{1});
   checks.AtLeast("batch.micro_slots", c.batch.micro_slots, int64_t{1});
   checks.Require(c.batch.micro_slots <= c.batch.slots, "batch.micro_slots", c.batch.micro_slots,
-                 Cat("at most batch.slots, ", c.batch.slots));
+                 Cat("<= batch.slots (", c.batch.slots, ")"));
 }
 
 void Training(const TrainConfig& c, Checks& checks) {
@@ -65,7 +64,7 @@ void Training(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("train.clip_norm", c.train.clip_norm, 0.0);
   checks.AtLeast("train.max_bad_steps", c.train.max_bad_steps, int64_t{1});
   checks.Require(c.train.precision == Precision::kFp32, "train.precision", "bf16",
-                 "fp32: this build has no bf16");
+                 "fp32 (this build has no bf16)");
   if (c.train.numerics == Numerics::kSlotExact) {
     checks.Require(c.batch.micro_slots == 1, "batch.micro_slots", c.batch.micro_slots,
                    "1 with train.numerics slot_exact");
@@ -74,19 +73,19 @@ void Training(const TrainConfig& c, Checks& checks) {
   }
   const TrainConfig::Optimizer& o = c.optimizer;
   const auto fraction = [&](const std::string& field, double value) {
-    checks.Require(value >= 0 && value < 1, field, value, "0 or more and below 1");
+    checks.Require(value >= 0 && value < 1, field, value, "a value in [0, 1)");
   };
-  checks.Require(o.lr > 0, "optimizer.lr", o.lr, "more than 0");
-  checks.Require(o.eps > 0, "optimizer.eps", o.eps, "more than 0");
+  checks.Require(o.lr > 0, "optimizer.lr", o.lr, "> 0");
+  checks.Require(o.eps > 0, "optimizer.eps", o.eps, "> 0");
   fraction("optimizer.beta1", o.beta1);
   fraction("optimizer.beta2", o.beta2);
   checks.AtLeast("optimizer.weight_decay", o.weight_decay, 0.0);
   checks.Require(c.train.steps < 1 ||
                      (o.schedule.warmup_steps >= 0 && o.schedule.warmup_steps <= c.train.steps),
                  "optimizer.schedule.warmup_steps", o.schedule.warmup_steps,
-                 Cat("0 to train.steps, ", c.train.steps));
+                 Cat("0 to train.steps (", c.train.steps, ")"));
   checks.Require(o.schedule.floor >= 0 && o.schedule.floor <= 1, "optimizer.schedule.floor",
-                 o.schedule.floor, "0 to 1: a share of lr");
+                 o.schedule.floor, "0 to 1 (a share of lr)");
 }
 
 void PolicyFields(const TrainConfig& c, Checks& checks) {
@@ -94,13 +93,13 @@ void PolicyFields(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("policy.block_steps", p.block_steps, int64_t{1});
   checks.AtLeast("policy.embedding_split", p.embedding_split, 1);
   checks.Require(p.sparsity >= 0 && p.sparsity < 1, "policy.sparsity", p.sparsity,
-                 "0 or more and below 1");
+                 "a value in [0, 1)");
   checks.AtLeast("policy.patience", p.patience, int64_t{1});
   checks.AtLeast("policy.probes_per_step", p.probes_per_step, 0);
   checks.AtLeast("policy.sweep_elements", p.sweep_elements, int64_t{0});
   checks.Require(p.mask == BlockLlmMask::kNone, "policy.mask",
                  p.mask == BlockLlmMask::kShare ? "share" : "literal",
-                 "none: this build selects whole tensors");
+                 "none (this build selects whole tensors)");
   checks.Require((p.name == "scripted") == !c.script.empty(), "policy.phase",
                  Cat(c.script.size(), " phases"),
                  p.name == "scripted" ? "at least one with policy.name scripted"
@@ -109,18 +108,18 @@ void PolicyFields(const TrainConfig& c, Checks& checks) {
   for (size_t i = 0; i < c.script.size(); ++i) {
     const NamedPhase& phase = c.script[i];
     const std::string field = Cat("policy.phase[", i, "]");
-    checks.At(field, Cat(field, ".steps"), phase.steps >= 1, phase.steps, "at least 1");
+    checks.At(field, Cat(field, ".steps"), phase.steps >= 1, phase.steps, ">= 1");
     checks.At(field, Cat(field, ".entry"), !phase.entries.empty(), "none", "at least one");
     steps += std::clamp<int64_t>(phase.steps, 0, std::max<int64_t>(0, c.train.steps - steps));
     for (size_t e = 0; e < phase.entries.size(); ++e) {
       const NamedRows& rows = phase.entries[e];
       const std::string entry = Cat(field, ".entry[", e, "]");
       checks.At(entry, Cat(entry, ".tensor"), !rows.tensor.empty(), "none", "a tensor's name");
-      checks.At(entry, Cat(entry, ".lr_scale"), rows.lr_scale > 0, rows.lr_scale, "more than 0");
+      checks.At(entry, Cat(entry, ".lr_scale"), rows.lr_scale > 0, rows.lr_scale, "> 0");
     }
   }
   checks.Require(c.script.empty() || steps >= c.train.steps, "policy.phase",
-                 Cat(steps, " steps in all"), Cat("at least train.steps, ", c.train.steps));
+                 Cat(steps, " steps in total"), Cat("at least train.steps (", c.train.steps, ")"));
 }
 
 void PlaceAndShow(const TrainConfig& c, Checks& checks) {
@@ -132,19 +131,21 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("runtime.local_ranks", c.runtime.local_ranks, int64_t{1});
   checks.Require(c.runtime.transport == TransportKind::kLocal || c.runtime.local_ranks == 1,
                  "runtime.local_ranks", c.runtime.local_ranks,
-                 "1 with transport mpi: mpirun -n gives the ranks");
+                 "1 with transport mpi (mpirun -n sets the number of ranks)");
   checks.Require(c.runtime.comm_timeout_s > 0, "runtime.comm_timeout_s", c.runtime.comm_timeout_s,
-                 "more than 0");
+                 "> 0");
+  checks.Require(c.runtime.compute_timeout_s > 0, "runtime.compute_timeout_s",
+                 c.runtime.compute_timeout_s, "> 0");
   checks.AtLeast("runtime.memory_limit_bytes", c.runtime.memory_limit_bytes, int64_t{0});
   const TrainConfig::Coordinator& k = c.coordinator;
-  checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "more than 0");
+  checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "> 0");
   checks.AtLeast("coordinator.lag", k.lag, int64_t{0});
-  checks.Require(k.lease_s >= 2, "coordinator.lease_s", k.lease_s, "at least 2");
-  checks.Require(k.keepalive_s > 0, "coordinator.keepalive_s", k.keepalive_s, "more than 0");
+  checks.Require(k.lease_s >= 2, "coordinator.lease_s", k.lease_s, ">= 2");
+  checks.Require(k.keepalive_s > 0, "coordinator.keepalive_s", k.keepalive_s, "> 0");
   const int tls = !k.tls_ca.empty() + !k.tls_cert.empty() + !k.tls_key.empty();
-  checks.Require(tls == 0 || tls == 3, "coordinator.tls_ca", Cat(tls, " of three files"),
-                 "tls_ca, tls_cert and tls_key together");
-  checks.Require(tls == 0 || !k.insecure, "coordinator.insecure", "true", "false with tls files");
+  checks.Require(tls == 0 || tls == 3, "coordinator.tls_ca", Cat(tls, " of them"),
+                 "all of tls_ca, tls_cert and tls_key, or none");
+  checks.Require(tls == 0 || !k.insecure, "coordinator.insecure", "true", "false with TLS files");
   for (const auto& [field, address] :
        {std::pair<std::string, std::string>("coordinator.address", k.address),
         {"coordinator.http_address", k.http_address}}) {
@@ -156,10 +157,10 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   checks.Require(c.checkpoint.every_steps == 0 ||
                      c.checkpoint.keep_every_steps % c.checkpoint.every_steps == 0,
                  "checkpoint.keep_every_steps", c.checkpoint.keep_every_steps,
-                 Cat("a multiple of checkpoint.every_steps ", c.checkpoint.every_steps));
+                 Cat("a multiple of checkpoint.every_steps (", c.checkpoint.every_steps, ")"));
   checks.AtLeast("checkpoint.max_file_bytes", c.checkpoint.max_file_bytes, int64_t{1});
   checks.Require(c.checkpoint.disk_timeout_s > 0, "checkpoint.disk_timeout_s",
-                 c.checkpoint.disk_timeout_s, "more than 0");
+                 c.checkpoint.disk_timeout_s, "> 0");
   checks.AtLeast("eval.every_steps", c.eval.every_steps, int64_t{0});
   checks.AtLeast("eval.slots", c.eval.slots, int64_t{0});
   checks.Require(c.eval.every_steps == 0 || !c.data.val.empty(), "eval.every_steps",

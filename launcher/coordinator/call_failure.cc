@@ -23,12 +23,14 @@ absl::Status ExplainCallFailure(const ChannelOptions& channel, const absl::Statu
   }
   if (channel.tls.empty()) {
     return absl::UnauthenticatedError(
-        Cat(where, ": something listens there, but not in plaintext; wanted --tls with ",
-            "the certificates of its authority, or another address"));
+        Cat(where,
+            ": something listens there, but not in plaintext; pass --tls with the certificates of "
+            "its authority, or another address"));
   }
   return absl::UnauthenticatedError(
-      Cat(where, ": something listens there, but refused TLS; wanted certificates of one ",
-          "authority on both sides, valid today, and a server's for ",
+      Cat(where,
+          ": something listens there, but refused TLS; expected certificates of one authority on "
+          "both sides, valid today, and a server's for ",
           channel.tls_name.empty() ? "that host" : channel.tls_name));
 }
 

@@ -125,7 +125,7 @@ absl::StatusOr<std::string> Alternatives(const std::vector<std::string>& names) 
     // The list has a syntax of its own: a name must not add to it.
     if (name.empty() || name.find_first_of(",;= \t\r\n") != std::string::npos ||
         (!ip && name.find(':') != std::string::npos)) {
-      return InvalidArgument("certificates: found name '", name, "', wanted a host or IP address");
+      return InvalidArgument("certificates: expected a host name or IP address, got '", name, "'");
     }
     text += Cat(ip ? ",IP:" : ",DNS:", name);
   }
@@ -136,10 +136,10 @@ absl::StatusOr<std::string> ReadPem(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;
   if (!in || !(text << in.rdbuf())) {
-    return NotFound("TLS file ", path, ": cannot be read, wanted PEM");
+    return NotFound("TLS file ", path, ": cannot be read; expected PEM");
   }
   if (text.str().find("-----BEGIN ") == std::string::npos) {
-    return DataLoss("TLS file ", path, ": found no -----BEGIN line, wanted PEM");
+    return DataLoss("TLS file ", path, ": expected PEM, got no -----BEGIN line");
   }
   return text.str();
 }
@@ -171,19 +171,18 @@ absl::StatusOr<TlsIdentity> ReadTlsFiles(const std::string& ca, const std::strin
   ASSIGN_OR_RETURN(identity.key, ReadPem(key));
   // gRPC takes what it cannot use for an address that nobody answers at.
   if (CertOf(identity.ca) == nullptr) {
-    return DataLoss("TLS file ", ca, ": found no certificate, wanted an authority's as PEM");
+    return DataLoss("TLS file ", ca, ": expected an authority's certificate as PEM, got none");
   }
   const Cert ours = CertOf(identity.cert);
   if (ours == nullptr) {
-    return DataLoss("TLS file ", cert, ": found no certificate, wanted one as PEM");
+    return DataLoss("TLS file ", cert, ": expected a certificate as PEM, got none");
   }
   const Key secret = KeyOf(identity.key);
   if (secret == nullptr) {
-    return DataLoss("TLS file ", key, ": found no private key, wanted one as PEM, not encrypted");
+    return DataLoss("TLS file ", key, ": expected an unencrypted private key as PEM, got none");
   }
   if (X509_check_private_key(ours.get(), secret.get()) != 1) {
-    return DataLoss("TLS file ", key, ": found another key than that of ", cert,
-                    ", wanted its own");
+    return DataLoss("TLS file ", key, ": expected the key of ", cert, ", got another");
   }
   return identity;
 }

@@ -47,12 +47,12 @@ bool IsLoopback(const std::string& address) {
 
 absl::Status CheckBind(const std::string& address, bool tls, bool insecure) {
   if (!IsHostPort(address)) {
-    return InvalidArgument("coordinator address: found ", address, ", wanted ", kHostPort);
+    return InvalidArgument("coordinator address: expected ", kHostPort, ", got ", address);
   }
   if (tls || insecure || IsLoopback(address)) return absl::OkStatus();
   return InvalidArgument("coordinator address ", address,
-                         ": found no TLS on an address that others reach, wanted TLS files "
-                         "(blockstep certs makes them) or --insecure");
+                         ": expected TLS files (blockstep certs makes them) or --insecure, since "
+                         "other hosts can reach it");
 }
 
 void SetServerOptions(grpc::ServerBuilder* builder, double keepalive_s) {

@@ -6,6 +6,7 @@
 #include "launcher/coordinator/client_retry.h"
 #include "launcher/coordinator/coordinator_client.h"
 #include "launcher/coordinator/grpc_status.h"
+#include "launcher/coordinator/stage_proto.h"
 
 namespace blockstep {
 
@@ -47,7 +48,7 @@ void CoordinatorClient::Take(const proto::DirectiveEvent& event) {
   if (event.term() != term_ || directive->through <= covered_) return;  // held already
   if (directive->from > covered_ + 1) {
     const std::string text =
-        Cat("directives: found one from step ", directive->from, ", wanted ", covered_ + 1);
+        Cat("directives: expected one from step ", covered_ + 1, ", got ", directive->from);
     lock.unlock();
     return Fail(absl::DataLossError(text));
   }
@@ -93,7 +94,7 @@ void CoordinatorClient::HeartbeatLoop() {
       *request.mutable_identity() = Self();
       proto::Progress* progress = request.mutable_progress();
       progress->set_step(progress_.step);
-      progress->set_phase(progress_.phase);
+      progress->set_stage(ToProto(progress_.stage));
       progress->set_op(progress_.op);
       progress->set_sequence(progress_.sequence);
     }

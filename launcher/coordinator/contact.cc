@@ -35,7 +35,7 @@ absl::StatusOr<Contact> ParseContact(const std::string& text, const std::string&
         {"cert", &contact.cert},
         {"key", &contact.key}}) {
     if (!json.is_object() || !json.contains(name) || !json[name].is_string()) {
-      return DataLoss(where, ": found no text `", name, "`, wanted a coordinator's contact");
+      return DataLoss(where, ": expected a coordinator's contact, got no text `", name, "`");
     }
     *field = json[name].get<std::string>();
   }
@@ -49,8 +49,7 @@ absl::Status WriteContact(const std::string& folder, const Contact& contact) {
 absl::StatusOr<Contact> ReadContact(const std::string& folder) {
   const std::string path = PathIn(folder);
   if (!fs::exists(path)) {
-    return NotFound(path, ": there is none; wanted the folder of a run, or of a coordinator, that ",
-                    "is running");
+    return NotFound(path, ": does not exist; expected the folder of a running run or coordinator");
   }
   ASSIGN_OR_RETURN(const std::string text, ReadSmall(path));
   return ParseContact(text, path);

@@ -57,7 +57,7 @@ proto::Identity CoordinatorClient::Self() const {
   proto::Identity self;
   self.set_run_id(options_.run_id);
   self.set_term(term_);
-  self.set_epoch(epoch_);
+  self.set_view(view_);
   self.set_rank(options_.rank);
   self.set_incarnation(options_.incarnation);
   self.set_step(progress_.step);
@@ -142,7 +142,7 @@ absl::Status CoordinatorClient::Join() {
   Heard();
   std::lock_guard lock(mutex_);
   term_ = reply.term();
-  epoch_ = reply.epoch();
+  view_ = reply.view();
   return absl::OkStatus();
 }
 
@@ -211,9 +211,9 @@ bool CoordinatorClient::Stopped() const {
 }
 
 std::string CoordinatorClient::Silence() const {
-  return Cat("not heard for ",
+  return Cat("no contact for ",
              std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - heard_).count(),
-             " s of coordinator.grace_s ", options_.grace_s,
+             " s (coordinator.grace_s ", options_.grace_s, ")",
              last_failure_.ok() ? "" : Cat("; the last call: ", last_failure_.message()));
 }
 
@@ -222,12 +222,12 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
   const Clock::time_point begin = Clock::now();
   bool noted = options_.note == nullptr;
   while (true) {
-    if (!fatal_.ok() && step > shown_) return fatal_;
+    if (!fatal_.ok() && step > promised_) return fatal_;
     if (covered_ >= step) break;
     const double waited = std::chrono::duration<double>(Clock::now() - begin).count();
     if (Lost()) {
-      return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
-                         " was not heard for ", options_.grace_s, " s at step ", step,
+      return Unavailable("rank ", options_.rank, ": no contact with coordinator ",
+                         options_.channel.address, " for ", options_.grace_s, " s at step ", step,
                          last_failure_.ok() ? "" : Cat(": ", last_failure_.message()));
     }
     if (waited > kStopPatience && Stopped()) {
@@ -250,17 +250,17 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
   for (const Directive& directive : held_) {
     if (directive.from <= step && step <= directive.through) return directive;
   }
-  return Internal("rank ", options_.rank, ": step ", step, " lies before the directives held");
+  return Internal("rank ", options_.rank, ": step ", step, " precedes the directives held");
 }
 
-const Directive* CoordinatorClient::Peek(int64_t step) {
+const Directive* CoordinatorClient::TryAwait(int64_t step) {
   std::lock_guard lock(mutex_);
   if (!fatal_.ok()) return nullptr;
   for (const Directive& directive : held_) {
     if (directive.from <= step && step <= directive.through) {
-      peeked_ = directive;
-      shown_ = step;
-      return &peeked_;
+      last_given_ = directive;
+      promised_ = step;
+      return &last_given_;
     }
   }
   return nullptr;

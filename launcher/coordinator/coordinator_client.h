@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/step/directive.h"
+#include "core/step/run_stage.h"
 #include "launcher/coordinator/channel.h"
 #include "launcher/coordinator/policy_snapshot.h"
 #include "proto/coordinator.grpc.pb.h"
@@ -52,7 +53,7 @@ struct CoordinatorClientOptions {
 
 struct RankProgress {
   int64_t step = 0;
-  proto::Phase phase = proto::STARTING;
+  RunStage stage = RunStage::kStarting;
   std::string op;
   int64_t sequence = 0;
 };
@@ -66,10 +67,10 @@ class CoordinatorClient : public DirectiveSource {
   ~CoordinatorClient() override;
 
   // UNAVAILABLE: not heard for the grace, it answers but decided nothing for as long, or asked to
-  // stop meanwhile. FAILED_PRECONDITION: it refused this rank; never for a step that Peek has
-  // shown, so that ranks which compared their directives for a step all come to it.
+  // stop meanwhile. FAILED_PRECONDITION: it refused this rank; never for a step that TryAwait has
+  // given, so that ranks which compared their directives for a step all come to it.
   absl::StatusOr<Directive> Await(int64_t step) override;
-  const Directive* Peek(int64_t step) override;
+  const Directive* TryAwait(int64_t step) override;
   // Queued and retried until it is accepted. Ranks other than 0 have nothing to report: the call
   // does nothing.
   absl::Status Report(const StepReport& report) override;
@@ -126,14 +127,14 @@ class CoordinatorClient : public DirectiveSource {
   std::condition_variable changed_;
   bool ending_ = false;
   absl::Status fatal_;
-  int64_t term_ = 0, epoch_ = 0;
+  int64_t term_ = 0, view_ = 0;
   Clock::time_point heard_;
   absl::Status last_failure_;             // of a call, since it was heard
   std::set<grpc::ClientContext*> calls_;  // under way
   std::deque<Directive> held_;            // consecutive
   int64_t covered_ = -1;                  // last step that held_ covers
-  int64_t shown_ = -1;                    // last step that Peek showed
-  Directive peeked_;
+  int64_t promised_ = -1;                 // last step that TryAwait gave
+  Directive last_given_;
   std::deque<StepReport> reports_;
   RankProgress progress_;
   proto::Orders orders_;

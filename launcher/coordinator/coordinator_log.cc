@@ -14,7 +14,7 @@
 namespace blockstep {
 namespace {
 
-// Of one code whatever the cause: a disk that is full, failing or mounted read-only may be mended
+// Of one code whatever the cause: a disk that is full, failing or mounted read-only may be fixed
 // while the ranks wait.
 absl::Status Failed(std::string_view doing, const std::string& path) {
   return ResourceExhausted("coordinator log: cannot ", doing, " ", path, ": ",
@@ -90,7 +90,7 @@ CoordinatorLog::~CoordinatorLog() {
 
 absl::Status CoordinatorLog::CutTo(int64_t size) {
   if (ftruncate(file_, size) == 0 && fsync(file_) == 0) return absl::OkStatus();
-  return Failed("cut the torn end of", path_);
+  return Failed("truncate the torn end of", path_);
 }
 
 absl::Status CoordinatorLog::Rewrite(const proto::LogHead& head) {

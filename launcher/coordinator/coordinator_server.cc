@@ -43,10 +43,9 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   builder.RegisterService(made->service_.get());
   made->server_ = builder.BuildAndStart();
   if (made->server_ == nullptr || made->port_ == 0) {
-    return ResourceExhausted(
-        "coordinator address ", o.address,
-        ": cannot listen there; is the port taken, the address this host's, and are "
-        "the TLS files a matching set?");
+    return ResourceExhausted("coordinator address ", o.address,
+                             ": cannot listen there; check that the port is free, that the address "
+                             "is this host's, and that the TLS files match");
   }
   made->server_->GetHealthCheckService()->SetServingStatus("blockstep.proto.Coordinator", true);
   if (!o.http_address.empty()) {

@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kPassedSteps = 64;
 
 constexpr std::string_view kWithoutLog =
-    "; in another folder `train --resume auto` goes on from the last checkpoint";
+    "; with a new folder for the coordinator, `train --resume auto` continues from the last "
+    "checkpoint";
 
 }  // namespace
 
@@ -26,13 +27,13 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
     head.set_run_id(o.run_id);
     head.set_build(o.build);
     head.set_config_hash(o.config_hash);
-    head.set_epoch(1);
+    head.set_view(1);
   }
   const auto same = [&](std::string_view what, const std::string& found,
                         const std::string& wanted) -> absl::Status {
     if (found == wanted) return absl::OkStatus();
-    return FailedPrecondition("coordinator log ", o.log_path, ": ", what, ": found ", found,
-                              ", wanted ", wanted, kWithoutLog);
+    return FailedPrecondition("coordinator log ", o.log_path, ": ", what, ": expected ", wanted,
+                              ", got ", found, kWithoutLog);
   };
   RETURN_IF_ERROR(same("build", contents.head.build(), o.build));
   RETURN_IF_ERROR(same("config_hash", contents.head.config_hash(), o.config_hash));
@@ -46,8 +47,8 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
   for (const proto::StepReport& wire : contents.reports) {
     ASSIGN_OR_RETURN(const StepReport report, FromProto(wire));
     if (report.step != made->next_step_) {
-      return DataLoss("coordinator log ", o.log_path, ": found the report of step ", report.step,
-                      ", wanted ", made->next_step_);
+      return DataLoss("coordinator log ", o.log_path, ": expected the report of step ",
+                      made->next_step_, ", got ", report.step);
     }
     made->Apply(report);
   }
@@ -115,7 +116,7 @@ absl::Status Decisions::Restore(int64_t incarnation, int64_t step, const PolicyS
   proto::LogHead head = head_;
   head.set_incarnation(incarnation);
   head.set_term(head.term() + 1);
-  head.set_epoch(head.epoch() + 1);
+  head.set_view(head.view() + 1);
   head.set_next_step(step);
   head.set_policy_state(snapshot.policy_state);
   head.clear_orders();
@@ -143,8 +144,8 @@ void Decisions::Apply(const StepReport& report) {
 absl::Status Decisions::Accept(const StepReport& report) {
   if (report.step < next_step_) return absl::OkStatus();
   if (report.step > next_step_) {
-    return FailedPrecondition("report: found step ", report.step, ", wanted ", next_step_,
-                              ": the coordinator's log lost what lies between");
+    return FailedPrecondition("report: expected step ", next_step_, ", got ", report.step,
+                              ": the coordinator's log lost the steps between");
   }
   if (log_ != nullptr) {
     if (!log_->broken().ok()) RETURN_IF_ERROR(Write(Now()));
@@ -160,12 +161,12 @@ absl::Status Decisions::Accept(const StepReport& report) {
 
 absl::StatusOr<PolicySnapshot> Decisions::Snapshot(int64_t step) const {
   if (step > next_step_) {
-    return Unavailable("policy snapshot: found reports of the steps below ", next_step_,
-                       ", wanted below ", step);
+    return Unavailable("policy snapshot: expected reports of all steps below ", step,
+                       ", got those below ", next_step_);
   }
   if (step < next_step_) {
-    return FailedPrecondition("policy snapshot: found reports of the steps below ", next_step_,
-                              ", wanted only those below ", step);
+    return FailedPrecondition("policy snapshot: expected reports of steps below ", step,
+                              " only, got those below ", next_step_);
   }
   PolicySnapshot snapshot{.policy_state = policy_->SaveState()};
   for (const Directive& directive : directives_) {

@@ -49,7 +49,7 @@ class Decisions {
   const std::string& run_id() const { return head_.run_id(); }
   int64_t term() const { return head_.term(); }
   int64_t incarnation() const { return head_.incarnation(); }
-  int64_t epoch() const { return head_.epoch(); }
+  int64_t view() const { return head_.view(); }
   const proto::Orders& orders() const { return head_.orders(); }
   int64_t next_step() const { return next_step_; }  // the report waited for
   // Of this term, in order of issue, without those that every rank has passed; the first one is

@@ -35,10 +35,10 @@ HttpReply Answer(const HttpEndpointOptions& o, const HttpRequest& request) {
   }
   const bool metrics = request.path == "/metrics";
   if (!metrics && request.path != "/status") {
-    return {.status = 404, .body = "wanted /healthz, /status or /metrics\n"};
+    return {.status = 404, .body = "expected /healthz, /status or /metrics\n"};
   }
   if (!o.token.empty() && !SameToken(request.authorization, "Bearer " + o.token)) {
-    return {.status = 401, .body = "wanted the token\n", .challenge = "Bearer"};
+    return {.status = 401, .body = "expected the token\n", .challenge = "Bearer"};
   }
   const proto::StatusReply status = o.state->Status();
   return metrics ? HttpReply{.type = kPrometheusType, .body = PrometheusText(status)}
@@ -50,7 +50,7 @@ HttpReply Answer(const HttpEndpointOptions& o, const HttpRequest& request) {
 absl::Status CheckHttpAddress(const std::string& address, const std::string& token) {
   if (IsLoopback(address) || !token.empty()) return absl::OkStatus();
   return InvalidArgument("http_address ", address,
-                         ": found no token on an address that others reach, wanted one");
+                         ": expected a token, since other hosts can reach it, got none");
 }
 
 absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(HttpEndpointOptions o) {

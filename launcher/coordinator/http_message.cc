@@ -52,14 +52,14 @@ std::string_view Line(std::string_view& text) {
 }  // namespace
 
 HttpReply ParseHttp(std::string_view text, HttpRequest* request) {
-  const HttpReply bad{.status = 400, .body = "wanted GET /path HTTP/1.1\n"};
+  const HttpReply bad{.status = 400, .body = "expected GET /path HTTP/1.1\n"};
   const std::string_view first = Line(text);
   const size_t space = first.find(' '), last = first.rfind(' ');
   if (space == std::string_view::npos || last == space) return bad;
   const std::string_view method = first.substr(0, space), version = first.substr(last + 1);
   const std::string_view target = first.substr(space + 1, last - space - 1);
   if (version.substr(0, 7) != "HTTP/1." || target.empty() || target[0] != '/') return bad;
-  if (method != "GET") return {.status = 405, .body = "wanted GET\n"};
+  if (method != "GET") return {.status = 405, .body = "expected GET\n"};
   request->path = std::string(target.substr(0, target.find('?')));
   for (std::string_view line = Line(text); !line.empty(); line = Line(text)) {
     const size_t colon = line.find(':');

@@ -39,7 +39,7 @@ struct Connection {
 // A listening socket of host:port, and the port it got.
 absl::StatusOr<int> Listen(const std::string& address, int* port) {
   if (!IsHostPort(address) || address.substr(0, address.rfind(':')) == "unix") {
-    return InvalidArgument("http_address: found ", address, ", wanted ", kHostPort);
+    return InvalidArgument("http_address: expected ", kHostPort, ", got ", address);
   }
   const absl::StatusOr<Addresses> resolved = Resolve(address, AI_PASSIVE);
   if (!resolved.ok()) {

@@ -11,7 +11,7 @@ class InProcessCoordinator::RankSource : public DirectiveSource {
   RankSource(InProcessCoordinator* coordinator, int rank)
       : coordinator_(coordinator), rank_(rank) {}
   absl::StatusOr<Directive> Await(int64_t step) override { return coordinator_->Await(step); }
-  const Directive* Peek(int64_t step) override {
+  const Directive* TryAwait(int64_t step) override {
     std::lock_guard lock(coordinator_->mutex_);
     return coordinator_->Find(step);
   }
@@ -68,7 +68,7 @@ absl::Status InProcessCoordinator::Report(int rank, const StepReport& report) {
   std::lock_guard lock(mutex_);
   if (report.step < next_step_) return absl::OkStatus();  // again
   if (report.step > next_step_) {
-    return FailedPrecondition("report: found step ", report.step, ", wanted ", next_step_);
+    return FailedPrecondition("report: expected step ", next_step_, ", got ", report.step);
   }
   for (Directive& directive : policy_->OnReport(report)) {
     directives_.push_back(std::move(directive));
@@ -81,8 +81,8 @@ absl::Status InProcessCoordinator::Report(int rank, const StepReport& report) {
 absl::StatusOr<PolicySnapshot> InProcessCoordinator::Snapshot(int64_t step) const {
   std::lock_guard lock(mutex_);
   if (step != next_step_) {
-    return FailedPrecondition("policy snapshot: found reports of the steps below ", next_step_,
-                              ", wanted below ", step);
+    return FailedPrecondition("policy snapshot: expected reports of all steps below ", step,
+                              ", got those below ", next_step_);
   }
   PolicySnapshot snapshot{.policy_state = policy_->SaveState()};
   std::copy_if(directives_.begin(), directives_.end(), std::back_inserter(snapshot.directives),

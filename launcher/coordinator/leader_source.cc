@@ -19,10 +19,10 @@ absl::StatusOr<Directive> LeaderSource::Await(int64_t step) {
   for (const Directive& own : own_->directives()) {
     if (step < own.from || step > own.through) continue;
     if (own.Hash() == directive.Hash()) return directive;
-    return FailedPrecondition("directive of step ", step, ": found ", directive.label,
-                              " from the coordinator, wanted ", own.label,
-                              ", which rank 0's policy makes of the same reports: the two compute "
-                              "differently");
+    return FailedPrecondition("directive of step ", step, ": expected ", own.label,
+                              ", as rank 0's policy decides from the same reports, got ",
+                              directive.label,
+                              " from the coordinator: their policies compute different results");
   }
   return Internal("directive of step ", step, ": rank 0's policy has none, the coordinator has ",
                   directive.label);

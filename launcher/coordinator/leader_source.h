@@ -20,7 +20,7 @@ class LeaderSource : public DirectiveSource {
 
   // FAILED_PRECONDITION: the coordinator's directive is not the one that the reports lead to.
   absl::StatusOr<Directive> Await(int64_t step) override;
-  const Directive* Peek(int64_t step) override { return source_->Peek(step); }
+  const Directive* TryAwait(int64_t step) override { return source_->TryAwait(step); }
   absl::Status Report(const StepReport& report) override;
 
   // After Report of step - 1: what a checkpoint whose next step is `step` keeps.

@@ -61,23 +61,24 @@ std::string RecordOf(const proto::StepReport& report) {
 absl::StatusOr<int64_t> ReadLog(std::string_view bytes, const std::string& path,
                                 LogContents* contents) {
   if (bytes.substr(0, kMagic.size()) != kMagic) {
-    return DataLoss("coordinator log ", path, ": byte 0: found another first line, wanted BSCLOG1");
+    return DataLoss("coordinator log ", path, ": byte 0: expected BSCLOG1 as the first line");
   }
   size_t at = kMagic.size();
   const auto damaged = [&](std::string_view how) {
     return DataLoss("coordinator log ", path, ": byte ", at, ": ", how,
-                    "; in another folder `train --resume auto` goes on from the last checkpoint");
+                    "; with a new folder for the coordinator, `train --resume auto` continues from "
+                    "the last checkpoint");
   };
   while (at < bytes.size()) {
     const std::optional<std::string_view> payload = PayloadAt(bytes, at);
     if (!payload.has_value()) {
-      if (contents->fresh) return damaged("found a damaged head");
-      if (AnyRecordAfter(bytes, at)) return damaged("found a damaged record");
+      if (contents->fresh) return damaged("corrupt head");
+      if (AnyRecordAfter(bytes, at)) return damaged("corrupt record");
       break;
     }
     proto::LogRecord record;
     if (!record.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) {
-      return damaged("found a record that does not parse");
+      return damaged("record does not parse");
     }
     if (record.has_head() && contents->fresh) {
       contents->head = record.head();
@@ -85,11 +86,11 @@ absl::StatusOr<int64_t> ReadLog(std::string_view bytes, const std::string& path,
     } else if (record.has_report() && !contents->fresh) {
       contents->reports.push_back(record.report());
     } else {
-      return damaged("found a record out of place");
+      return damaged("record out of place");
     }
     at += kFrame + payload->size();
   }
-  if (contents->fresh) return damaged("found no head");
+  if (contents->fresh) return damaged("no head");
   return static_cast<int64_t>(at);
 }
 

@@ -57,26 +57,27 @@ class Metrics {
 std::string PrometheusText(const proto::StatusReply& s) {
   const auto real = [](int64_t n) { return static_cast<double>(n); };
   Metrics m;
-  m.Of("run_info", "gauge", "1, with what the run is.")
+  m.Of("run_info", "gauge", "1; the labels describe the run.")
       .Is(1, Cat("run_id=", Quoted(s.run_id()), ",policy=", Quoted(s.policy()),
                  ",config_hash=", Quoted(s.config_hash())));
-  m.Of("step", "gauge", "Step whose report is awaited.").Is(real(s.next_step()));
-  m.Of("steps", "gauge", "Steps of the whole run.").Is(real(s.total_steps()));
+  m.Of("step", "gauge", "Next step to be reported.").Is(real(s.next_step()));
+  m.Of("steps", "gauge", "Total steps of the run.").Is(real(s.total_steps()));
   m.Of("loss_nats", "gauge", "Mean loss per token of the last finite step.").Is(s.loss());
   m.Of("tokens_total", "counter", "Tokens since this coordinator started.").Is(real(s.tokens()));
-  m.Of("tokens_per_second", "gauge", "Over the last reports.").Is(s.tokens_per_second());
+  m.Of("tokens_per_second", "gauge", "Tokens per second over the last reports.")
+      .Is(s.tokens_per_second());
   m.Of("bad_steps_total", "counter", "Steps with non-finite values since this coordinator started.")
       .Is(real(s.bad_steps()));
   m.Of("switches", "gauge", "Switches of the active set up to the step.").Is(real(s.switches()));
   m.Of("term", "gauge", "Start count of the coordinator.").Is(real(s.term()));
-  m.Of("epoch", "gauge", "Version of the membership.").Is(real(s.epoch()));
+  m.Of("view", "gauge", "Version of the membership.").Is(real(s.view()));
   m.Of("ranks", "gauge", "Ranks of the run.").Is(real(s.world()));
-  m.Of("rank_step", "gauge", "Step that the rank works on.").PerRank(s, [](const auto& r) {
+  m.Of("rank_step", "gauge", "Current step of the rank.").PerRank(s, [](const auto& r) {
     return r.progress().step();
   });
-  m.Of("rank_silent_seconds", "gauge", "Time since the rank was heard.")
+  m.Of("rank_silent_seconds", "gauge", "Time since the last message of the rank.")
       .PerRank(s, [](const auto& r) { return 1e-3 * static_cast<double>(r.silent_ms()); });
-  m.Of("rank_connected", "gauge", "1: its stream of directives is open.")
+  m.Of("rank_connected", "gauge", "1 if the directive stream of the rank is open.")
       .PerRank(s, [](const auto& r) { return r.connected() ? 1 : 0; });
   return m.text();
 }

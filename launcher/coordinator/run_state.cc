@@ -19,7 +19,7 @@ template <typename A, typename B>
 absl::Status Refuse(const proto::JoinRequest& who, std::string_view what, const A& found,
                     const B& wanted) {
   return FailedPrecondition("rank ", who.identity().rank(), " on ", who.host(), ": ", what,
-                            ": found ", found, ", wanted ", wanted);
+                            ": expected ", wanted, ", got ", found);
 }
 
 std::string Libraries(const proto::Machine& machine) {
@@ -40,19 +40,19 @@ absl::StatusOr<std::unique_ptr<RunState>> RunState::Create(RunStateOptions optio
 
 absl::Status RunState::CheckRun(const std::string& run_id) const {
   if (run_id == decisions_->run_id()) return absl::OkStatus();
-  return FailedPrecondition("run_id: found ", run_id, ", wanted ", decisions_->run_id());
+  return FailedPrecondition("run_id: expected ", decisions_->run_id(), ", got ", run_id);
 }
 
 absl::Status RunState::CheckIdentity(const proto::Identity& id) const {
   const DecisionsOptions& o = options_.decisions;
   if (id.build() != o.build) {
-    return FailedPrecondition("rank ", id.rank(), ": build: found ", id.build(), ", wanted ",
-                              o.build);
+    return FailedPrecondition("rank ", id.rank(), ": build: expected ", o.build, ", got ",
+                              id.build());
   }
   if (!decisions_->run_id().empty()) RETURN_IF_ERROR(CheckRun(id.run_id()));
   if (id.config_hash() != o.config_hash) {
-    return FailedPrecondition("rank ", id.rank(), ": config_hash: found ", id.config_hash(),
-                              ", wanted ", o.config_hash,
+    return FailedPrecondition("rank ", id.rank(), ": config_hash: expected ", o.config_hash,
+                              ", got ", id.config_hash(),
                               ": ranks and coordinator must read the same configuration");
   }
   return absl::OkStatus();
@@ -65,7 +65,7 @@ absl::Status RunState::CheckMachine(const proto::JoinRequest& request) const {
     const std::string wanted = Libraries(leader->second.joined.machine());
     if (found != wanted) {
       return Refuse(request, "instruction set and libraries (numerics slot_exact)", found,
-                    wanted + " as on rank 0");
+                    wanted + " (as on rank 0)");
     }
   }
   return absl::OkStatus();
@@ -74,8 +74,9 @@ absl::Status RunState::CheckMachine(const proto::JoinRequest& request) const {
 absl::Status RunState::CheckJoin(const proto::JoinRequest& request) const {
   const proto::Identity& id = request.identity();
   if (id.run_id().empty() || id.run_id().size() > kMaxName || request.host().size() > kMaxName) {
-    return InvalidArgument("join: found names of ", id.run_id().size(), " and ",
-                           request.host().size(), " bytes, wanted a run_id and at most ", kMaxName);
+    return InvalidArgument("join: expected a run_id and names of at most ", kMaxName,
+                           " bytes, got ", id.run_id().size(), " and ", request.host().size(),
+                           " bytes");
   }
   RETURN_IF_ERROR(Annotate(CheckIdentity(id), request.host()));
   RETURN_IF_ERROR(CheckMachine(request));
@@ -90,12 +91,14 @@ absl::Status RunState::CheckJoin(const proto::JoinRequest& request) const {
     return Refuse(request, "rank", id.rank(), Cat("0 to ", world - 1));
   }
   if (id.incarnation() < decisions_->incarnation() || id.incarnation() < 1) {
-    return Refuse(request, "incarnation", id.incarnation(),
-                  Cat(decisions_->incarnation(), ": these workers were replaced by a later start"));
+    return Refuse(
+        request, "incarnation", id.incarnation(),
+        Cat(decisions_->incarnation(), " (these workers were replaced by a later start)"));
   }
   if (id.term() > decisions_->term()) {
-    return Refuse(request, "term", id.term(),
-                  Cat("at most ", decisions_->term(), ": this coordinator's log is not the run's"));
+    return Refuse(
+        request, "term", id.term(),
+        Cat("at most ", decisions_->term(), " (this coordinator's log is not the run's)"));
   }
   const auto known = members_.find(id.rank());
   if (known != members_.end() && known->second.joined.nonce() != request.nonce() &&
@@ -138,11 +141,12 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
     const proto::Identity& id = request.identity();
     const bool again = id.term() > 0;  // it was a member before this coordinator's start
     if (again && id.incarnation() != decisions_->incarnation()) {
-      return Refuse(request, "incarnation", id.incarnation(),
-                    Cat(decisions_->incarnation(), ": this coordinator does not know the workers"));
+      return Refuse(
+          request, "incarnation", id.incarnation(),
+          Cat(decisions_->incarnation(), " (this coordinator does not know the workers)"));
     }
-    if (again && id.epoch() != decisions_->epoch()) {
-      return Refuse(request, "epoch", id.epoch(), decisions_->epoch());
+    if (again && id.view() != decisions_->view()) {
+      return Refuse(request, "view", id.view(), decisions_->view());
     }
     if (id.rank() == 0) {
       RETURN_IF_ERROR(AdmitLeader(request));
@@ -156,7 +160,7 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
     const int streams = member.streams;
     member = {.joined = request, .heard_ms = options_.now_ms(), .streams = streams};
     reply.set_term(decisions_->term());
-    reply.set_epoch(decisions_->epoch());
+    reply.set_view(decisions_->view());
     reply.set_reports_until(decisions_->next_step());
   }
   Changed();
@@ -166,13 +170,13 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
 absl::StatusOr<RunState::Member*> RunState::Find(const proto::Identity& id) {
   RETURN_IF_ERROR(CheckIdentity(id));
   if (id.incarnation() < decisions_->incarnation()) {
-    return FailedPrecondition("rank ", id.rank(), ": incarnation: found ", id.incarnation(),
-                              ", wanted ", decisions_->incarnation(),
+    return FailedPrecondition("rank ", id.rank(), ": incarnation: expected ",
+                              decisions_->incarnation(), ", got ", id.incarnation(),
                               ": replaced by a later start");
   }
-  if (id.term() != decisions_->term() || id.epoch() != decisions_->epoch()) {
-    return Aborted("rank ", id.rank(), ": term ", id.term(), " epoch ", id.epoch(), ", wanted ",
-                   decisions_->term(), " and ", decisions_->epoch());
+  if (id.term() != decisions_->term() || id.view() != decisions_->view()) {
+    return Aborted("rank ", id.rank(), ": expected term ", decisions_->term(), " view ",
+                   decisions_->view(), ", got term ", id.term(), " view ", id.view());
   }
   const auto member = members_.find(id.rank());
   if (member == members_.end()) return Aborted("rank ", id.rank(), ": has not joined");
@@ -191,8 +195,8 @@ absl::StatusOr<proto::ReportReply> RunState::Report(const proto::ReportRequest& 
     std::lock_guard lock(mutex_);
     RETURN_IF_ERROR(Caller(request.identity()).status());
     if (request.identity().rank() != 0) {
-      return FailedPrecondition("report: found rank ", request.identity().rank(),
-                                ", wanted the leader, rank 0");
+      return FailedPrecondition("report: expected the leader, rank 0, got rank ",
+                                request.identity().rank());
     }
     ASSIGN_OR_RETURN(const StepReport report, FromProto(request.report()));
     const bool fresh = report.step == decisions_->next_step();
@@ -223,7 +227,7 @@ absl::StatusOr<proto::HeartbeatReply> RunState::Heartbeat(const proto::Heartbeat
   RETURN_IF_ERROR(decisions_->Durable());
   proto::HeartbeatReply reply;
   reply.set_term(decisions_->term());
-  reply.set_epoch(decisions_->epoch());
+  reply.set_view(decisions_->view());
   *reply.mutable_orders() = decisions_->orders();
   return reply;
 }
@@ -268,7 +272,7 @@ void RunState::CloseStream(const proto::Identity& id) {
   std::lock_guard lock(mutex_);
   const auto member = members_.find(id.rank());
   // A stream of an earlier membership ends after its member was replaced.
-  if (member == members_.end() || id.epoch() != decisions_->epoch()) return;
+  if (member == members_.end() || id.view() != decisions_->view()) return;
   if (member->second.streams > 0) --member->second.streams;
 }
 
@@ -283,7 +287,7 @@ absl::StatusOr<std::optional<proto::DirectiveEvent>> RunState::NextEvent(
     if (directive.through < from_step) continue;
     proto::DirectiveEvent event;
     event.set_term(decisions_->term());
-    event.set_epoch(decisions_->epoch());
+    event.set_view(decisions_->view());
     event.set_sequence(sequence);
     *event.mutable_directive() = ToProto(directive);
     return event;
@@ -302,7 +306,7 @@ proto::StatusReply RunState::Status() {
   reply.set_run_id(decisions_->run_id());
   reply.set_config_hash(options_.decisions.config_hash);
   reply.set_term(decisions_->term());
-  reply.set_epoch(decisions_->epoch());
+  reply.set_view(decisions_->view());
   reply.set_world(world_);
   reply.set_incarnation(decisions_->incarnation());
   reply.set_policy(decisions_->policy());

@@ -1,7 +1,7 @@
 // One run as the coordinator knows it: who takes part, what was decided, what people asked for.
 // Thread-safe; no gRPC. Refusals: FAILED_PRECONDITION for what will not become right by itself
 // (build, run, configuration, a replaced worker), ABORTED for a caller that must join again (term,
-// epoch), UNAVAILABLE for what comes by waiting, ALREADY_EXISTS for a second process of one rank.
+// view), UNAVAILABLE for what comes by waiting, ALREADY_EXISTS for a second process of one rank.
 #pragma once
 
 #include <deque>
@@ -74,7 +74,7 @@ class RunState {
   std::function<void()> on_change_;
   std::mutex mutex_;
   std::unique_ptr<Decisions> decisions_;
-  std::map<int, Member> members_;  // of this epoch
+  std::map<int, Member> members_;  // of this view
   int world_ = 0;
   double loss_ = 0;
   int64_t tokens_ = 0, bad_steps_ = 0;

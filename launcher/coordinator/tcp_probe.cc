@@ -36,7 +36,7 @@ int Connect(const addrinfo& to, double seconds) {
 
 absl::Status TcpProbe(const std::string& address, double seconds) {
   const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return InvalidArgument("found ", address, ", wanted host:port");
+  if (colon == std::string::npos) return InvalidArgument("expected host:port, got ", address);
   const std::string host = address.substr(0, colon);
   if (host == "unix") return absl::OkStatus();  // no TCP
   const absl::StatusOr<Addresses> found = Resolve(address, 0);
@@ -47,7 +47,7 @@ absl::Status TcpProbe(const std::string& address, double seconds) {
     if (error == 0) break;
   }
   if (error == 0) return absl::OkStatus();
-  return Unavailable("nobody answers there: ", std::strerror(error));
+  return Unavailable("cannot connect: ", std::strerror(error));
 }
 
 }  // namespace blockstep

@@ -51,9 +51,8 @@ absl::StatusOr<std::string> CarryPolicy(const TrainConfig& config, const TensorT
   }
   state.policy_state = policy->SaveState();
   state.directives = std::move(directives);
-  return Cat("policy ", policy->name(), " starts afresh at step ", state.step,
-             ": its state cannot be carried over this change; optimizer state is ",
-             kept ? "kept, the same rows go on learning" : "dropped");
+  return Cat("policy state reset: incompatible (policy ", policy->name(), ", step ", state.step,
+             "); optimizer state ", kept ? "kept: the same rows stay active" : "dropped");
 }
 
 }  // namespace blockstep

@@ -12,6 +12,7 @@
 #include "launcher/train/metrics/json_lines.h"
 #include "launcher/train/metrics/progress.h"
 #include "launcher/train/metrics/tensorboard.h"
+#include "launcher/train/plan/plan_text.h"
 
 namespace blockstep {
 namespace {
@@ -20,24 +21,22 @@ int64_t Milliseconds(double seconds) { return static_cast<int64_t>(seconds * 100
 
 std::string SaveLine(const SaveReport& save) {
   if (!save.status.ok()) {
-    return Cat("CHECKPOINT OF STEP ", save.step, " FAILED: ", save.status.message(), "; ",
-               save.announced < 0 ? "none is saved yet"
-                                  : Cat("the last good one is of step ", save.announced));
+    return Cat("CHECKPOINT AT STEP ", save.step, " FAILED: ", save.status.message(), "; ",
+               save.announced < 0 ? "no checkpoint yet"
+                                  : Cat("last good checkpoint: step ", save.announced));
   }
-  std::string line = Cat("checkpoint ", save.info.folder, ", ", save.info.bytes, " bytes in ",
-                         Milliseconds(save.seconds), " ms; training waited ",
-                         Milliseconds(save.stall_seconds), " ms");
+  std::string line =
+      Cat("checkpoint ", save.info.folder, ": ", Mib(save.info.bytes), " MiB in ",
+          Milliseconds(save.seconds), " ms; stalled ", Milliseconds(save.stall_seconds), " ms");
   if (save.interval_seconds > 0) {
-    line += Cat(", ", std::fixed, std::setprecision(2),
-                100 * save.stall_seconds / save.interval_seconds,
-                " % of the time since the save before");
+    line += Cat(" (", std::fixed, std::setprecision(2),
+                100 * save.stall_seconds / save.interval_seconds, " %)");
   }
   if (save.waited_seconds > 0) {
-    line += Cat("; the next save came before it was done and waited ",
-                Milliseconds(save.waited_seconds), " ms");
+    line += Cat("; the next save waited ", Milliseconds(save.waited_seconds), " ms for it");
   }
   if (!save.info.removal.ok()) {
-    line += Cat("; OLDER ONES COULD NOT BE REMOVED: ", save.info.removal.message());
+    line += Cat("; CANNOT REMOVE OLDER ONES: ", save.info.removal.message());
   }
   return line;
 }
@@ -58,9 +57,9 @@ struct Console::Impl {
   absl::Status Write(const StepMetrics& metrics) {
     absl::Status status = lines->Write(metrics);
     if (board.has_value()) status.Update(board->Write(metrics));
-    if (!status.ok() && !losing) progress.Note(Cat("METRICS ARE LOST: ", status.message()));
+    if (!status.ok() && !losing) progress.Note(Cat("METRICS LOST: ", status.message()));
     if (status.ok() && losing) {
-      progress.Note(Cat("metrics are written again from step ", metrics.step));
+      progress.Note(Cat("metrics resumed at step ", metrics.step));
     }
     losing = !status.ok();
     return absl::OkStatus();
@@ -84,8 +83,8 @@ struct Console::Impl {
                    .seconds = seconds,
                    .tokens = tokens});
     if (report.nonfinite > 0) {
-      progress.Note(Cat("step ", report.step, ": ", report.nonfinite,
-                        " non-finite values; nothing was updated"));
+      progress.Note(
+          Cat("step ", report.step, ": ", report.nonfinite, " non-finite values; update skipped"));
     }
     return Write({.step = report.step,
                   .values = {{"loss", loss},
@@ -154,14 +153,13 @@ absl::StatusOr<std::unique_ptr<Console>> Console::Open(const TrainConfig& config
 
 std::string Console::BlocksHash() { return impl_->blocks.Hex(); }
 
-void Console::Note(const std::string& text) { impl_->progress.Note(text); }
-
-TrainEvents Console::Events() {
-  Impl* impl = impl_.get();
-  return {.on_step = [impl](const StepResult& s, double t) { return impl->OnStep(s, t); },
-          .on_eval = [impl](int64_t s, const EvalResult& e) { return impl->OnEval(s, e); },
-          .on_save = [impl](const SaveReport& s) { return impl->OnSave(s); },
-          .on_note = [impl](const std::string& text) { impl->progress.Note(text); }};
+absl::Status Console::OnStep(const StepResult& step, double seconds) {
+  return impl_->OnStep(step, seconds);
 }
+absl::Status Console::OnEval(int64_t step, const EvalResult& eval) {
+  return impl_->OnEval(step, eval);
+}
+absl::Status Console::OnSave(const SaveReport& save) { return impl_->OnSave(save); }
+void Console::OnNote(const std::string& text) { impl_->progress.Note(text); }
 
 }  // namespace blockstep

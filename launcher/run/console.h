@@ -4,19 +4,23 @@
 
 #include <memory>
 
-#include "launcher/train/trainer.h"
+#include "launcher/checkpoint/run_folder.h"
+#include "launcher/config/train_config.h"
+#include "launcher/train/run_observer.h"
 
 namespace blockstep {
 
-class Console {
+class Console : public RunObserver {
  public:
   // Opens the writers at `next_step`.
   static absl::StatusOr<std::unique_ptr<Console>> Open(const TrainConfig& config,
                                                        const RunFolder& run, int64_t next_step,
                                                        int64_t ranks);
-  ~Console();
-  TrainEvents Events();
-  void Note(const std::string& text);
+  ~Console() override;
+  absl::Status OnStep(const StepResult& step, double seconds) override;
+  absl::Status OnEval(int64_t step, const EvalResult& eval) override;
+  absl::Status OnSave(const SaveReport& save) override;
+  void OnNote(const std::string& text) override;
   // SHA-256 of the sequence of active sets that OnStep has seen. Once, at the end.
   std::string BlocksHash();
 

@@ -7,6 +7,7 @@
 #include "launcher/checkpoint/run_folder.h"
 #include "launcher/checkpoint/trainer_state.h"
 #include "launcher/config/train_config.h"
+#include "launcher/train/run_observer.h"
 #include "launcher/train/watchdog/hang_report.h"
 
 namespace blockstep {
@@ -21,22 +22,15 @@ struct CoordinationStart {
   int machine_ranks = 1;                  // of the group's, those on this machine
 };
 
-class Coordination {
+// What stops a run or makes it save comes from the coordinator, or by a signal to this process.
+class Coordination : public RunControl {
  public:
-  virtual ~Coordination() = default;
   // Collective over the group; returns this rank's source of directives, valid while this object
   // is.
   virtual absl::StatusOr<DirectiveSource*> Connect(const CoordinationStart& start,
                                                    Communicator& group) = 0;
-  // Rank 0, between steps: the policy's state once every report below `step` has been taken, and
-  // the directives that go beyond it.
-  virtual absl::Status PolicyState(int64_t step, TrainerState& state) = 0;
-  // Someone asked the run to stop through the coordinator.
-  virtual bool StopOrdered() = 0;
-  // How many times someone asked it for a checkpoint that way, as this rank has heard.
-  virtual int64_t SavesOrdered() = 0;
   // Where this rank is; travels with the next heartbeat.
-  virtual void Tell(int64_t step, RunPhase phase, const CommProgress& comm) = 0;
+  virtual void Tell(int64_t step, RunStage stage, const CommProgress& comm) = 0;
   // Where every rank is, as the coordinator last heard. UNAVAILABLE or
   // DEADLINE_EXCEEDED after at most `deadline_s`.
   virtual absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) = 0;

@@ -12,6 +12,7 @@
 #include "launcher/cli/build_identity.h"
 #include "launcher/cli/stop_signal.h"
 #include "launcher/coordinator/operator_calls.h"
+#include "launcher/coordinator/stage_proto.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {
@@ -134,30 +135,25 @@ absl::Status GrpcCoordination::PolicyState(int64_t step, TrainerState& state) {
   return absl::OkStatus();
 }
 
-bool GrpcCoordination::StopOrdered() { return client_->stop_requested(); }
+bool GrpcCoordination::StopRequested() { return StopSignalSeen() || client_->stop_requested(); }
 
 int64_t GrpcCoordination::SavesOrdered() { return client_->save_generation(); }
 
-void GrpcCoordination::Tell(int64_t step, RunPhase phase, const CommProgress& comm) {
-  static constexpr proto::Phase kPhases[] = {proto::STARTING, proto::STEP, proto::EVALUATE,
-                                             proto::SAVE, proto::DONE};
+void GrpcCoordination::Tell(int64_t step, RunStage stage, const CommProgress& comm) {
   client_->SetProgress({.step = step,
-                        .phase = kPhases[static_cast<size_t>(phase)],
+                        .stage = stage,
                         .op = comm.sequence > 0 ? Cat(comm.op, " \"", comm.what, "\"") : "",
                         .sequence = comm.sequence});
 }
 
 absl::StatusOr<std::vector<PeerState>> GrpcCoordination::Peers(double deadline_s) {
-  static constexpr std::string_view kPhases[] = {"unknown", "starting",   "step",
-                                                 "save",    "evaluation", "end"};
   ASSIGN_OR_RETURN(const proto::StatusReply reply, client_->Status(deadline_s));
   std::vector<PeerState> peers;
   for (const proto::RankStatus& r : reply.ranks()) {
-    const size_t phase = static_cast<size_t>(r.progress().phase());
     peers.push_back({.rank = r.rank(),
                      .host = r.host(),
                      .step = r.progress().step(),
-                     .phase = std::string(kPhases[phase < std::size(kPhases) ? phase : 0]),
+                     .stage = FromProto(r.progress().stage()),
                      .op = r.progress().op(),
                      .sequence = r.progress().sequence(),
                      .silent_s = static_cast<double>(r.silent_ms()) / 1000,

@@ -22,9 +22,9 @@ class GrpcCoordination : public Coordination {
   absl::StatusOr<DirectiveSource*> Connect(const CoordinationStart& start,
                                            Communicator& group) override;
   absl::Status PolicyState(int64_t step, TrainerState& state) override;
-  bool StopOrdered() override;
+  bool StopRequested() override;
   int64_t SavesOrdered() override;
-  void Tell(int64_t step, RunPhase phase, const CommProgress& comm) override;
+  void Tell(int64_t step, RunStage stage, const CommProgress& comm) override;
   absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) override;
   void Leave(const std::string& why) override;
 

@@ -60,8 +60,8 @@ absl::Status CheckCheckpointModel(const std::string& checkpoint, const LlamaConf
     if (maths_changed && !wanted[i].structure) continue;
     const bool there = i < found.size() && found[i].name == wanted[i].name;
     if (there && found[i].value == wanted[i].value) continue;
-    return DataLoss("checkpoint ", checkpoint, " is of another model: ", wanted[i].name, ": found ",
-                    there ? found[i].value : "nothing", ", wanted ", wanted[i].value);
+    return DataLoss("checkpoint ", checkpoint, ": model mismatch: ", wanted[i].name, ": expected ",
+                    wanted[i].value, ", got ", there ? found[i].value : "nothing");
   }
   return absl::OkStatus();
 }

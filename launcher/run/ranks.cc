@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -126,42 +127,62 @@ int LaunchedRank() {
   return 0;
 }
 
-void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
-                       const std::function<int(const absl::StatusOr<RankOutcome>&)>& report) {
-  MpiOptions options{.timeout = std::chrono::milliseconds(
-                         static_cast<int64_t>(config.runtime.comm_timeout_s * 1000))};
+int LaunchedRanks() {
+  MpiOptions options;
   ReadLauncher(options);
-  const double start_s = config.runtime.comm_timeout_s;
-  auto started = Within(start_s, [options] { return MpiRuntime::Create(options); });
+  return std::max(1, options.launcher_size);
+}
+
+void RunOnMpiRankAndExit(const MpiWork& work) {
+  MpiOptions options{.timeout =
+                         std::chrono::milliseconds(static_cast<int64_t>(work.timeout_s * 1000))};
+  ReadLauncher(options);
+  auto started = Within(work.timeout_s, [options] { return MpiRuntime::Create(options); });
   if (!started.has_value()) {
-    const int code = report(
-        DeadlineExceeded("rank ", LaunchedRank(), ": MPI's start has waited ", start_s,
-                         " s for the other ranks: one is stopped, or its host out of reach"));
+    const int code = work.report(
+        DeadlineExceeded("rank ", LaunchedRank(), ": MPI_Init timed out after ", work.timeout_s,
+                         " s: another rank is stopped, or its host is unreachable"));
     std::fflush(nullptr);
     EndLauncherLater(kLauncherEndsWithinS);
     _exit(code);
   }
   const absl::StatusOr<std::unique_ptr<MpiRuntime>> mpi = *std::move(started);
-  if (!mpi.ok()) _exit(report(mpi.status()));
+  if (!mpi.ok()) _exit(work.report(mpi.status()));
   Communicator& world = (*mpi)->world();
   const absl::StatusOr<int> free_threads = FreeThreads(**mpi);
-  const absl::StatusOr<RankOutcome> result =
-      free_threads.ok() ? RunRank(config, flags, world, (*mpi)->local_size(), *free_threads)
-                        : free_threads.status();
+  const absl::Status result = free_threads.ok() ? work.run({.world = world,
+                                                            .machine_ranks = (*mpi)->local_size(),
+                                                            .free_threads = *free_threads})
+                                                : free_threads.status();
   // Errors of input are everyone's and rank 0 tells them; an error of this rank alone shows by MPI
   // not coming to its end.
   const bool told = world.rank() == 0;
-  int code = told ? report(result) : ExitCodeOfResult(result);
+  int code = told ? work.report(result) : work.exit_code(result);
   // A communicator that has failed does not come to MPI_Finalize, nor do others that wait for it.
   const double end_s = result.ok() ? 60 : 3;
   const absl::Status end =
       Within(end_s, [&mpi] { return (*mpi)->Finalize(); })
-          .value_or(DeadlineExceeded("rank ", world.rank(), ": the end of the run waited ", end_s,
-                                     " s for the other ranks"));
-  if (!end.ok() && result.ok()) code = report(end);
-  if (!end.ok() && !result.ok() && !told) report(result);
+          .value_or(DeadlineExceeded("rank ", world.rank(), ": MPI_Finalize timed out after ",
+                                     end_s, " s waiting for the other ranks"));
+  if (!end.ok() && result.ok()) code = work.report(end);
+  if (!end.ok() && !result.ok() && !told) work.report(result);
   std::fflush(nullptr);
   _exit(code);
+}
+
+void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
+                       const std::function<int(const absl::StatusOr<RankOutcome>&)>& report) {
+  absl::StatusOr<RankOutcome> outcome = absl::UnknownError("did not run");
+  const auto of = [&](const absl::Status& status) { return status.ok() ? outcome : status; };
+  RunOnMpiRankAndExit(
+      {.timeout_s = config.runtime.comm_timeout_s,
+       .run =
+           [&](const MpiRank& rank) {
+             outcome = RunRank(config, flags, rank.world, rank.machine_ranks, rank.free_threads);
+             return outcome.status();
+           },
+       .report = [&](const absl::Status& status) { return report(of(status)); },
+       .exit_code = [&](const absl::Status& status) { return ExitCodeOfResult(of(status)); }});
 }
 
 }  // namespace blockstep

@@ -19,7 +19,27 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
     const TrainConfig& config, const TrainFlags& flags,
     const std::function<int(const absl::StatusOr<RankOutcome>&)>& report);
 
+// A rank that MPI has started.
+struct MpiRank {
+  Communicator& world;
+  int machine_ranks = 1;  // on this machine
+  int free_threads = 1;   // that affinity and quota leave it
+};
+
+// What a command does on one MPI rank.
+struct MpiWork {
+  double timeout_s = 300;  // of MPI's start and of each wait
+  std::function<absl::Status(const MpiRank& rank)> run;
+  std::function<int(const absl::Status& status)> report;     // prints; the exit code
+  std::function<int(const absl::Status& status)> exit_code;  // the same without a word
+};
+
+// `run`, with the end of the process as above.
+[[noreturn]] void RunOnMpiRankAndExit(const MpiWork& work);
+
 // This process's rank as the launcher's environment has it; 0 where none says so.
 int LaunchedRank();
+// How many ranks it says it started; 1 where it says nothing.
+int LaunchedRanks();
 
 }  // namespace blockstep

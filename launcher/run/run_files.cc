@@ -24,15 +24,15 @@ std::vector<std::string> TokenizerFiles(const std::string& path) {
 
 absl::Status CheckRunFiles(const TrainConfig& config, const std::string& tokenizer) {
   if (config.data.train.empty() && config.runtime.backend != BackendKind::kNull) {
-    return InvalidArgument("data.train: found no file, wanted at least one token file");
+    return InvalidArgument("data.train: expected at least one token file, got none");
   }
   if (!tokenizer.empty() && !fs::exists(tokenizer)) {
     return NotFound("--tokenizer ", tokenizer,
-                    ": found nothing, wanted a tokenizer file or folder");
+                    ": does not exist; expected a tokenizer file or folder");
   }
   if (!tokenizer.empty() && TokenizerFiles(tokenizer).empty()) {
     return NotFound("--tokenizer ", tokenizer,
-                    ": found none of its files, wanted tokenizer.model or tokenizer.json");
+                    ": expected tokenizer.model or tokenizer.json, got neither");
   }
   if (config.runtime.trace.empty()) return absl::OkStatus();
   const std::string folder = fs::absolute(config.runtime.trace).parent_path().string();

@@ -29,7 +29,7 @@ int Serve(const sentencepiece::SentencePieceProcessor& model) {
     if (got == 0) return 0;
     if (got != sizeof(bytes)) return Fail("input ended inside a length");
     if (bytes > blockstep::kMaxTextBytes) {
-      return Fail("found a text of " + std::to_string(bytes) + " bytes, wanted at most " +
+      return Fail("got a text of " + std::to_string(bytes) + " bytes, expected at most " +
                   std::to_string(blockstep::kMaxTextBytes));
     }
     text.resize(bytes);
@@ -48,7 +48,7 @@ int Serve(const sentencepiece::SentencePieceProcessor& model) {
 
 int main(int argc, char** argv) {
   if (argc != 2)
-    return Fail("wanted one argument, the .model file; `blockstep tokenize` runs this");
+    return Fail("expected one argument, the .model file; `blockstep tokenize` runs this");
   sentencepiece::SentencePieceProcessor model;
   const auto status = model.Load(argv[1]);
   if (!status.ok()) return Fail("cannot load " + std::string(argv[1]) + ": " + status.ToString());

@@ -72,11 +72,11 @@ absl::Status CheckDocumentsEnd(const std::vector<std::string>& paths, const Llam
     if (ends) return absl::OkStatus();
     left -= std::min(left, file.tokens());
   }
-  return InvalidArgument("data.document_mask: found no token ", model.eos,
-                         ", the model's eos_token_id, among the first ", kTokensChecked - left,
-                         " tokens of data.train (", paths[0], paths.size() > 1 ? ", ..." : "",
-                         "), wanted one at the end of each document: tokenize with it, mend ",
-                         "eos_token_id, or leave the mask out");
+  return InvalidArgument(
+      "data.document_mask: expected token ", model.eos,
+      " (the model's eos_token_id) at the end of each document, got none among the first ",
+      kTokensChecked - left, " tokens of data.train (", paths[0], paths.size() > 1 ? ", ..." : "",
+      "): tokenize with it, fix eos_token_id, or turn the mask off");
 }
 
 DocumentMask MaskOf(const TrainConfig& config) {
@@ -118,8 +118,8 @@ absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(
         file.CheckIds(SplitEvenly(checked, env_.group->size(), env_.group->rank()));
     if (absl::IsDataLoss(ids)) {
       return DataLoss(ids.message(), config_.model.preset.empty()
-                                         ? ", vocab_size in the model's config.json"
-                                         : ", which model.vocab sets for a preset");
+                                         ? "; vocab_size in the model's config.json sets it"
+                                         : "; model.vocab sets it for a preset");
     }
     RETURN_IF_ERROR(ids);
     files.push_back(std::move(file));
@@ -139,14 +139,14 @@ absl::Status Session::Build(const LlamaConfig& model) {
                                                  .loss_chunk = config_.train.loss_chunk,
                                                  .tracer = env_.tracer}));
   if (config_.data.tokens > model.max_positions) {
-    return InvalidArgument("data.tokens: ", config_.data.tokens, ", the model has ",
-                           model.max_positions, " positions");
+    return InvalidArgument("data.tokens: expected at most ", model.max_positions,
+                           " (the model's max_position_embeddings), got ", config_.data.tokens);
   }
   if (config_.data.document_mask && (model.eos < 0 || model.eos >= model.vocab)) {
-    return InvalidArgument("data.document_mask: found ",
-                           model.eos < 0 ? "no eos_token_id" : Cat("eos_token_id ", model.eos),
-                           " in the model's configuration, wanted the id below ", model.vocab,
-                           " that ends a document in the token files");
+    return InvalidArgument(
+        "data.document_mask: expected an eos_token_id below ", model.vocab,
+        " in the model's configuration (it ends a document in the token files), got ",
+        model.eos < 0 ? "none" : Cat(model.eos));
   }
   const TrainConfig::Optimizer& opt = config_.optimizer;
   ASSIGN_OR_RETURN(rule_, MakeRule("adamw", {.beta1 = opt.beta1,
@@ -209,8 +209,8 @@ std::string Session::ResumeData(const TrainerState& state) {
   const int64_t position = same ? state.epoch * train_->order().slots() + state.slot : 0;
   data_offset_ = position - state.step * config_.batch.slots;
   if (same) return "";
-  return Cat("data: the checkpoint stands at slot ", state.slot, " of epoch ", state.epoch, " of ",
-             state.data_order, "; this run has ", DataOrder(), " and begins them at their start");
+  return Cat("data order changed; restarting the epoch\n  checkpoint: slot ", state.slot,
+             " of epoch ", state.epoch, ", ", state.data_order, "\n  now: ", DataOrder());
 }
 
 absl::Status Session::InitWeights() {

@@ -61,7 +61,7 @@ class Session {
   void StoreDataCursor(TrainerState& state) const;
   // Goes on where `state` stands, whatever the number of slots of a step was until then. If the
   // order is another one (files, T, seed), no position of the old one means anything in it: the
-  // data begins anew, and the returned text says so to people. Empty: it goes on.
+  // epoch restarts, and the returned text says so. Empty: it continues.
   std::string ResumeData(const TrainerState& state);
 
  private:

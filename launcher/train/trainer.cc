@@ -10,24 +10,36 @@ double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - si
 
 }  // namespace
 
+Trainer::Trainer(TrainerOptions options) : o_(std::move(options)) {
+  if (o_.observer == nullptr) o_.observer = &nobody_;
+  if (o_.control == nullptr) o_.control = &nothing_;
+}
+
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(TrainerOptions options) {
   std::unique_ptr<Trainer> trainer(new Trainer(std::move(options)));
   ASSIGN_OR_RETURN(trainer->evaluator_, trainer->o_.session->MakeEvaluator());
   TrainerOptions& o = trainer->o_;
+  RunObserver* observer = o.observer;
+  RunControl* control = o.control;
   SaveHooks hooks;
   if (o.run != nullptr) {
-    Saver& saver = trainer->saver_.emplace(SaverOptions{.session = o.session,
-                                                        .run_folder = o.run->path,
-                                                        .tokenizer_files = o.tokenizer_files,
-                                                        .on_save = o.events.on_save,
-                                                        .disk = trainer->Disk(),
-                                                        .hook = o.save_hook});
-    hooks = {.ordered = o.saves_ordered,
+    Saver& saver = trainer->saver_.emplace(SaverOptions{
+        .session = o.session,
+        .run_folder = o.run->path,
+        .tokenizer_files = o.tokenizer_files,
+        .on_save = [observer](const SaveReport& save) { return observer->OnSave(save); },
+        .disk = trainer->Disk(),
+        .hook = o.save_hook});
+    hooks = {.ordered = [control] { return control->SavesOrdered(); },
              .part_done = [&saver] { return saver.part_done(); },
              .before_commit = [&saver](const ActiveSet& set) { return saver.BeforeCommit(set); }};
   }
-  ASSIGN_OR_RETURN(trainer->engine_, o.session->MakeEngine(o.source, o.stop_requested,
-                                                           std::move(hooks), o.events.on_slots));
+  ASSIGN_OR_RETURN(trainer->engine_,
+                   o.session->MakeEngine(
+                       o.source, [control] { return control->StopRequested(); }, std::move(hooks),
+                       [observer](int64_t step, std::span<const SlotRecord> slots) {
+                         observer->OnSlots(step, slots);
+                       }));
   return trainer;
 }
 
@@ -42,7 +54,7 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
   if (state_.step == 0) RETURN_IF_ERROR(Evaluate(0));
   while (state_.step < config.train.steps) {
     const int64_t began = Tracer::Now();
-    At(RunPhase::kStep);
+    At(RunStage::kStep);
     absl::StatusOr<StepResult> result = engine_->Run(state_.step);
     if (!result.ok() && engine_->undirected()) {
       // The step has not begun on any rank: what the one before left can be saved.
@@ -54,17 +66,17 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     ++state_.step;
     state_.tokens += result->report.tokens;
     state_.phase = result->phase;
-    if (o_.events.on_step) {
+    {
       const DiskWatch::Wait wait(Disk(), "metrics");
-      RETURN_IF_ERROR(o_.events.on_step(*result, Seconds(began)));
+      RETURN_IF_ERROR(o_.observer->OnStep(*result, Seconds(began)));
     }
     if (TooManyBadSteps(*result)) {
       outcome.end = TrainEnd::kNonFinite;
       const int64_t last_finite = state_.step - 1 - state_.bad_steps;
-      outcome.why = Cat(state_.bad_steps, state_.bad_steps == 1 ? " step" : " steps in a row",
-                        " had non-finite losses or gradients; ",
-                        last_finite < 0 ? "no step had finite ones"
-                                        : Cat("the last step with finite ones was ", last_finite));
+      outcome.why =
+          Cat(state_.bad_steps, state_.bad_steps == 1 ? " step" : " consecutive steps",
+              " with non-finite losses or gradients; ",
+              last_finite < 0 ? "no finite step" : Cat("last finite step: ", last_finite));
       break;
     }
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
@@ -86,16 +98,16 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
   }
   if (outcome.end == TrainEnd::kFinished) RETURN_IF_ERROR(Evaluate(state_.step));
   RETURN_IF_ERROR(SaveLast());
-  At(RunPhase::kEnd);
+  At(RunStage::kEnd);
   outcome.step = state_.step;
   outcome.last_eval = last_eval_;
   return outcome;
 }
 
-void Trainer::At(RunPhase phase) {
+void Trainer::At(RunStage stage) {
   if (o_.place == nullptr) return;
   o_.place->step = state_.step;
-  o_.place->phase = phase;
+  o_.place->stage = stage;
 }
 
 bool Trainer::TooManyBadSteps(const StepResult& result) {
@@ -105,7 +117,7 @@ bool Trainer::TooManyBadSteps(const StepResult& result) {
 
 absl::Status Trainer::Evaluate(int64_t step) {
   if (evaluator_ == nullptr) return absl::OkStatus();
-  At(RunPhase::kEvaluate);
+  At(RunStage::kEvaluate);
   Session& s = *o_.session;
   ASSIGN_OR_RETURN(last_eval_,
                    evaluator_->Run(s.eval_slots(), s.model(), s.units(), s.group(), s.compute()));
@@ -114,7 +126,7 @@ absl::Status Trainer::Evaluate(int64_t step) {
     state_.best_eval_step = step;
   }
   const DiskWatch::Wait wait(Disk(), "metrics");
-  return o_.events.on_eval ? o_.events.on_eval(step, *last_eval_) : absl::OkStatus();
+  return o_.observer->OnEval(step, *last_eval_);
 }
 
 std::vector<StateSlice> Trainer::StateSlices() {
@@ -134,7 +146,7 @@ std::vector<StateSlice> Trainer::StateSlices() {
 
 absl::Status Trainer::Save(SaveMode mode) {
   if (!saver_.has_value() || saver_->announced_step() == state_.step) return absl::OkStatus();
-  At(RunPhase::kSave);
+  At(RunStage::kSave);
   RETURN_IF_ERROR(saver_->MakeWay());
   const int64_t since = Tracer::Now();
   Session& s = *o_.session;
@@ -145,13 +157,15 @@ absl::Status Trainer::Save(SaveMode mode) {
   for (const EntryState& entry : engine_->states().entries()) {
     state_.counters.push_back({entry.entry.tensor, entry.entry.rows, entry.step});
   }
-  if (o_.policy_state) RETURN_IF_ERROR(o_.policy_state(state_.step, state_));
+  state_.config_hash = o_.config_hash;
+  state_.config_text = PrintTrainConfig(s.config());
+  if (s.group().rank() == 0) RETURN_IF_ERROR(o_.control->PolicyState(state_.step, state_));
   return saver_->Save(state_, StateSlices(), mode, since);
 }
 
 absl::Status Trainer::SaveLast() {
   if (!saver_.has_value()) return absl::OkStatus();
-  At(RunPhase::kSave);
+  At(RunStage::kSave);
   absl::Status status = saver_->Finish();
   if (status.ok() && saver_->announced_step() != state_.step) status = Save(SaveMode::kHereAndNow);
   const int64_t announced = saver_->announced_step();
@@ -175,7 +189,7 @@ absl::Status Trainer::Restore() {
   state_ = reader->trainer();
   saver_->set_announced_step(state_.step);
   const std::string note = s.ResumeData(state_);
-  if (!note.empty() && o_.events.on_note) o_.events.on_note(note);
+  if (!note.empty()) o_.observer->OnNote(note);
   if (state_.step >= s.config().train.steps) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
   if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {

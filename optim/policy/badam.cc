@@ -7,18 +7,18 @@
 #include "core/base/check.h"
 #include "core/base/philox.h"
 #include "core/base/status.h"
-#include "optim/policy/cut.h"
 #include "optim/policy/state_text.h"
+#include "optim/policy/truncate.h"
 
 namespace blockstep {
 namespace {
 
 // A permutation of [0, n): Fisher-Yates over counter-based draws.
-std::vector<size_t> Permutation(uint64_t seed, uint32_t epoch, size_t n) {
+std::vector<size_t> Permutation(uint64_t seed, uint32_t cycle, size_t n) {
   std::vector<size_t> order(n);
   std::iota(order.begin(), order.end(), size_t{0});
   for (size_t i = n; i > 1; --i) {
-    const size_t j = UniformBelow(DrawU64(seed, RandomUse::kBlockOrder, epoch, i - 1), i);
+    const size_t j = UniformBelow(DrawU64(seed, RandomUse::kBlockOrder, cycle, i - 1), i);
     std::swap(order[i - 1], order[j]);
   }
   return order;
@@ -42,8 +42,8 @@ size_t BadamPolicy::BlockOf(int64_t phase) const {
     case BlockOrder::kRandom:
       break;
   }
-  const auto epoch = static_cast<uint32_t>(static_cast<size_t>(phase) / count);
-  return Permutation(config_.seed, epoch, count)[position];
+  const auto cycle = static_cast<uint32_t>(static_cast<size_t>(phase) / count);
+  return Permutation(config_.seed, cycle, count)[position];
 }
 
 std::vector<Directive> BadamPolicy::IssueThrough(int64_t step) {
@@ -99,7 +99,7 @@ std::vector<Directive> BadamPolicy::Continue(int64_t step, std::vector<Directive
     issued.back().through = next_phase_ > final_phase ? config_.total_steps : next_phase_ * k - 1;
   }
   for (Directive& directive : IssueThrough(step)) issued.push_back(std::move(directive));
-  return CutAt(config_.total_steps, std::move(issued));
+  return TruncateAt(config_.total_steps, std::move(issued));
 }
 
 }  // namespace blockstep

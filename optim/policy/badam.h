@@ -1,4 +1,4 @@
-// BAdam (arXiv 2404.02827): one block learns for K steps, then the next one; an epoch of D phases
+// BAdam (arXiv 2404.02827): one block learns for K steps, then the next one; a cycle of D phases
 // visits each of the D blocks once. Every phase has K steps, the first too (the published code
 // gives that one K-1). Phases are known ahead and issued a few at a time.
 #pragma once

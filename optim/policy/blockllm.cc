@@ -6,16 +6,16 @@
 #include "core/base/check.h"
 #include "core/base/str.h"
 #include "optim/policy/blocks.h"
-#include "optim/policy/cut.h"
+#include "optim/policy/truncate.h"
 
 namespace blockstep {
 
 BlockLlmPolicy::BlockLlmPolicy(const PolicyConfig& config, const TensorTable& table)
     : config_(config), table_(table) {
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
-    const EmbeddingPolicy treatment = TreatmentOf(config, table, i);
-    if (treatment == EmbeddingPolicy::kAlways) always_.push_back(i);
-    if (treatment != EmbeddingPolicy::kAsBlocks) continue;
+    const TensorPolicy treatment = TensorPolicyOf(config, table, i);
+    if (treatment == TensorPolicy::kAlways) always_.push_back(i);
+    if (treatment != TensorPolicy::kAsBlocks) continue;
     candidates_.push_back(i);
     statistics_.push_back({.elements = table.tensors[i].size()});
   }
@@ -47,7 +47,7 @@ std::vector<Directive> BlockLlmPolicy::OnReport(const StepReport& report) {
 std::vector<Directive> BlockLlmPolicy::Continue(int64_t step, std::vector<Directive> issued) {
   const int64_t from = issued.empty() ? step : issued.back().through + 1;
   for (Directive& directive : Train(from)) issued.push_back(std::move(directive));
-  return CutAt(config_.total_steps, std::move(issued));
+  return TruncateAt(config_.total_steps, std::move(issued));
 }
 
 std::vector<Directive> BlockLlmPolicy::Train(int64_t from) const {
@@ -58,7 +58,7 @@ std::vector<Directive> BlockLlmPolicy::Train(int64_t from) const {
     const int64_t end = last ? next_step_ : std::min(next_step_, selections_[i + 1].from);
     if (begin < end) directives.push_back(TrainDirective(i, begin, end - 1));
   }
-  return CutAt(config_.total_steps, std::move(directives));
+  return TruncateAt(config_.total_steps, std::move(directives));
 }
 
 void BlockLlmPolicy::CountTrainedStep(int64_t step) {

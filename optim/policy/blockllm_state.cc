@@ -54,13 +54,14 @@ absl::Status BlockLlmPolicy::LoadState(std::string_view state) {
     const bool has_size = i + 1 < flat.size();
     const int64_t size = has_size ? flat[i + 1] : -1;
     if (size < 1 || size > static_cast<int64_t>(flat.size() - i - 2)) {
-      return DataLoss("policy state: key selections: value ", i + 1, " is no count of tensors");
+      return DataLoss("policy state: key selections: value ", i + 1, " is not a count of tensors");
     }
     const auto begin = flat.begin() + static_cast<int64_t>(i) + 2;
     selections.push_back({flat[i], {begin, begin + size}});
     for (int64_t tensor : selections.back().tensors) {
       if (!std::binary_search(candidates_.begin(), candidates_.end(), tensor)) {
-        return DataLoss("policy state: key selections: tensor ", tensor, " is no candidate here");
+        return DataLoss("policy state: key selections: tensor ", tensor,
+                        " is not a candidate here");
       }
     }
     i += 2 + static_cast<size_t>(size);
@@ -76,9 +77,9 @@ absl::Status BlockLlmPolicy::LoadState(std::string_view state) {
   for (int64_t i = 0; i < count; ++i) {
     if (selected[i] < 0 || !(squared[i] >= 0) || !std::isfinite(squared[i]) ||
         !std::isfinite(adam[i])) {
-      return DataLoss("policy state: tensor ", candidates_[i], ": selected ", selected[i],
-                      ", squared_norm ", squared[i], ", adam_squared_norm ", adam[i],
-                      ", wanted finite numbers, the first two >= 0");
+      return DataLoss("policy state: tensor ", candidates_[i],
+                      ": expected finite numbers, the first two >= 0, got selected ", selected[i],
+                      ", squared_norm ", squared[i], ", adam_squared_norm ", adam[i]);
     }
   }
   for (int64_t i = 0; i < count; ++i) {

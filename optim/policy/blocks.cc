@@ -42,7 +42,7 @@ ModelPart PartOf(const TensorTable& table, int tensor) {
   return info.vector ? ModelPart::kFinalNorm : ModelPart::kHead;
 }
 
-EmbeddingPolicy TreatmentOf(const PolicyConfig& config, const TensorTable& table, int tensor) {
+TensorPolicy TensorPolicyOf(const PolicyConfig& config, const TensorTable& table, int tensor) {
   switch (PartOf(table, tensor)) {
     case ModelPart::kEmbedding:
     case ModelPart::kHead:
@@ -52,7 +52,7 @@ EmbeddingPolicy TreatmentOf(const PolicyConfig& config, const TensorTable& table
     case ModelPart::kLayer:
       break;
   }
-  return EmbeddingPolicy::kAsBlocks;
+  return TensorPolicy::kAsBlocks;
 }
 
 ActiveSet MakeSet(std::vector<ActiveEntry> entries) {
@@ -77,10 +77,10 @@ std::vector<BadamBlock> BadamBlocks(const PolicyConfig& config, const TensorTabl
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
     const ModelPart part = PartOf(table, i);
     if (part == ModelPart::kLayer) continue;
-    const EmbeddingPolicy treatment = TreatmentOf(config, table, i);
-    if (treatment == EmbeddingPolicy::kAlways) {
+    const TensorPolicy treatment = TensorPolicyOf(config, table, i);
+    if (treatment == TensorPolicy::kAlways) {
       always.push_back(WholeTensor(table, i));
-    } else if (treatment == EmbeddingPolicy::kAsBlocks) {
+    } else if (treatment == TensorPolicy::kAsBlocks) {
       if (part == ModelPart::kFinalNorm) norms.push_back(WholeTensor(table, i));
       if (part == ModelPart::kEmbedding) {
         Append(first, SplitBlocks(table, i, "embedding", config.embedding_split));

@@ -17,7 +17,7 @@ ModelPart PartOf(const TensorTable& table, int tensor);
 
 // How `tensor` is treated by a policy with embedding and final-norm options; a layer's is
 // kAsBlocks.
-EmbeddingPolicy TreatmentOf(const PolicyConfig& config, const TensorTable& table, int tensor);
+TensorPolicy TensorPolicyOf(const PolicyConfig& config, const TensorTable& table, int tensor);
 
 // Sorted as ActiveSet wants.
 ActiveSet MakeSet(std::vector<ActiveEntry> entries);

@@ -50,9 +50,9 @@ void BlockLlmCost(const PolicyConfig& config, const TensorTable& table, PolicyCo
   double candidates = 0, count = 0, gemm = 0;
   std::vector<int> always;
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
-    const EmbeddingPolicy treatment = TreatmentOf(config, table, i);
-    if (treatment == EmbeddingPolicy::kAlways) always.push_back(i);
-    if (treatment != EmbeddingPolicy::kAsBlocks) continue;
+    const TensorPolicy treatment = TensorPolicyOf(config, table, i);
+    if (treatment == TensorPolicy::kAlways) always.push_back(i);
+    if (treatment != TensorPolicy::kAsBlocks) continue;
     const auto size = static_cast<double>(table.tensors[i].size());
     candidates += size;
     count += 1;
@@ -64,7 +64,7 @@ void BlockLlmCost(const PolicyConfig& config, const TensorTable& table, PolicyCo
   cost.flops = {all.forward, all.dx, Flops(table, MakeSet(table, always)).dw};
   cost.flops.dw += 2 * gemm * std::min(1.0, share + probes / count);
   cost.elements = share * candidates + static_cast<double>(MakeSet(table, always).Elements(table));
-  cost.basis = "estimate: budget spread down to the lowest unit";
+  cost.basis = "estimate: cut at the lowest unit";
 }
 
 }  // namespace
@@ -112,15 +112,15 @@ PolicyCost Cost(const PolicyConfig& config, const TensorTable& table) {
 
 std::string Describe(const PolicyConfig& config, const TensorTable& table) {
   const PolicyCost cost = Cost(config, table);
-  char figures[160];
-  std::snprintf(figures, sizeof(figures),
-                ": %.2fx fewer FLOPs per token than full by count, attention excluded "
-                "(forward %.3g, dX %.3g, dW %.3g); ",
-                cost.gain, cost.flops.forward, cost.flops.dx, cost.flops.dw);
-  char learns[64];
-  std::snprintf(learns, sizeof(learns), "; %.2f%% of parameters learn at a step",
-                100 * cost.elements / static_cast<double>(table.parameters()));
-  return Cat(config.name, figures, cost.basis, learns);
+  char gain[128];
+  std::snprintf(gain, sizeof(gain),
+                ": %.2f%% of parameters per step, %.2fx fewer FLOPs per token than full "
+                "(without attention)\n",
+                100 * cost.elements / static_cast<double>(table.parameters()), cost.gain);
+  char flops[128];
+  std::snprintf(flops, sizeof(flops), ": forward %.3g, dX %.3g, dW %.3g FLOPs (",
+                cost.flops.forward, cost.flops.dx, cost.flops.dw);
+  return Cat(config.name, gain, config.name, flops, cost.basis, ")");
 }
 
 }  // namespace blockstep

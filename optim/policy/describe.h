@@ -27,7 +27,7 @@ struct PolicyCost {
   double elements = 0;  // mean of elements that train at a step
   std::string basis;    // what the mean is over, or which bound it is
 };
-// `full`, `badam` and `scripted`: the exact mean over an epoch of blocks, or the script.
+// `full`, `badam` and `scripted`: the exact mean over a cycle of blocks, or the script.
 // `blockllm`: an estimate before the run, with the budget spread to the lowest unit and probes of
 // mean size; a selection that leaves low layers out gains more. `config` has passed MakePolicy.
 PolicyCost Cost(const PolicyConfig& config, const TensorTable& table);

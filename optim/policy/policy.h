@@ -37,7 +37,7 @@ class Policy {
   virtual std::vector<Directive> Continue(int64_t step, std::vector<Directive> issued) = 0;
 };
 
-enum class EmbeddingPolicy : uint8_t { kFrozen, kAlways, kAsBlocks };
+enum class TensorPolicy : uint8_t { kFrozen, kAlways, kAsBlocks };
 enum class BlockOrder : uint8_t { kAscending, kDescending, kRandom };
 enum class BlockLlmScore : uint8_t { kGradNorm, kGradRms, kAdam };
 enum class BlockLlmMode : uint8_t { kRepaired, kPaper };
@@ -58,8 +58,8 @@ struct PolicyConfig {
 
   // badam, blockllm: tensors outside the decoder layers. kFrozen never train, kAlways train in
   // every phase beside the block, kAsBlocks are blocks like the others.
-  EmbeddingPolicy embedding = EmbeddingPolicy::kAsBlocks;   // embedding and LM head
-  EmbeddingPolicy final_norm = EmbeddingPolicy::kAsBlocks;  // badam: in the head's block
+  TensorPolicy embedding = TensorPolicy::kAsBlocks;   // embedding and LM head
+  TensorPolicy final_norm = TensorPolicy::kAsBlocks;  // badam: in the head's block
 
   // badam
   BlockOrder order = BlockOrder::kRandom;

@@ -15,8 +15,8 @@ class ShiftedPolicy : public Policy {
 
   absl::Status Begin(PolicyShift shift) {
     if (shift.steps >= config_.total_steps) {
-      return InvalidArgument("policy: begins at step ", shift.steps, ", wanted one below ",
-                             config_.total_steps, ", the run's steps");
+      return InvalidArgument("policy: expected to begin below step ", config_.total_steps,
+                             ", the run's steps, got ", shift.steps);
     }
     PolicyConfig rest = config_;
     rest.total_steps -= shift.steps;

@@ -22,7 +22,7 @@ absl::StatusOr<std::vector<T>> Numbers(const std::string& key,
     const char* end = word.data() + word.size();
     const auto result = std::from_chars(word.data(), end, value, format...);
     if (result.ec != std::errc() || result.ptr != end) {
-      return DataLoss("policy state: key ", key, ": \"", word, "\" is no number");
+      return DataLoss("policy state: key ", key, ": \"", word, "\" is not a number");
     }
     values.push_back(value);
   }
@@ -55,16 +55,15 @@ std::string StateWriter::Finish() { return text_ + std::string(kEnd); }
 
 absl::StatusOr<StateReader> StateReader::Parse(std::string_view text, std::string_view policy) {
   if (!text.starts_with(kHeader)) {
-    return DataLoss("policy state: begins with \"", text.substr(0, 24), "\", wanted \"", kHeader,
-                    "\"");
+    return DataLoss("policy state: expected \"", kHeader, "\" at the beginning, got \"",
+                    text.substr(0, 24), "\"");
   }
   if (!text.ends_with(std::string("\n") + std::string(kEnd))) {
-    return DataLoss("policy state: no line \"end\", it was cut short");
+    return DataLoss("policy state: truncated: no line \"end\"");
   }
   const std::string_view found = text.substr(kHeader.size(), text.find('\n') - kHeader.size());
   if (found != policy) {
-    return InvalidArgument("policy state: of policy \"", found, "\", this run has \"", policy,
-                           "\"");
+    return InvalidArgument("policy state: expected policy \"", policy, "\", got \"", found, "\"");
   }
   StateReader reader;
   std::istringstream lines(std::string(text.substr(0, text.size() - kEnd.size())));
@@ -77,7 +76,7 @@ absl::StatusOr<StateReader> StateReader::Parse(std::string_view text, std::strin
     std::vector<std::string> values;
     while (words >> word) values.push_back(word);
     if (key.empty() || !reader.lines_.emplace(key, std::move(values)).second) {
-      return DataLoss("policy state: line \"", line, "\" has no key or one that came before");
+      return DataLoss("policy state: line \"", line, "\" has no key, or a repeated one");
     }
   }
   return reader;
@@ -88,8 +87,8 @@ absl::StatusOr<std::vector<std::string>> StateReader::Words(const std::string& k
   const auto at = lines_.find(key);
   if (at == lines_.end()) return DataLoss("policy state: key ", key, " is missing");
   if (count >= 0 && static_cast<int64_t>(at->second.size()) != count) {
-    return DataLoss("policy state: key ", key, " has ", at->second.size(), " values, wanted ",
-                    count);
+    return DataLoss("policy state: key ", key, ": expected ", count, " values, got ",
+                    at->second.size());
   }
   return at->second;
 }
@@ -109,8 +108,8 @@ absl::StatusOr<std::vector<double>> StateReader::Doubles(const std::string& key,
 absl::StatusOr<int64_t> StateReader::Int(const std::string& key, int64_t low, int64_t high) const {
   ASSIGN_OR_RETURN(const std::vector<int64_t> values, Ints(key, 1));
   if (values[0] < low || values[0] > high) {
-    return DataLoss("policy state: key ", key, ": ", values[0], ", wanted inside [", low, ", ",
-                    high, "]");
+    return DataLoss("policy state: key ", key, ": expected a value in [", low, ", ", high,
+                    "], got ", values[0]);
   }
   return values[0];
 }

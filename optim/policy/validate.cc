@@ -27,22 +27,22 @@ class Findings {
 
 void CheckSplit(const PolicyConfig& config, const TensorTable& table, Findings& findings) {
   const int split = config.embedding_split;
-  findings.Require(split >= 1, "embedding_split: ", split, ", wanted >= 1");
-  findings.Require(split <= 1 || config.embedding == EmbeddingPolicy::kAsBlocks,
-                   "embedding_split: ", split, ", but only `embedding: as_blocks` can be split");
+  findings.Require(split >= 1, "embedding_split: expected >= 1, got ", split);
+  findings.Require(split <= 1 || config.embedding == TensorPolicy::kAsBlocks,
+                   "embedding_split: expected 1 unless `embedding: as_blocks`, got ", split);
   for (size_t i = 0; i < table.tensors.size(); ++i) {
     const ModelPart part = PartOf(table, static_cast<int>(i));
     if (part != ModelPart::kEmbedding && part != ModelPart::kHead) continue;
     const TensorInfo& t = table.tensors[i];
     const int64_t grain = EntryRows(t.cols);
     const int64_t most = std::max<int64_t>(1, t.rows / grain);
-    findings.Require(split <= most, "embedding_split: ", split, ", wanted <= ", most, ": ", t.name,
-                     " has ", t.rows, " rows, split on multiples of ", grain);
+    findings.Require(split <= most, "embedding_split: expected <= ", most, ", got ", split, ": ",
+                     t.name, " has ", t.rows, " rows, split on multiples of ", grain);
   }
 }
 
 void CheckBadam(const PolicyConfig& config, const TensorTable& table, Findings& findings) {
-  findings.Require(config.block_steps >= 1, "block_steps: ", config.block_steps, ", wanted >= 1");
+  findings.Require(config.block_steps >= 1, "block_steps: expected >= 1, got ", config.block_steps);
   CheckSplit(config, table, findings);
   if (config.embedding_split >= 1) {
     findings.Require(!BadamBlocks(config, table).empty(), "embedding, final_norm: leave no block");
@@ -50,28 +50,29 @@ void CheckBadam(const PolicyConfig& config, const TensorTable& table, Findings& 
 }
 
 void CheckBlockLlm(const PolicyConfig& config, const TensorTable& table, Findings& findings) {
-  findings.Require(config.sparsity >= 0 && config.sparsity < 1, "sparsity: ", config.sparsity,
-                   ", wanted inside [0, 1)");
-  findings.Require(config.patience >= 1, "patience: ", config.patience, ", wanted >= 1");
-  findings.Require(config.probes_per_step >= 0, "probes_per_step: ", config.probes_per_step,
-                   ", wanted >= 0");
-  findings.Require(config.embedding_split == 1, "embedding_split: ", config.embedding_split,
-                   ", but policy blockllm selects whole tensors, wanted 1");
+  findings.Require(config.sparsity >= 0 && config.sparsity < 1,
+                   "sparsity: expected a value in [0, 1), got ", config.sparsity);
+  findings.Require(config.patience >= 1, "patience: expected >= 1, got ", config.patience);
+  findings.Require(config.probes_per_step >= 0, "probes_per_step: expected >= 0, got ",
+                   config.probes_per_step);
+  findings.Require(config.embedding_split == 1,
+                   "embedding_split: expected 1 (policy blockllm selects whole tensors), got ",
+                   config.embedding_split);
   findings.Require(config.mask == BlockLlmMask::kNone,
-                   "mask: this version selects whole tensors, wanted none");
-  findings.Require(config.sweep_elements >= 0, "sweep_elements: ", config.sweep_elements,
-                   ", wanted >= 0");
+                   "mask: expected none (this version selects whole tensors)");
+  findings.Require(config.sweep_elements >= 0, "sweep_elements: expected >= 0, got ",
+                   config.sweep_elements);
   const TensorInfo* largest = nullptr;
   for (size_t i = 0; i < table.tensors.size(); ++i) {
-    if (TreatmentOf(config, table, static_cast<int>(i)) != EmbeddingPolicy::kAsBlocks) continue;
+    if (TensorPolicyOf(config, table, static_cast<int>(i)) != TensorPolicy::kAsBlocks) continue;
     const TensorInfo& t = table.tensors[i];
     if (largest == nullptr || t.size() > largest->size()) largest = &t;
   }
   findings.Require(largest != nullptr, "embedding, final_norm: leave no tensor to select");
   if (largest != nullptr && config.sweep_elements > 0) {
     findings.Require(config.sweep_elements >= largest->size(),
-                     "sweep_elements: ", config.sweep_elements,
-                     ", wanted 0 or >= ", largest->size(), ", the size of ", largest->name);
+                     "sweep_elements: expected 0 or >= ", largest->size(), " (the size of ",
+                     largest->name, "), got ", config.sweep_elements);
   }
 }
 
@@ -79,28 +80,29 @@ void CheckScript(const PolicyConfig& config, const TensorTable& table, Findings&
   int64_t steps = 0;
   for (size_t i = 0; i < config.script.size(); ++i) {
     const ScriptedPhase& phase = config.script[i];
-    findings.Require(phase.steps >= 1, "script: phase ", i, " has ", phase.steps,
-                     " steps, wanted >= 1");
-    findings.Require(!phase.set.empty(), "script: phase ", i, " has no entry");
+    findings.Require(phase.steps >= 1, "script: phase ", i, ": expected >= 1 steps, got ",
+                     phase.steps);
+    findings.Require(!phase.set.empty(), "script: phase ", i,
+                     ": expected at least one entry, got none");
     const absl::Status status = Validate(phase.set, table);
     findings.Require(status.ok(), "script: phase ", i, ": ", status.message());
     steps += std::max<int64_t>(0, std::min(phase.steps, config.total_steps - steps));
   }
-  findings.Require(steps >= config.total_steps, "script: has ", steps, " steps, total_steps wants ",
-                   config.total_steps);
+  findings.Require(steps >= config.total_steps, "script: expected >= total_steps (",
+                   config.total_steps, ") steps, got ", steps);
 }
 
 }  // namespace
 
 absl::Status Validate(const PolicyConfig& config, const TensorTable& table) {
   Findings findings;
-  findings.Require(config.total_steps >= 1, "total_steps: ", config.total_steps, ", wanted >= 1");
-  findings.Require(config.groups >= 1, "groups: ", config.groups, ", wanted >= 1");
-  findings.Require(config.lag >= 0, "lag: ", config.lag, ", wanted >= 0");
+  findings.Require(config.total_steps >= 1, "total_steps: expected >= 1, got ", config.total_steps);
+  findings.Require(config.groups >= 1, "groups: expected >= 1, got ", config.groups);
+  findings.Require(config.lag >= 0, "lag: expected >= 0, got ", config.lag);
   if (config.name == "full") {
-    findings.Require(config.embedding != EmbeddingPolicy::kFrozen &&
-                         config.final_norm != EmbeddingPolicy::kFrozen,
-                     "embedding, final_norm: frozen, but policy full trains every tensor");
+    findings.Require(
+        config.embedding != TensorPolicy::kFrozen && config.final_norm != TensorPolicy::kFrozen,
+        "embedding, final_norm: frozen, but policy full trains every tensor");
   } else if (config.name == "badam") {
     CheckBadam(config, table, findings);
   } else if (config.name == "blockllm") {
@@ -108,7 +110,7 @@ absl::Status Validate(const PolicyConfig& config, const TensorTable& table) {
   } else if (config.name == "scripted") {
     CheckScript(config, table, findings);
   } else {
-    findings.Require(false, "policy \"", config.name, "\" is unknown, wanted one of ",
+    findings.Require(false, "unknown policy \"", config.name, "\"; expected one of ",
                      KnownNames(config.name, KnownPolicies()));
   }
   return findings.status();

@@ -35,7 +35,7 @@ class Phases {
 std::vector<int> ByDepth(const PolicyConfig& config, const TensorTable& table) {
   std::vector<int> order;
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
-    if (TreatmentOf(config, table, i) == EmbeddingPolicy::kAsBlocks) order.push_back(i);
+    if (TensorPolicyOf(config, table, i) == TensorPolicy::kAsBlocks) order.push_back(i);
   }
   const auto place = [&](int t) { return t - table.units[table.tensors[t].unit].tensors[0]; };
   const auto embedding = [&](int t) { return PartOf(table, t) == ModelPart::kEmbedding; };
@@ -74,7 +74,7 @@ void AddSelection(const PolicyConfig& config, const TensorTable& table,
   for (const int i : LargestSelection(sizes, budget)) selected.push_back(from[i]);
   std::vector<int> trained = selected;
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
-    if (TreatmentOf(config, table, i) == EmbeddingPolicy::kAlways) trained.push_back(i);
+    if (TensorPolicyOf(config, table, i) == TensorPolicy::kAlways) trained.push_back(i);
   }
   std::vector<ActiveEntry> entries = MakeSet(table, trained).entries;
   const int cut =
@@ -92,7 +92,7 @@ void AddSelection(const PolicyConfig& config, const TensorTable& table,
 void AddBlockLlm(const PolicyConfig& config, const TensorTable& table, Phases& phases) {
   std::vector<int> in_order;
   for (int i = 0; i < static_cast<int>(table.tensors.size()); ++i) {
-    if (TreatmentOf(config, table, i) == EmbeddingPolicy::kAsBlocks) in_order.push_back(i);
+    if (TensorPolicyOf(config, table, i) == TensorPolicy::kAsBlocks) in_order.push_back(i);
   }
   std::vector<ActiveSet> passes = SweepPasses(table, in_order, SweepElements(config, table));
   for (size_t i = 0; i < passes.size(); ++i) {
@@ -104,8 +104,7 @@ void AddBlockLlm(const PolicyConfig& config, const TensorTable& table, Phases& p
   const std::vector<int> probes = Largest(table, candidates, config.probes_per_step);
   std::vector<int> rest = candidates;
   std::erase_if(rest, [&](int t) { return Contains(probes, t); });
-  AddSelection(config, table, candidates, rest, "largest selection beside the largest probes",
-               phases);
+  AddSelection(config, table, candidates, rest, "largest selection, largest probes", phases);
 }
 
 }  // namespace

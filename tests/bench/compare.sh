@@ -11,7 +11,7 @@ usage() { sed -n '2,7s/^# \{0,1\}//p' "$0"; }
 here=$(cd "$(dirname "$0")" && pwd)
 rounds=3 steps=4 preset=60m threads=2 policies="full badam" build=""
 value() {  # value "$@": the option's, on the command line
-  [[ -n ${2:-} && $2 != --* ]] || { echo "compare.sh: $1: found no value; see --help" >&2; exit 2; }
+  [[ -n ${2:-} && $2 != --* ]] || { echo "compare.sh: $1: expected a value, got none; see --help" >&2; exit 2; }
 }
 while [ $# -gt 0 ]; do
   case "$1" in

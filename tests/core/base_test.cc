@@ -137,9 +137,9 @@ TEST(Philox, DrawsDifferByEveryCoordinate) {
   std::set<uint64_t> words;
   for (uint64_t seed : {1, 2}) {
     for (RandomUse use : {RandomUse::kInit, RandomUse::kProbe}) {
-      for (uint32_t epoch : {0u, 1u}) {
+      for (uint32_t stream : {0u, 1u}) {
         for (uint64_t index : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32}) {
-          words.insert(DrawU64(seed, use, epoch, index));
+          words.insert(DrawU64(seed, use, stream, index));
         }
       }
     }
@@ -187,7 +187,7 @@ TEST(Math, RangesCover) {
 }
 
 absl::StatusOr<int> Half(int x) {
-  if (x % 2 != 0) return InvalidArgument("value ", x, ", wanted an even one");
+  if (x % 2 != 0) return InvalidArgument("expected an even value, got ", x);
   return x / 2;
 }
 absl::Status Quarter(int x, int* out) {
@@ -200,8 +200,9 @@ TEST(Status, MacrosReturnTheFirstError) {
   int out = 0;
   EXPECT_TRUE(Quarter(8, &out).ok());
   EXPECT_EQ(out, 2);
-  EXPECT_EQ(Quarter(6, &out).message(), "value 3, wanted an even one");
-  EXPECT_EQ(Annotate(Quarter(6, &out), "rank 2").message(), "rank 2: value 3, wanted an even one");
+  EXPECT_EQ(Quarter(6, &out).message(), "expected an even value, got 3");
+  EXPECT_EQ(Annotate(Quarter(6, &out), "rank 2").message(),
+            "rank 2: expected an even value, got 3");
   EXPECT_TRUE(Annotate(absl::OkStatus(), "rank 2").ok());
 }
 

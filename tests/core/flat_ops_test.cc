@@ -165,7 +165,7 @@ TEST(Backends, AreFoundByName) {
     const auto backend = FindBackend(name);
     ASSERT_TRUE(backend.ok());
     EXPECT_STREQ((*backend)->name, name);
-    // Every op of the base group is there.
+    // Every op of the base kernels is there.
     const auto* ops = reinterpret_cast<void* const*>((*backend)->kernels);
     for (size_t i = 0; i < sizeof(KernelTable) / sizeof(void*); ++i)
       EXPECT_NE(ops[i], nullptr) << i;

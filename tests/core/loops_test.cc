@@ -111,7 +111,7 @@ TEST_P(LoopsTest, AttentionAgreesWithBaseline) {
     const AttentionTask task = {.q_len = kTokens,
                                 .kv_len = kTokens,
                                 .q_offset = 0,
-                                .group = 1,
+                                .q_per_kv = 1,
                                 .head_dim = kDim,
                                 .q = q.data(),
                                 .k = k.data(),

@@ -91,8 +91,7 @@ TEST(ActiveSet, ValidateNamesWhatIsWrong) {
     return std::string(Validate({{{.tensor = 2, .rows = rows}}}, long_vector).message());
   };
   EXPECT_EQ(vector({256, 1000}), "");
-  EXPECT_THAT(vector({64, 256}),
-              HasSubstr("norm rows [64, 256), wanted bounds that are multiples of 256"));
+  EXPECT_THAT(vector({64, 256}), HasSubstr("norm: expected row bounds that are multiples of 256"));
   EXPECT_THAT(vector({0, 320}), HasSubstr("or the last row, 1000"));
   EXPECT_THAT(error({{.tensor = 0, .rows = {0, 128}}, {.tensor = 0, .rows = {64, 192}}}),
               HasSubstr("overlap"));

@@ -61,12 +61,12 @@ TEST(LocalErrors, AnAbandonedCallFailsAtOnceAndThoseBeforeItDoNot) {
     c.Barrier("start");
     EXPECT_TRUE(c.stream().Synchronize().ok()) << c.rank();
     if (c.rank() == 1) {
-      c.Abandon(absl::DataLossError("rank 1: token file x: found id 9"));
+      c.Abandon(absl::DataLossError("rank 1: token file x: got id 9"));
     } else {
       c.Barrier("step 7");  // a minute, if nobody said that rank 1 is gone
     }
   });
-  for (int r : {0, 2}) EXPECT_THAT(endings[r], HasSubstr("rank 1: token file x: found id 9"));
+  for (int r : {0, 2}) EXPECT_THAT(endings[r], HasSubstr("rank 1: token file x: got id 9"));
 }
 
 TEST(LocalErrors, DifferentCallsNameBoth) {

@@ -24,7 +24,7 @@ class BadPlaces(BadInputTest):
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True,
             text=True)
         if done.returncode != 0:
-            self.skipTest(f"no mount here ({done.stderr.strip()}): wanted root in a container with CAP_SYS_ADMIN")
+            self.skipTest(f"no mount here ({done.stderr.strip()}): needs root in a container with CAP_SYS_ADMIN")
         self.addCleanup(subprocess.run, ["umount", folder], check=True)
         return folder
 
@@ -43,18 +43,18 @@ class BadPlaces(BadInputTest):
                 [cli.BLOCKSTEP, "coordinator", "--folder", self.path("c"), "--http", address, *settings],
                          RESOURCES, "--http " + address, "Address already in use")
         self.train("HTTP for all without a token", {"coordinator.http_address": "0.0.0.0:0"}, USAGE,
-            "found no token on an address that others reach")
-        self.train("plaintext to another host", {}, USAGE, "wanted TLS files",
+            "expected a token, since other hosts can reach it, got none")
+        self.train("plaintext to another host", {}, USAGE, "expected TLS files",
             flags=["--coordinator", "192.0.2.1:7"])
-        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: cannot be read, wanted PEM",
+        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: cannot be read; expected PEM",
                    flags=["--coordinator", "127.0.0.1:1", "--tls", self.path("no")])
         pem = self.path("pem")
         os.mkdir(pem)
         for name in ("ca", "client", "client-key"):
             write(os.path.join(pem, name + ".pem"), "text")
-        self.train("TLS files of something else", {}, BAD_INPUT, "rank 0: TLS file", "wanted PEM",
+        self.train("TLS files of something else", {}, BAD_INPUT, "rank 0: TLS file", "expected PEM",
             flags=["--coordinator", "127.0.0.1:1", "--tls", pem])
-        self.train("TLS files without a coordinator", {}, USAGE, "--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): found", pem, "wanted --coordinator HOST:PORT",
+        self.train("TLS files without a coordinator", {}, USAGE, "--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): expected --coordinator HOST:PORT with it, got " + pem,
             flags=["--tls", pem])
         self.train("coordinator not there", {"coordinator.grace_s": 0.2}, STOPPED,
             "rank 0: join: gave up after 0.2 s: coordinator 127.0.0.1:1",
@@ -64,7 +64,7 @@ class BadPlaces(BadInputTest):
         self.train("trace into no folder", {"runtime.trace": self.path("no/trace")}, BAD_INPUT,
             "rank 0: runtime.trace", "no/trace")
         self.train("too little memory", {"runtime.memory_limit_bytes": 1 << 20}, RESOURCES,
-            "rank 0: memory: the run needs", "there are 1.0 MiB")
+            "rank 0: memory: the process needs", "the limit is 1.0 MiB")
         self.refused("status of nothing", [cli.BLOCKSTEP, "status", self.path("no")], BAD_INPUT,
             "no/coordinator.json")
         self.refused("export over something", [cli.BLOCKSTEP, "export", self.good, self.good], BAD_INPUT,
@@ -81,12 +81,12 @@ class BadPlaces(BadInputTest):
         write(self.path("text.txt"), "some text")
         write(self.path("lines.jsonl"), '{"text": "a"}\n{"txt": "b"}\n')
         self.tokenize("text missing", BAD_INPUT, "no.txt", text="no.txt")
-        self.tokenize("field missing", BAD_INPUT, 'lines.jsonl:2: found no field "text" among: txt',
+        self.tokenize("field missing", BAD_INPUT, 'lines.jsonl:2: no field "text" among: txt',
             text="lines.jsonl")
         self.tokenize("tokenizer missing", BAD_INPUT, "no.model", model=self.path("no.model"))
         self.tokenize("no tokenizer", BAD_INPUT, "text.txt", model=self.path("text.txt"))
         write(self.path("out.bin"), "mine")
-        self.tokenize("output exists", BAD_INPUT, "out.bin: exists; wanted a new name, or --overwrite")
+        self.tokenize("output exists", BAD_INPUT, "out.bin: exists; choose a new name, or pass --overwrite")
 
     def test_run_in_use(self):
         """A second start in the same folder would save under the first."""
@@ -99,7 +99,7 @@ class BadPlaces(BadInputTest):
             self.assertIsNone(first.poll())
         first.send_signal(signal.SIGSTOP)
         os.waitpid(first.pid, os.WUNTRACED)  # all its threads have stopped
-        self.train("in use", settings, RESOURCES, "rank 0: run folder " + run, "another process works in it",
+        self.train("in use", settings, RESOURCES, "rank 0: run folder " + run, "in use by process",
                    flags=["--resume", "auto"], run=run)
         first.send_signal(signal.SIGCONT)
         first.send_signal(signal.SIGTERM)
@@ -138,7 +138,7 @@ class BadPlaces(BadInputTest):
                 ("a file", file, "cannot list")]:
             run = self.copy(name.replace(" ", "-"))
             spoil(run)
-            self.train(name, {}, BAD_INPUT, "rank 0: run " + run, said, "a fresh --run folder, or remove " + run,
+            self.train(name, {}, BAD_INPUT, "rank 0: run " + run, said, "choose a new --run folder, or remove " + run,
                        run=run, flags=["--resume", "auto"])
 
     def test_damaged_newest(self):
@@ -150,16 +150,16 @@ class BadPlaces(BadInputTest):
         whole = read(weights)
         write(weights, whole[:-1] + bytes([whole[-1] ^ 1]))
         longer = dict(settings, **{"train.steps": 6})
-        longer_flags = [*auto, "--resume-with-changed-maths"]
-        advice = f"remove {step(4)}, and --resume auto takes the one before, {step(3)}"
-        self.train("weights", longer, BAD_INPUT, "damaged", advice, run=run, flags=longer_flags)
+        longer_flags = [*auto, "--allow-config-change"]
+        advice = f"remove {step(4)} to let --resume auto take the previous one, {step(3)}"
+        self.train("weights", longer, BAD_INPUT, "corrupt", advice, run=run, flags=longer_flags)
         write(os.path.join(step(4), "MANIFEST.json"), "{")
         text = cli.train(run, settings, mpi=False, flags=auto)
-        self.assertRegex(text, rf"continued at step 3\nnewer, but passed over: {step(4)}: .*MANIFEST.json: not a")
+        self.assertRegex(text, rf"continued at step 3\nnewer, but skipped: {step(4)}: .*MANIFEST.json: not a")
         shutil.rmtree(step(3))
         write(weights, whole[:-1] + bytes([whole[-1] ^ 1]))
-        self.assertNotIn("takes the one before", self.train(
-            "the only one", longer, BAD_INPUT, "damaged", run=run, flags=longer_flags))
+        self.assertNotIn("the previous one", self.train(
+            "the only one", longer, BAD_INPUT, "corrupt", run=run, flags=longer_flags))
 
     def test_killed_before_the_first_save(self):
         run = self.path("run")
@@ -170,18 +170,18 @@ class BadPlaces(BadInputTest):
         first.kill()
         first.communicate()
         text = cli.train(run, {"train.steps": 2}, mpi=False,
-                         flags=["--resume", "auto", "--resume-with-changed-maths"])
-        self.assertRegex(text, r"(?m)^it had saved no checkpoint yet and starts again from step 0$")
+                         flags=["--resume", "auto", "--allow-config-change"])
+        self.assertRegex(text, r"(?m)^no checkpoint found; starting over from step 0$")
 
     def test_finished_on_a_read_only_disk(self):
         disk = self.mounted("disk", "size=4m")
         run = shutil.copytree(self.good, os.path.join(disk, "run"))
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         for ranks in (1, 2):
-            self.train("finished", {}, OK, "is finished: at step 2 of 2", run=run, ranks=ranks,
+            self.train("finished", {}, OK, "the run is finished (step 2 of 2)", run=run, ranks=ranks,
                        flags=["--resume", "auto"])
         self.train("unfinished", {"train.steps": 4}, RESOURCES, "Read-only file system", run=run,
-                   flags=["--resume", "auto", "--resume-with-changed-maths"])
+                   flags=["--resume", "auto", "--allow-config-change"])
 
     def test_full_disk(self):
         """The last save does not fit: what the run wrote before it stays, and no half of a checkpoint does."""
@@ -219,7 +219,7 @@ class BadPlaces(BadInputTest):
                 self.assertEqual(process.wait(timeout=60), BAD_INPUT, text)
                 said = [l for l in text.splitlines() if l.startswith("blockstep")]
                 self.assertEqual(len(said), 1, text)
-                self.assertRegex(said[0], r"^blockstep: rank 1: token file .*\.bin: .*cut short")
+                self.assertRegex(said[0], r"^blockstep: rank 1: token file .*\.bin: .*truncated while open")
                 self.assertEqual(cli.blocks(self.path(f"run{mpi}"))[-1][0], step - 1)
 
     def test_non_finite(self):
@@ -227,14 +227,14 @@ class BadPlaces(BadInputTest):
         text = self.train("loss that is no number",
             {"optimizer.lr": 1e30, "train.steps": 20, "train.max_bad_steps": 2, "checkpoint.every_steps": 1},
             NON_FINITE,
-                          "steps in a row had non-finite losses or gradients; the last step with finite ones was 0; saved at step", run=run, unchanged=False)
+                          "consecutive steps with non-finite losses or gradients; last finite step: 0; saved at step", run=run, unchanged=False)
         # No step with such values changed a weight.
         steps = sorted(os.listdir(os.path.join(run, "checkpoints")))
         last, before = (tree(os.path.join(run, "checkpoints", s)) for s in (steps[-1], steps[-2]))
         weights = lambda files: [h for path, h in files.items() if path.endswith("model.safetensors")]
         self.assertEqual(weights(last), weights(before))
         self.assertEqual(len(weights(last)), 1)
-        self.assertIn("nothing was updated", text)
+        self.assertIn("update skipped", text)
         # The same for a NaN in the weights that are given.
         folder = self.path("nan")
         shutil.copytree(self.checkpoint, folder)

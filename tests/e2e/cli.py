@@ -54,7 +54,7 @@ def train(run, settings, expect=0, **kwargs):
     done = subprocess.run(command(run, settings, **kwargs), env=environment(), text=True,
                           capture_output=True, timeout=180, stdin=subprocess.DEVNULL)
     if done.returncode != expect:
-        raise AssertionError(f"exit code {done.returncode}, wanted {expect}\n{done.stdout}{done.stderr}")
+        raise AssertionError(f"expected exit code {expect}, got {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stderr
 
 

@@ -22,7 +22,7 @@ class Coordinator(coordinated.CoordinatedTest):
         certs = self.new_run()
         self.ask("certs", certs, "--host", "coordinator.example")
         self.assertEqual(os.stat(os.path.join(certs, "ca-key.pem")).st_mode & 0o777, 0o600)
-        self.assertIn("is not replaced", self.ask("certs", certs, expect=3))
+        self.assertIn("is not overwritten", self.ask("certs", certs, expect=3))
         process, folder, address = self.start(flags=["--tls", certs, "--bind", "0.0.0.0:0"])
         port = address.rsplit(":", 1)[1]
         run = self.new_run()
@@ -44,7 +44,7 @@ class Coordinator(coordinated.CoordinatedTest):
             process, _, again = self.start(folder=folder)
             self.assertEqual(again, address)
             status = self.ask("status", "--coordinator", address)
-            self.assertIn(f"term    {kill + 2}, epoch 1", status)
+            self.assertIn(f"term    {kill + 2}, view 1", status)
         self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
 
     def test_faults_lose_no_step(self):
@@ -84,8 +84,8 @@ class Coordinator(coordinated.CoordinatedTest):
         process.kill()
         process.wait()
         text = self.end(ranks, expect=75)
-        self.assertIn("was not heard for 1 s", text)
-        self.assertIn("--resume auto continues", text)
+        self.assertIn(" for 1 s at step ", text)
+        self.assertIn("continue with --resume auto", text)
         self.assertIn("checkpoint", text)
         self.start(folder=folder)
         ranks = self.begin(run, address, ranks=3)
@@ -108,7 +108,7 @@ class Coordinator(coordinated.CoordinatedTest):
             self.assertTrue(all(r["connected"] for r in status["ranks"]))
             with open(os.path.join(run, "run.json")) as f:
                 self.assertEqual(status["run_id"], json.load(f)["parts"][-1]["run_id"])
-            self.assertIn("found no, wanted " + status["run_id"],
+            self.assertIn("run_id: expected " + status["run_id"] + ", got no",
                           self.ask("stop", run, "--run-id", "no", expect=5))
             self.assertIn("asked run " + status["run_id"], self.ask("stop", run))
             text = self.end(ranks, expect=75)
@@ -126,7 +126,7 @@ class Coordinator(coordinated.CoordinatedTest):
         self.wait_for_step(run, 10)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(timeout=20), 75)
-        self.assertIn(f"the run is not done; started again with --folder {folder}", process.stderr.read())
+        self.assertIn(f"stopped before the end of the run; start it again with --folder {folder} to continue", process.stderr.read())
         process, _, _ = self.start(folder=folder)
         self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
         self.assertEqual(process.wait(timeout=20), 0)
@@ -137,12 +137,12 @@ class Coordinator(coordinated.CoordinatedTest):
         args = ["--folder", self.new_run(), "--bind", "0.0.0.0:0"]
         for name, value in dict(cli.TINY, **POLICY).items():
             args += ["--set", f"{name}={value}"]
-        self.assertIn("wanted TLS files (blockstep certs makes them) or --insecure",
+        self.assertIn("expected TLS files (blockstep certs makes them) or --insecure",
                       self.ask("coordinator", *args, expect=2))
         self.assertFalse(os.path.exists(args[1]))
-        self.assertIn("wanted TLS files", self.ask("train", "--coordinator", "192.0.2.1:7",
+        self.assertIn("expected TLS files", self.ask("train", "--coordinator", "192.0.2.1:7",
                                                    *args[4:], expect=2))
-        self.assertIn("wanted a folder or", self.ask("status", expect=2))
+        self.assertIn("expected a folder or", self.ask("status", expect=2))
         first, folder, _ = self.start()
         self.assertIn("another coordinator has it open",
                       self.ask("coordinator", "--folder", folder, *args[4:], expect=5))

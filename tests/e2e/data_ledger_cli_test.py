@@ -92,7 +92,7 @@ class DataLedger(cli.RunTest):
 
     def test_other_slots_per_step_go_on_where_the_data_stood(self):
         run, steps, slots = self.new_run(), 0, 0
-        flags = ["--resume", "auto", "--resume-with-changed-maths"]
+        flags = ["--resume", "auto", "--allow-config-change"]
         for more, per_step in ((5, 6), (7, 4), (3, 9)):
             steps, slots = steps + more, slots + more * per_step
             settings = dict(self.settings, **{"train.steps": steps, "batch.slots": per_step})
@@ -114,9 +114,9 @@ class DataLedger(cli.RunTest):
         for steps in (6, 8):
             settings = dict(self.settings, **{"train.steps": steps, "data.tokens": 8})
             said.append(cli.train(run, settings, mpi=False,
-                                  flags=["--resume", "auto", "--resume-with-changed-maths"]))
-        self.assertIn("data: the checkpoint stands at slot 24 of epoch 0 of 37 slots of 16 tokens", said[0])
-        self.assertNotIn("data: the checkpoint stands", said[1])
+                                  flags=["--resume", "auto", "--allow-config-change"]))
+        self.assertIn("data order changed; restarting the epoch\n  checkpoint: slot 24 of epoch 0, 37 slots of 16 tokens", said[0])
+        self.assertNotIn("data order changed", said[1])
         positions = [line["position"] for line in check_ledger.read(run) if line["step"] >= 4]
         self.assertEqual(positions, list(range(4 * SLOTS)))
 

@@ -64,16 +64,26 @@ class RankRun {
         (*model)->Reserve({.slots = spec_.micro_slots, .tokens = spec_.tokens}, *compute, *arena));
     for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
       const Range rows = (*units)->OwnedRange(t);
-      if (!rows.empty()) InitRows(table, t, rows, {.seed = 1}, (*units)->Owned(t).f32());
+      if (rows.empty()) continue;
+      float* const out = (*units)->Owned(t).f32();
+      if (spec_.init) {
+        spec_.init(t, rows, out);
+      } else {
+        InitRows(table, t, rows, {.seed = 1}, out);
+      }
     }
     CHECK_OK((*units)->PublishAll(*compute));
     CHECK_OK(compute->Synchronize());
     CHECK_OK(group_->stream().Synchronize());
 
-    auto rule = MakeRule("adamw", {.beta2 = 0.95, .weight_decay = 0.1});
+    auto rule = MakeRule("adamw", {.beta2 = 0.95, .eps = spec_.eps, .weight_decay = 0.1});
     CHECK_OK(rule);
     const int64_t steps = spec_.steps, tokens = spec_.tokens, vocab = config.vocab;
-    const ScheduleConfig schedule{.peak = spec_.lr, .warmup_steps = 3};
+    const ScheduleConfig schedule =
+        spec_.schedule.value_or(ScheduleConfig{.peak = spec_.lr, .warmup_steps = 3});
+    const ReadSlots made_up = [=](int64_t position, int64_t count, const SlotBuffers& out) {
+      return ReadTokens(position, count, tokens, vocab, out);
+    };
     auto engine = StepEngine::Create(
         {.backend = *backend,
          .group = group_,
@@ -92,10 +102,7 @@ class RankRun {
          .measure_adam = spec_.measure_adam || NeedsAdamNorms(spec_.policy),
          .rules = {rule->get()},
          .learning_rate = [=](int64_t step) { return LearningRate(schedule, step, steps); },
-         .read_slots =
-             [=](int64_t position, int64_t count, const SlotBuffers& out) {
-               return ReadTokens(position, count, tokens, vocab, out);
-             },
+         .read_slots = spec_.read_slots ? spec_.read_slots : made_up,
          .source = &source_});
     CHECK_OK(engine);
     const CommBytes before = group_->bytes_sent();

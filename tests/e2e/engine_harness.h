@@ -29,11 +29,16 @@ struct RunSpec {
   int comm_delay_us = 0;  // random delay of each piece of communication
   int call_sleep_us = 0;  // each collective takes at least this long
   double lr = 1e-2;
-  double clip_norm = 1.0;
+  double clip_norm = 1.0, eps = 1e-8;
   bool measure_adam = false;  // also for a policy that does not read it
   bool tied = false;
   std::optional<LlamaConfig> model;  // instead of TinyLlama(tied)
-  std::vector<Tracer*> tracers;      // (optional) per rank
+  // (optional) Instead of a cosine from `lr` after three steps of warm-up.
+  std::optional<ScheduleConfig> schedule;
+  // (optional) Instead of random weights: fills `rows` of a tensor, (rows, cols).
+  std::function<void(int tensor, Range rows, float* out)> init;
+  ReadSlots read_slots;          // (optional) instead of TokenAt's
+  std::vector<Tracer*> tracers;  // (optional) per rank
   // (optional) Called on each rank after each step.
   std::function<void(int rank, StepEngine& engine, Communicator& group, Arena& arena,
                      const StepResult& result)>

@@ -1,5 +1,5 @@
 """Evaluations: in metrics.jsonl and TensorBoard once each, at the number of steps done, over any chain of resumes;
-`blockstep eval` sees the text as the run did."""
+`blockstep eval` sees the text as the run did, on any number of ranks."""
 import glob
 import json
 import os
@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import cli
-from bad_input import NON_FINITE, USAGE, BadInputTest, read, write
+from bad_input import BAD_INPUT, NON_FINITE, USAGE, BadInputTest, read, tokens, write
 
 VAL = os.path.join(cli.DATA, "val.bin")
 READ_EVENTS = os.path.join(cli.SOURCE, "tests/launcher/train/metrics/read_events.py")
@@ -47,7 +47,7 @@ class Eval(BadInputTest):
         self.assertEqual(evals, ["0", "2", "4"])
         before = self.evaluations()
         cli.train(self.run_folder, dict(self.settings, **{"train.steps": 6}), mpi=False,
-                  flags=["--resume", "auto", "--resume-with-changed-maths"])
+                  flags=["--resume", "auto", "--allow-config-change"])
         kinds = [(r["step"], "eval" if "eval/loss" in r else "step") for r in self.rows() if "save/step" not in r]
         self.assertEqual(kinds, [*first, (4, "step"), (5, "step"), (6, "eval")])
         self.assertEqual({s: v for s, v in self.evaluations().items() if s <= 4}, before)
@@ -69,12 +69,45 @@ class Eval(BadInputTest):
         other(exported, "--tokens", "16")
         self.refused("longer than the model", [cli.BLOCKSTEP, "eval", exported, VAL], USAGE, "data.tokens: 256")
 
+    def over(self, ranks, weights, *flags, slots=7, micro_slots=3):
+        """The JSON text of `mpirun -n ranks blockstep eval`; 0: without mpirun."""
+        args = [cli.BLOCKSTEP, "eval", weights, VAL, "--slots", str(slots), "--micro-slots", str(micro_slots), "--json",
+                "--threads", "1", *flags]
+        if ranks > 0:
+            args = ["timeout", "-k", "5", "60", "mpirun", "-n", str(ranks), *args]
+        done = subprocess.run(args, text=True, capture_output=True, timeout=90, env=cli.environment())
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_the_same_bits_over_ranks(self):
+        """7 sequences in micro-steps of 3: every number of ranks cuts them in another way."""
+        for length in ("16", "64"):  # a part of a row tile, a whole one
+            alone = self.over(0, self.good, "--tokens", length)
+            self.assertEqual(json.loads(alone)["tokens"], 7 * int(length))
+            for ranks in (1, 2, 3):
+                for placement in ("sharded", "pinned"):
+                    with self.subTest(tokens=length, ranks=ranks, placement=placement):
+                        self.assertEqual(self.over(ranks, self.good, "--tokens", length, "--placement", placement), alone)
+        # A rank without a sequence.
+        self.assertEqual(self.over(3, self.good, slots=2), self.over(0, self.good, slots=2))
+
+    def test_the_bits_of_training(self):
+        cli.train(self.run_folder, dict(self.settings, **{"eval.slots": 7}), mpi=False, ranks=2)
+        self.assertEqual(json.loads(self.over(2, self.run_folder))["loss"], self.evaluations()[4])
+
+    def test_one_message_of_all_ranks(self):
+        over = ["timeout", "-k", "5", "60", "mpirun", "-n", "2", cli.BLOCKSTEP, "eval"]
+        self.refused("no such weights", [*over, self.path("none"), VAL], BAD_INPUT,
+                     "blockstep eval: rank 0: weights: " + self.path("none") + " does not exist")
+        self.refused("text of another tokenizer", [*over, self.good, self.path("other.bin", tokens([1, 2, 60000] * 300))],
+                     BAD_INPUT, "blockstep eval: rank 0: token file " + self.path("other.bin"))
+
     def test_a_loss_that_is_no_number(self):
         folder = shutil.copytree(self.checkpoint, self.path("nan"))
         path = os.path.join(folder, "model.safetensors")
         write(path, read(path)[:-4] + struct.pack("<f", float("nan")))
         self.refused("NaN", [cli.BLOCKSTEP, "eval", folder, VAL, "--slots", "4", "--json"], NON_FINITE,
-                     "blockstep eval: weights " + folder, "the loss over 64 tokens is", "wanted a finite number")
+                     "blockstep eval: weights " + folder, "expected a finite loss over 64 tokens, got ")
 
 
 if __name__ == "__main__":

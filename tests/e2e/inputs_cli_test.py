@@ -34,16 +34,16 @@ class Inputs(BadInputTest):
 
     def test_changed_files_are_changed_maths(self):
         cli.train(self.run_folder, self.settings, mpi=False)
-        accept = ["--resume-with-changed-maths"]
+        accept = ["--allow-config-change"]
         theta = json.loads(self.tiny)["rope_theta"]
         self.set_model(rope_theta=500000.0)
         changed = (f"- model.rope_theta: {theta:.15g}\n", "+ model.rope_theta: 500000")
-        self.resumed("another RoPE", USAGE, "rank 0: ", "changes the maths", *changed, "--resume-with-changed-maths")
+        self.resumed("another RoPE", USAGE, "rank 0: ", "changes the result", *changed, "--allow-config-change")
         # What decides about tensors and heads cannot change under a checkpoint, whoever accepts it.
         self.settings["train.steps"] = 3
         self.set_model(num_attention_heads=2, num_key_value_heads=2, head_dim=16)
         self.resumed("other heads of the same width", BAD_INPUT, "rank 0: checkpoint ",
-                     " is of another model: num_attention_heads: found 4, wanted 2", flags=accept)
+                     ": model mismatch: num_attention_heads: expected 2, got 4", flags=accept)
         self.set_model()
         tokens = (os.path.getsize(self.data) - 1024) // 2
         self.set_token(500000, 7)
@@ -96,7 +96,7 @@ class Inputs(BadInputTest):
                                         data_offsets=[len(data), len(data) + end - begin])
         self.settings.update({"model.config": "", "model.path": folder})
         evaluate = [cli.BLOCKSTEP, "eval", folder, self.data, "--slots", "2"]
-        said = f"WEIGHTS {folder}: lm_head.weight is not read: it differs from model.embed_tokens.weight"
+        said = f"WARNING: weights {folder}: lm_head.weight is ignored: it differs from model.embed_tokens.weight"
         for head, count in ((data[begin:end], 0), (data[begin:end - 1] + b"\x01", 1)):
             write(path, safetensors(header, data + head))
             text = cli.train(self.path(f"run{count}"), self.settings, ranks=2)
@@ -111,21 +111,21 @@ class Inputs(BadInputTest):
             other = cli.command(self.run_folder, dict(self.settings, **settings), flags=flags)
             self.refused(name, [*first, ":", *other[other.index("-n"):]], code, *said)
             self.assertFalse(os.path.exists(self.run_folder))
-        others = "Ranks that differ from rank 0: 1"
+        others = "ranks that differ from rank 0: 1"
         for field, value, wanted in (("checkpoint.every_steps", 1, 0), ("eval.slots", 3, 0), ("placement.mode", "pinned", "sharded")):
             differ(field, {field: value}, PEERS,
-                   f"rank 1: found {field}: {value}; wanted, as on rank 0, {field}: {wanted}", others)
+                   f"rank 1: expected {field}: {wanted} (as on rank 0), got {field}: {value};", others)
         model = self.path("other.json", json.dumps(dict(json.loads(self.tiny), rms_norm_eps=1e-3)))
-        differ("another model", {"model.config": model}, PEERS, "rank 1: found model.rms_norm_eps: 0.001; wanted, ")
+        differ("another model", {"model.config": model}, PEERS, "rank 1: expected model.rms_norm_eps: ", "(as on rank 0), got model.rms_norm_eps: 0.001")
         data = shutil.copy(self.data, self.path("other.bin"))
         self.data = data
         self.set_token(3, 7)
-        differ("other data", {"data.train": data}, PEERS, "rank 1: found data.train[0]: ", "; wanted, as on rank 0, data.train[0]: ")
-        differ("other text to evaluate", {"data.val": data}, PEERS, "rank 1: found data.val[0]: ")
-        differ("another folder", {}, PEERS, "rank 1: found --resume: auto; wanted, as on rank 0, --resume: ",
+        differ("other data", {"data.train": data}, PEERS, "rank 1: expected data.train[0]: ", " (as on rank 0), got data.train[0]: ")
+        differ("other text to evaluate", {"data.val": data}, PEERS, " (as on rank 0), got data.val[0]: ")
+        differ("another folder", {}, PEERS, "rank 1: expected --resume:  (as on rank 0), got --resume: auto",
                flags=["--resume", "auto"])
         differ("an error of one rank's fields", {"train.steps": -1}, USAGE, "rank 1: configuration: 1 error",
-               "train.steps: found -1")
+               "train.steps: expected >= 1, got -1")
         differ("a file that one rank lacks", {"data.train": self.path("no.bin")}, BAD_INPUT, "rank 1: token file ",
                "no.bin")
 
@@ -158,7 +158,7 @@ class Inputs(BadInputTest):
         address = process.stderr.readline().split(" at ")[1].split(",")[0]
         self.set_model(rms_norm_eps=1e-3)
         self.run_folder = self.path("run2")
-        self.train("another model than the coordinator's", self.settings, PEERS, "rank 0: ", "config_hash: found",
+        self.train("another model than the coordinator's", self.settings, PEERS, "rank 0: ", "config_hash: expected",
                    flags=["--coordinator", address])
         process.terminate()
         process.wait(timeout=30)

@@ -60,8 +60,8 @@ class Operators(coordinated.CoordinatedTest):
             ranks = self.begin(run, address, SLOW, mpi=True)
             self.wait_for_step(run, 3)
             self.assertFalse(os.path.exists(os.path.join(run, "checkpoints")))
-            self.assertIn("wanted", self.ask("save", run, "--run-id", "no", expect=5))
-            self.assertIn(" to save; it waits for step", self.ask("save", run))
+            self.assertIn("run_id: expected", self.ask("save", run, "--run-id", "no", expect=5))
+            self.assertIn(" to save; it is at step", self.ask("save", run))
             text = self.end(ranks)
             self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
             saved = [int(name[5:]) for name in sorted(os.listdir(os.path.join(run, "checkpoints")))]
@@ -149,8 +149,8 @@ class Operators(coordinated.CoordinatedTest):
         time.sleep(14)
         process.send_signal(signal.SIGCONT)
         text = self.end(ranks)
-        said = re.findall(r"blockstep: waiting for the coordinator at (\S+) to decide step \d+, not heard for "
-                          r"(\d+) s of coordinator.grace_s 60", text)
+        said = re.findall(r"blockstep: waiting for the coordinator at (\S+) to decide step \d+, no contact for "
+                          r"(\d+) s \(coordinator.grace_s 60", text)
         self.assertEqual(len(said), 1, text)
         self.assertEqual(said[0][0], address)
         self.assertEqual(text.count("waiting for the coordinator"), 1, text)
@@ -191,7 +191,7 @@ class Operators(coordinated.CoordinatedTest):
         run = self.new_run()
         command = cli.command(run, POLICY, mpi=False, flags=["--coordinator", address])
         text = self.run_program([program, *command[1:]], expect=5)
-        self.assertIn(f"build: found {other}, wanted {mine}", text)
+        self.assertIn(f"build: expected {mine}, got {other}", text)
         self.assertFalse(os.path.exists(os.path.join(run, "checkpoints")) and
                          os.listdir(os.path.join(run, "checkpoints")))
         # The log of another build.
@@ -202,7 +202,7 @@ class Operators(coordinated.CoordinatedTest):
         for name, value in dict(cli.TINY, **POLICY).items():
             args += ["--set", f"{name}={value}"]
         text = self.run_program(args, expect=5)
-        self.assertIn(f"coordinator.log: build: found {mine}, wanted {other}", text)
+        self.assertIn(f"coordinator.log: build: expected {other}, got {mine}", text)
 
     def test_an_embedded_coordinator_stays_on_its_machine(self):
         run = self.new_run()
@@ -230,14 +230,14 @@ class Operators(coordinated.CoordinatedTest):
         stopped.send_signal(signal.SIGSTOP)
         _, _, alive = self.start()
         cases = {
-            "dead": ([dead_folder], "nobody answers there: Connection refused"),
-            "dead by address": (["--coordinator", dead], "nobody answers there: Connection refused"),
+            "dead": ([dead_folder], "cannot connect: Connection refused"),
+            "dead by address": (["--coordinator", dead], "cannot connect: Connection refused"),
             "no such host": (["--coordinator", "no-such-host.invalid:1"], "cannot find host no-such-host.invalid"),
             "stopped": ([plain_folder], "does not answer; is it stopped?"),
             "another authority": (["--coordinator", tls, "--tls", others], "refused TLS"),
             "plaintext to TLS": (["--coordinator", tls], "not in plaintext"),
             "TLS to plaintext": (["--coordinator", alive, "--tls", certs], "refused TLS"),
-            "no port": (["--coordinator", "127.0.0.1"], "wanted host:port"),
+            "no port": (["--coordinator", "127.0.0.1"], "expected host:port"),
         }
         for name, (args, wanted) in cases.items():
             with self.subTest(case=name):
@@ -276,11 +276,11 @@ class Operators(coordinated.CoordinatedTest):
         _, _, tls = self.start(flags=["--tls", certs])
         _, _, plain = self.start()
         cases = {  # coordinator, folder of ours, exit code, what is said
-            "another authority": (tls, others, 5, "refused TLS; wanted certificates of one authority"),
-            "a client of another authority": (tls, mixed, 5, "refused TLS; wanted certificates of one authority"),
-            "plaintext to TLS": (tls, None, 5, "not in plaintext; wanted --tls"),
-            "TLS to plaintext": (plain, certs, 5, "refused TLS; wanted"),
-            "a key of another certificate": (tls, unlike, 3, "client-key.pem: found another key than that of"),
+            "another authority": (tls, others, 5, "refused TLS; expected certificates of one authority"),
+            "a client of another authority": (tls, mixed, 5, "refused TLS; expected certificates of one authority"),
+            "plaintext to TLS": (tls, None, 5, "not in plaintext; pass --tls"),
+            "TLS to plaintext": (plain, certs, 5, "refused TLS; expected"),
+            "a key of another certificate": (tls, unlike, 3, "client-key.pem: expected the key of"),
         }
         for name, (address, folder, code, wanted) in cases.items():
             with self.subTest(case=name):

@@ -29,7 +29,7 @@ class SharedPolicy {
     return *found;
   }
   // Null: none yet. The deque never moves its elements.
-  const Directive* Peek(int64_t step) {
+  const Directive* TryAwait(int64_t step) {
     std::lock_guard lock(mutex_);
     return Find(step);
   }
@@ -56,7 +56,7 @@ class PolicySource : public DirectiveSource {
  public:
   explicit PolicySource(SharedPolicy* shared) : shared_(shared) {}
   absl::StatusOr<Directive> Await(int64_t step) override { return shared_->Await(step); }
-  const Directive* Peek(int64_t step) override { return shared_->Peek(step); }
+  const Directive* TryAwait(int64_t step) override { return shared_->TryAwait(step); }
   absl::Status Report(const StepReport& report) override {
     shared_->Report(report);
     return absl::OkStatus();

@@ -40,7 +40,7 @@ class Resume(cli.RunTest):
                                        "optimizer.schedule.shape": "constant"})
             whole, run = self.new_run(), self.new_run()
             wanted = cli.weights_hash(cli.train(whole, dict(settings, **{"train.steps": 16}), ranks=2))
-            flags = ["--resume", "auto", "--resume-with-changed-maths"]
+            flags = ["--resume", "auto", "--allow-config-change"]
             for steps in (8, 9, 16):
                 text = cli.train(run, dict(settings, **{"train.steps": steps}), ranks=2, flags=flags)
             self.assertEqual(cli.weights_hash(text), wanted, name)
@@ -74,7 +74,7 @@ class Resume(cli.RunTest):
             if code == 0:
                 break
             self.assertEqual(code, 75, text)
-            self.assertIn("--resume auto continues", text)
+            self.assertIn("continue with --resume auto", text)
             ranks = max(1, ranks - 1)
         self.assertEqual(stops, 2)
         self.assertEqual(cli.weights_hash(text), wanted)
@@ -89,13 +89,13 @@ class Resume(cli.RunTest):
                                                      "checkpoint.every_steps": 5, "checkpoint.keep": 0})
             whole, parts = self.new_run(), self.new_run()
             text = cli.train(whole, settings, ranks=2,
-                             flags=["--resume", run, "--resume-with-changed-maths"])
-            self.assertEqual(f"policy {policy} starts afresh at step 12" in text, policy != "blockllm", text)
+                             flags=["--resume", run, "--allow-config-change"])
+            self.assertEqual(f"policy state reset: incompatible (policy {policy}, step 12)" in text, policy != "blockllm", text)
             self.assertIn("blocks since step 12 sha256", text)
             self.assertEqual([r[0] for r in cli.blocks(whole)], list(range(12, steps)))
             again = cli.train(parts, settings, ranks=3,
                               flags=["--resume", os.path.join(whole, "checkpoints", "step-00000015")])
-            self.assertNotIn("afresh", again)
+            self.assertNotIn("policy state reset", again)
             self.assertEqual(cli.weights_hash(again), cli.weights_hash(text))
             self.assertEqual(cli.blocks(parts), [r for r in cli.blocks(whole) if r[0] >= 15])
 
@@ -133,7 +133,7 @@ class Resume(cli.RunTest):
             with self.subTest(signal=number.name, target=target):
                 run, code, text = self.stopped_by(number, target, ranks, mpi)
                 self.assertEqual(code, 75, text)
-                said = re.findall(r"^blockstep: asked to stop; saved at step (\d+); --resume auto continues", text, re.M)
+                said = re.findall(r"^blockstep: asked to stop; saved at step (\d+); continue with --resume auto", text, re.M)
                 self.assertEqual(len(said), 1, text)
                 self.assertEqual(os.listdir(os.path.join(run, "checkpoints")), [f"step-{int(said[0]):08d}"])
                 self.assertEqual(cli.blocks(run)[-1][0], int(said[0]) - 1)

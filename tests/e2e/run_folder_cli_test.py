@@ -34,8 +34,8 @@ class RunFolder(cli.RunTest):
                                         env=cli.environment(), text=True, capture_output=True,
                                         timeout=60, stdin=subprocess.DEVNULL)
                 self.assertEqual(second.returncode, 4, second.stderr)
-                self.assertRegex(second.stderr, rf"run folder {run}: another process works in it: "
-                                 rf"process {first.pid} on \S+ since .* \(it holds {run}/run.lock")
+                self.assertRegex(second.stderr, rf"run folder {run}: in use by "
+                                 rf"process {first.pid} on \S+ since .* \(lock {run}/run.lock")
                 self.assertIsNone(first.poll())
         finally:
             first.kill()
@@ -45,7 +45,7 @@ class RunFolder(cli.RunTest):
         newest = max(n for n in os.listdir(os.path.join(run, "checkpoints")) if not n.endswith(".tmp"))
         settings["train.steps"] = int(newest.split("-")[1]) + 2
         done = subprocess.run(cli.command(run, settings, mpi=False, flags=[
-            *resume, "--resume-with-changed-maths"]), env=cli.environment(), text=True,
+            *resume, "--allow-config-change"]), env=cli.environment(), text=True,
             capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertGreaterEqual(cli.first_step(done.stderr), 5)
@@ -63,7 +63,7 @@ class RunFolder(cli.RunTest):
                           rf"of step (\d+): fsync {run}/checkpoints/\S+ \(for ", done.stderr, re.M)
         self.assertGreaterEqual(len(said), 2, done.stderr)  # a word first, the end later
         self.assertIn("checkpoint.disk_timeout_s is 1.5 s", done.stderr)
-        self.assertIn("--resume auto continues", done.stderr)
+        self.assertIn("continue with --resume auto", done.stderr)
         return run, [(int(step), int(save)) for step, _, save in said]
 
     def test_a_disk_that_does_not_answer(self):

@@ -93,32 +93,38 @@ TEST(LlamaConfig, RefusesByName) {
   const auto refused = [](const std::string& field, const nlohmann::json& value,
                           const std::string& shown) {
     EXPECT_THAT(ErrorOf(field, value),
-                AllOf(HasSubstr("dir/config.json"), HasSubstr(shown), HasSubstr("wanted")));
+                AllOf(HasSubstr("dir/config.json"), HasSubstr(shown), HasSubstr("expected")));
   };
-  refused("model_type", "mistral", "model_type: found \"mistral\"");
-  refused("attention_bias", true, "attention_bias: found true");
-  refused("mlp_bias", true, "mlp_bias: found true");
-  refused("hidden_act", "gelu", "hidden_act: found \"gelu\"");
-  refused("sliding_window", 4096, "sliding_window: found 4096");
-  refused("attention_dropout", 0.1, "attention_dropout: found 0.1");
+  refused("model_type", "mistral", "model_type: expected \"llama\", got \"mistral\"");
+  refused("attention_bias", true, "attention_bias: expected false, got true");
+  refused("mlp_bias", true, "mlp_bias: expected false, got true");
+  refused("hidden_act", "gelu", "hidden_act: expected \"silu\", got \"gelu\"");
+  refused("sliding_window", 4096, "sliding_window: expected none, got 4096");
+  refused("attention_dropout", 0.1, "attention_dropout: expected 0.0, got 0.1");
   refused("quantization_config", {{"bits", 4}}, "quantization_config");
-  refused("torch_dtype", "int8", "dtype: found \"int8\"");
-  refused("num_key_value_heads", 3, "num_key_value_heads: found 3");
-  refused("num_attention_heads", 5, "num_attention_heads: found 5");
-  refused("head_dim", 15, "head_dim: found 15");
-  refused("vocab_size", -1, "vocab_size: found -1");
-  refused("vocab_size", "many", "vocab_size: found \"many\"");
+  refused("torch_dtype", "int8",
+          "dtype: expected \"float32\", \"bfloat16\" or \"float16\", got \"int8\"");
+  refused("num_key_value_heads", 3,
+          "num_key_value_heads: expected a divisor of num_attention_heads 4, got 3");
+  refused("num_attention_heads", 5,
+          "num_attention_heads: expected a divisor of hidden_size 64, got 5");
+  refused("head_dim", 15, "head_dim: expected an even number (RoPE), got 15");
+  refused("vocab_size", -1, "vocab_size: expected a positive integer, got -1");
+  refused("vocab_size", "many", "vocab_size: expected a positive integer, got \"many\"");
   refused("hidden_size", 1e30, "hidden_size");
-  refused("rms_norm_eps", 0, "rms_norm_eps: found 0");
-  refused("rope_scaling", "yarn", "rope_scaling: found \"yarn\"");
-  refused("partial_rotary_factor", 0.5, "partial_rotary_factor: found 0.5");
+  refused("rms_norm_eps", 0, "rms_norm_eps: expected a positive number, got 0");
+  refused("rope_scaling", "yarn", "rope_scaling: expected an object, got \"yarn\"");
+  refused("partial_rotary_factor", 0.5, "partial_rotary_factor: expected 1.0, got 0.5");
   for (const char* type : {"yarn", "dynamic", "longrope", "su"}) {
     refused("rope_scaling", {{"rope_type", type}, {"factor", 2.0}},
-            Cat("rope_scaling.rope_type: found \"", type, "\""));
+            Cat("rope_scaling.rope_type: expected \"default\", \"linear\" or \"llama3\", got \"",
+                type, "\""));
     refused("rope_parameters", {{"rope_type", type}, {"factor", 2.0}},
-            Cat("rope_parameters.rope_type: found \"", type, "\""));
+            Cat("rope_parameters.rope_type: expected \"default\", \"linear\" or \"llama3\", got \"",
+                type, "\""));
   }
-  refused("rope_scaling", {{"rope_type", "linear"}}, "rope_scaling.factor: found nothing");
+  refused("rope_scaling", {{"rope_type", "linear"}},
+          "rope_scaling.factor: expected a positive number, got nothing");
 }
 
 TEST(LlamaConfig, ErrorsComeAllAtOnce) {
@@ -130,7 +136,8 @@ TEST(LlamaConfig, ErrorsComeAllAtOnce) {
   ASSERT_FALSE(c.ok());
   EXPECT_THAT(std::string(c.status().message()),
               AllOf(HasSubstr("attention_bias"), HasSubstr("sliding_window"),
-                    HasSubstr("hidden_size: found nothing"), Not(HasSubstr("mlp_bias"))));
+                    HasSubstr("hidden_size: expected a positive integer, got nothing"),
+                    Not(HasSubstr("mlp_bias"))));
 }
 
 TEST(LlamaConfig, NotJson) {

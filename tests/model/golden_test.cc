@@ -3,70 +3,26 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 
+#include "tests/golden/reference.h"
 #include "tests/model/model_rig.h"
 
 namespace blockstep::testing {
 namespace {
 
-constexpr double kBound = 1e-5;  // of ||ours - theirs|| / ||theirs||, per tensor
-
-double Distance(const std::vector<float>& ours, const std::vector<float>& theirs) {
-  EXPECT_EQ(ours.size(), theirs.size());
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < theirs.size(); ++i) {
-    difference += std::pow(static_cast<double>(ours[i]) - theirs[i], 2);
-    norm += std::pow(static_cast<double>(theirs[i]), 2);
-  }
-  return std::sqrt(difference / norm);
-}
-
-class Reference {
- public:
-  explicit Reference(const std::string& folder) : file_(Open(folder + "/reference.safetensors")) {}
-
-  std::vector<float> Floats(const std::string& name) const {
-    const SafetensorsEntry* entry = file_.Find(name);
-    CHECK(entry != nullptr);
-    std::vector<float> values(entry->bytes / 4);
-    CHECK_OK(file_.ReadRows(name, {0, entry->rows()}, values.data()));
-    return values;
-  }
-  std::vector<int32_t> Batch(const std::string& name, int64_t step) const {
-    const SafetensorsEntry* entry = file_.Find(name);
-    CHECK(entry != nullptr);
-    CHECK_EQ(entry->dtype, "I32");
-    std::vector<int32_t> values(entry->cols());
-    std::ifstream in(file_.path(), std::ios::binary);
-    in.seekg(entry->offset + step * entry->row_bytes());
-    in.read(reinterpret_cast<char*>(values.data()), entry->row_bytes());
-    CHECK(in.good());
-    return values;
-  }
-  int64_t steps() const { return file_.Find("inputs")->shape[0]; }
-  BatchShape shape() const {
-    return {.slots = file_.Find("inputs")->shape[1], .tokens = file_.Find("inputs")->shape[2]};
-  }
-
- private:
-  static SafetensorsFile Open(const std::string& path) {
-    auto file = SafetensorsFile::Open(path);
-    CHECK_OK(file);
-    return std::move(file).value();
-  }
-  SafetensorsFile file_;
-};
+constexpr double kBound = kGoldenBound;
 
 class GoldenTest : public ::testing::TestWithParam<const char*> {
  protected:
   GoldenTest()
       : folder_(std::string(BLOCKSTEP_SOURCE_DIR "/tests/golden/") + GetParam()),
-        reference_(folder_) {
+        reference_(folder_ + "/reference.safetensors") {
     auto config = LoadLlamaConfig(folder_);
     CHECK_OK(config);
     rig_ = std::make_unique<ModelRig>(
-        *config, RigOptions{.shape = reference_.shape(), .loss_chunk = 10, .threads = 2});
+        *config, RigOptions{.shape = {.slots = reference_.slots(), .tokens = reference_.tokens()},
+                            .loss_chunk = 10,
+                            .threads = 2});
     rig_->LoadWeights(folder_);
     SetStep(0);
   }
@@ -84,7 +40,7 @@ class GoldenTest : public ::testing::TestWithParam<const char*> {
   }
 
   std::string folder_;
-  Reference reference_;
+  GoldenReference reference_;
   std::unique_ptr<ModelRig> rig_;
   std::vector<int32_t> targets_;
 };

@@ -37,7 +37,7 @@ def load():
         mutants = tomllib.load(f)
     for name, m in mutants.items():
         if NEEDED - set(m) or set(m) - NEEDED - OPTIONAL:
-            sys.exit(f"mutants.toml: [{name}]: found {sorted(m)}, wanted {sorted(NEEDED)}, "
+            sys.exit(f"mutants.toml: [{name}]: expected {sorted(NEEDED)}, got {sorted(m)}, "
                      f"perhaps {sorted(OPTIONAL)}")
     return mutants
 
@@ -131,7 +131,7 @@ def broken(path, m):
     old, new = m["old"].rstrip("\n") + "\n", m["new"].rstrip("\n") + "\n" if m["new"] else ""
     found = ("\n" + text).count("\n" + old)
     if found != 1:
-        raise Wrong(f"{m['file']}: found its old line {found} times, wanted it once")
+        raise Wrong(f"{m['file']}: expected its old line once, got it {found} times")
     return ("\n" + text).replace("\n" + old, "\n" + new)[1:]
 
 
@@ -173,7 +173,7 @@ def main():
     every = load()
     chosen = {n: m for n, m in every.items() if args.all or (args.ci and m.get("ci")) or n in args.names}
     if unknown := set(args.names) - set(every):
-        parser.error(f"found {sorted(unknown)}, wanted names out of {sorted(every)}")
+        parser.error(f"unknown {sorted(unknown)}; expected names out of {sorted(every)}")
     if args.list:
         for name, m in every.items():
             print(f"{name}: {m['says']} ({m['file']}, {m['test']})")

@@ -14,7 +14,7 @@ namespace {
 // Layers only, so that a block's number is the layer's.
 PolicyConfig LayersOnly(BlockOrder order, int64_t block_steps, int64_t total) {
   PolicyConfig config{.name = "badam", .seed = 7, .total_steps = total};
-  config.embedding = config.final_norm = EmbeddingPolicy::kFrozen;
+  config.embedding = config.final_norm = TensorPolicy::kFrozen;
   config.order = order;
   config.block_steps = block_steps;
   return config;
@@ -48,13 +48,13 @@ TEST(Badam, Ascending) {
             (std::vector<int>{0, 1, 2, 0, 1, 2, 0}));
 }
 
-TEST(Badam, RandomVisitsEachBlockOncePerEpoch) {
+TEST(Badam, RandomVisitsEachBlockOncePerCycle) {
   const TensorTable table = TinyTable({.layers = 5});
-  const int64_t epochs = 40;
+  const int64_t cycles = 40;
   const std::vector<int> layers =
-      LayerSequence(LayersOnly(BlockOrder::kRandom, 3, 15 * epochs), table);
+      LayerSequence(LayersOnly(BlockOrder::kRandom, 3, 15 * cycles), table);
   std::set<std::vector<int>> orders;
-  for (int64_t e = 0; e < epochs; ++e) {
+  for (int64_t e = 0; e < cycles; ++e) {
     std::vector<int> order;
     for (int i = 0; i < 5; ++i) {
       const auto at = layers.begin() + e * 15 + i * 3;
@@ -63,10 +63,10 @@ TEST(Badam, RandomVisitsEachBlockOncePerEpoch) {
     }
     orders.insert(order);
     std::sort(order.begin(), order.end());
-    EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4})) << "epoch " << e;
+    EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4})) << "cycle " << e;
   }
   EXPECT_GT(orders.size(), 20u);  // 40 draws out of 120 orders: about 34 different ones
-  PolicyConfig other = LayersOnly(BlockOrder::kRandom, 3, 15 * epochs);
+  PolicyConfig other = LayersOnly(BlockOrder::kRandom, 3, 15 * cycles);
   other.seed = 8;
   EXPECT_NE(layers, LayerSequence(other, table));
 }
@@ -104,13 +104,13 @@ TEST(Badam, Blocks) {
   const TensorTable tied = TinyTable({.layers = 1, .tied = true});
   EXPECT_EQ(Labels(config, table), (Strings{"embedding: 1", "layer 0: 9", "head: 2"}));
   EXPECT_EQ(Labels(config, tied), (Strings{"embedding: 2", "layer 0: 9"}));
-  config.final_norm = EmbeddingPolicy::kAlways;
+  config.final_norm = TensorPolicy::kAlways;
   EXPECT_EQ(Labels(config, table), (Strings{"embedding: 2", "layer 0: 10", "head: 2"}));
-  config.embedding = EmbeddingPolicy::kFrozen;
+  config.embedding = TensorPolicy::kFrozen;
   EXPECT_EQ(Labels(config, table), (Strings{"layer 0: 10"}));
-  config.final_norm = EmbeddingPolicy::kAsBlocks;
+  config.final_norm = TensorPolicy::kAsBlocks;
   EXPECT_EQ(Labels(config, table), (Strings{"layer 0: 9", "final norm: 1"}));
-  config.embedding = EmbeddingPolicy::kAlways;
+  config.embedding = TensorPolicy::kAlways;
   EXPECT_EQ(Labels(config, table), (Strings{"layer 0: 11", "final norm: 3"}));
 }
 

@@ -15,9 +15,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-EmbeddingPolicy Treatment(const std::string& name) {
-  if (name == "frozen") return EmbeddingPolicy::kFrozen;
-  return name == "always" ? EmbeddingPolicy::kAlways : EmbeddingPolicy::kAsBlocks;
+TensorPolicy Treatment(const std::string& name) {
+  if (name == "frozen") return TensorPolicy::kFrozen;
+  return name == "always" ? TensorPolicy::kAlways : TensorPolicy::kAsBlocks;
 }
 
 PolicyConfig ConfigOf(const Json& c) {

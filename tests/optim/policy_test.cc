@@ -32,7 +32,7 @@ std::vector<PolicyConfig> AllConfigs() {
     base.mode = BlockLlmMode::kPaper;
     configs.push_back(base);
     base.mode = BlockLlmMode::kRepaired;
-    base.embedding = EmbeddingPolicy::kAlways;
+    base.embedding = TensorPolicy::kAlways;
     base.probes_per_step = 4;
     base.groups = 2;
     configs.push_back(base);
@@ -233,14 +233,15 @@ void ExpectFindings(const PolicyConfig& config, const std::vector<std::string>& 
   ASSERT_FALSE(policy.ok()) << config.name;
   for (const std::string& finding : findings) {
     EXPECT_NE(policy.status().message().find(finding), absl::string_view::npos)
-        << "wanted \"" << finding << "\" in: " << policy.status();
+        << "expected \"" << finding << "\" in: " << policy.status();
   }
 }
 
 TEST(MakePolicy, ReportsEveryContradictionAtOnce) {
   const PolicyConfig bad{.groups = 0, .lag = -1};
   PolicyConfig config = bad;
-  ExpectFindings(config, {"total_steps: 0", "groups: 0", "lag: -1"});
+  ExpectFindings(config, {"total_steps: expected >= 1, got 0", "groups: expected >= 1, got 0",
+                          "lag: expected >= 0, got -1"});
   config.name = "blockllm";
   config.sparsity = 1;
   config.patience = 0;
@@ -249,18 +250,21 @@ TEST(MakePolicy, ReportsEveryContradictionAtOnce) {
   config.sweep_elements = 100;
   config.mask = BlockLlmMask::kShare;
   ExpectFindings(config,
-                 {"total_steps", "sparsity: 1,", "patience: 0", "probes_per_step: -1",
-                  "embedding_split: 2", "sweep_elements: 100, wanted 0 or >= 16384", "mask"});
+                 {"total_steps", "sparsity: expected a value in [0, 1), got 1",
+                  "patience: expected >= 1, got 0", "probes_per_step: expected >= 0, got -1",
+                  "embedding_split: expected 1 (policy blockllm selects whole tensors), got 2",
+                  "sweep_elements: expected 0 or >= 16384", "mask"});
   config = bad;
   config.name = "badam";
   config.block_steps = 0;
   config.embedding_split = 5;  // 256 rows are 4 tiles
-  ExpectFindings(config, {"block_steps: 0", "embedding_split: 5, wanted <= 4", "lm_head.weight"});
+  ExpectFindings(config, {"block_steps: expected >= 1, got 0",
+                          "embedding_split: expected <= 4, got 5", "lm_head.weight"});
   config.embedding_split = 2;
-  config.embedding = EmbeddingPolicy::kAlways;
-  ExpectFindings(config, {"only `embedding: as_blocks`"});
+  config.embedding = TensorPolicy::kAlways;
+  ExpectFindings(config, {"embedding_split: expected 1 unless `embedding: as_blocks`, got 2"});
   config = {.name = "full", .total_steps = 3};
-  config.embedding = EmbeddingPolicy::kFrozen;
+  config.embedding = TensorPolicy::kFrozen;
   ExpectFindings(config, {"full trains every tensor"});
 }
 
@@ -270,8 +274,8 @@ TEST(MakePolicy, NamesPoliciesAndScripts) {
   config.name = "scripted";
   config.script = {{{{{.tensor = 0, .rows = {0, 64}}}}, 4},
                    {{{{.tensor = 99, .rows = {0, 64}}}}, 5}};
-  ExpectFindings(config,
-                 {"has 9 steps, total_steps wants 10", "phase 1: active set: tensor index 99"});
+  ExpectFindings(config, {"script: expected >= total_steps (10) steps, got 9",
+                          "phase 1: active set: expected a tensor index below "});
 }
 
 TEST(Describe, CountsAgainstHandFigures) {
@@ -297,14 +301,15 @@ TEST(Describe, GainsByCount) {
   const TensorTable large =
       TinyTable({.vocab = 32000, .hidden = 4096, .inner = 11008, .layers = 32});
   PolicyConfig config{.name = "badam", .total_steps = 1000};
-  config.embedding = config.final_norm = EmbeddingPolicy::kFrozen;
+  config.embedding = config.final_norm = TensorPolicy::kFrozen;
   EXPECT_NEAR(Cost(config, small).gain, 1.65, 0.01);
   EXPECT_NEAR(Cost(config, large).gain, 1.93, 0.01);
   config = {.name = "blockllm", .total_steps = 1000};
   EXPECT_NEAR(Cost(config, large).gain, 1.2, 0.01);
   config.name = "full";
   EXPECT_EQ(Cost(config, small).gain, 1);
-  EXPECT_NE(Describe(config, small).find("full: 1.00x"), std::string::npos);
+  EXPECT_NE(Describe(config, small).find("full: 100.00% of parameters per step, 1.00x fewer"),
+            std::string::npos);
 }
 
 }  // namespace

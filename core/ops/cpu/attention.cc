@@ -27,18 +27,18 @@ void CheckAttention(const AttentionShape& s, const TensorView& q, const TensorVi
 template <typename Args>
 AttentionTask TaskOf(const Args& a, int64_t slot, int64_t kv_head, int worker) {
   const AttentionShape& s = a.shape;
-  const int64_t group = s.heads / s.kv_heads, q_row = slot * s.q_len, kv_row = slot * s.kv_len;
-  const int64_t q_col = kv_head * group * s.head_dim, kv_col = kv_head * s.head_dim;
+  const int64_t q_per_kv = s.heads / s.kv_heads, q_row = slot * s.q_len, kv_row = slot * s.kv_len;
+  const int64_t q_col = kv_head * q_per_kv * s.head_dim, kv_col = kv_head * s.head_dim;
   AttentionTask t = {.q_len = s.q_len,
                      .kv_len = s.kv_len,
                      .q_offset = s.q_offset,
-                     .group = group,
+                     .q_per_kv = q_per_kv,
                      .head_dim = s.head_dim};
   t.q = a.q.f32(q_row) + q_col;
   t.k = a.k.f32(kv_row) + kv_col;
   t.v = a.v.f32(kv_row) + kv_col;
   t.out = a.out.f32(q_row) + q_col;
-  t.lse = a.lse.defined() ? a.lse.f32(q_row) + kv_head * group : nullptr;
+  t.lse = a.lse.defined() ? a.lse.f32(q_row) + kv_head * q_per_kv : nullptr;
   t.ldq = a.q.ld;
   t.ldk = a.k.ld;
   t.ldv = a.v.ld;

@@ -17,12 +17,12 @@ inline void CheckShape(const TensorView& v, int64_t rows, int64_t cols) {
   CHECK_LE(v.cols, v.ld);
 }
 
-// body(begin, end) over groups of whole rows of about 16 Ki elements.
+// body(begin, end) over chunks of whole rows of about 16 Ki elements.
 template <typename Body>
 void ForRows(ThreadPool& pool, int64_t rows, int64_t cols, const Body& body) {
-  const int64_t group = std::max<int64_t>(1, (int64_t{16} << 10) / std::max<int64_t>(cols, 1));
-  pool.ParallelFor(DivCeil(rows, group),
-                   [&](int64_t item) { body(item * group, std::min(rows, (item + 1) * group)); });
+  const int64_t chunk = std::max<int64_t>(1, (int64_t{16} << 10) / std::max<int64_t>(cols, 1));
+  pool.ParallelFor(DivCeil(rows, chunk),
+                   [&](int64_t item) { body(item * chunk, std::min(rows, (item + 1) * chunk)); });
 }
 
 // body(row, col, n): contiguous spans of views of equal shape. Views that are all contiguous are

@@ -26,8 +26,8 @@ absl::Status WriteCertificates(const std::string& folder, const CertificateOptio
   if (error) return FileError("create", folder, error.value());
   for (const auto& [path, text] : files) {
     if (fs::exists(path)) {
-      return absl::AlreadyExistsError(
-          Cat(path, " exists and is not replaced: runs may trust it; name another folder"));
+      return absl::AlreadyExistsError(Cat(
+          path, ": exists and is not overwritten, since runs may trust it; choose another folder"));
     }
   }
   for (const auto& [path, text] : files) RETURN_IF_ERROR(WritePrivateFile(path, text));
@@ -40,17 +40,17 @@ int CertsCommand(int argc, char** argv) {
   std::string folder;
   CertificateOptions options;
   CLI::App app{
-      "Makes a certificate authority and a server's and a client's certificate under it: what "
-      "`blockstep coordinator --tls FOLDER` and `blockstep train --tls FOLDER` need. Ranks need "
-      "ca.pem, client.pem and client-key.pem only."};
+      "Create a certificate authority, and a server and a client certificate signed by it, for "
+      "`blockstep coordinator --tls FOLDER` and `blockstep train --tls FOLDER`. Ranks need only "
+      "ca.pem, client.pem and client-key.pem."};
   app.name("blockstep certs");
-  app.add_option("folder", folder, "where the PEM files go, readable by you alone")->required();
-  app.add_option("--host", options.server_names,
-                 "name or address that ranks call the coordinator by; may be repeated. localhost "
-                 "is always among them")
+  app.add_option("folder", folder, "output folder; only you can read the files")->required();
+  app.add_option(
+         "--host", options.server_names,
+         "name or address of the coordinator; may be repeated. localhost is always included")
       ->take_all()
       ->allow_extra_args(false);
-  app.add_option("--days", options.days, "how long they are valid")
+  app.add_option("--days", options.days, "days of validity")
       ->capture_default_str()
       ->check(AboveZero());
   if (const auto code = ParseFlags(app, argc, argv)) return *code;

@@ -38,8 +38,8 @@ absl::Status CheckPort(const std::string& flag, const std::string& address) {
   if (address.substr(0, address.rfind(':')) == "unix") return absl::OkStatus();
   const absl::StatusOr<Addresses> resolved = Resolve(address, AI_PASSIVE);
   if (!resolved.ok()) {
-    return InvalidArgument(flag, ": found ", address, ": ", resolved.status().message(),
-                           "; wanted host:port of this host");
+    return InvalidArgument(flag, ": expected host:port of this host, got ", address, ": ",
+                           resolved.status().message());
   }
   const addrinfo* found = resolved->get();
   const int probe = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -49,7 +49,7 @@ absl::Status CheckPort(const std::string& flag, const std::string& address) {
   close(probe);
   if (error == 0) return absl::OkStatus();
   return ResourceExhausted(flag, " ", address, ": cannot listen there: ", std::strerror(error),
-                           "; wanted a free port of this host, or port 0");
+                           "; expected a free port of this host, or port 0");
 }
 
 bool Done(const proto::StatusReply& status) {
@@ -64,20 +64,23 @@ bool Done(const proto::StatusReply& status) {
 }
 
 void AddFlags(CLI::App& app, CoordinatorFlags& flags, std::string& http) {
-  app.add_option("--config", flags.config_file, "the configuration that the ranks run");
+  app.add_option("--config", flags.config_file,
+                 "configuration file, the same one that the ranks use");
   AddSets(app, flags.sets);
   app.add_option("--folder", flags.folder,
-                 "for the log, which a restart continues, and for coordinator.json, the address")
+                 "folder for the log, which a restart continues, and coordinator.json, the address")
       ->required();
-  app.add_option("--bind", flags.bind, "host:port; port 0: a free one, on a restart the same")
+  app.add_option("--bind", flags.bind,
+                 "host:port to listen on; port 0 picks a free one and keeps it across restarts")
       ->capture_default_str();
   app.add_option("--tls", flags.tls,
-                 "folder of ca.pem, server.pem, server-key.pem (blockstep certs): ranks need "
-                 "certificates of the same authority")
+                 "folder with ca.pem, server.pem and server-key.pem (see blockstep certs); ranks "
+                 "need certificates of the same authority")
       ->envname("BLOCKSTEP_TLS");
-  app.add_flag("--insecure", flags.insecure, "plaintext on an address that other hosts reach");
+  app.add_flag("--insecure", flags.insecure,
+               "allow plaintext on an address that other hosts can reach");
   app.add_option("--http", http,
-                 "host:port of /healthz, /status and /metrics; off loopback it wants a token in "
+                 "host:port for /healthz, /status and /metrics; off loopback it needs a token in "
                  "BLOCKSTEP_HTTP_TOKEN");
 }
 
@@ -134,8 +137,8 @@ absl::Status Serve(const CoordinatorFlags& flags, CoordinatorServerOptions optio
     done = Done(server->state().Status());
   }
   if (!done && !Done(server->state().Status())) {
-    return Unavailable("asked to end, and the run is not done; started again with --folder ",
-                       flags.folder, " it goes on");
+    return Unavailable("stopped before the end of the run; start it again with --folder ",
+                       flags.folder, " to continue");
   }
   std::fprintf(stderr, "blockstep coordinator: the run is done\n");
   return absl::OkStatus();
@@ -145,10 +148,9 @@ int CoordinatorCommand(int argc, char** argv) {
   CoordinatorFlags flags;
   std::string http;
   CLI::App app{
-      "Decides what a run learns next, as a process of its own: start it, then "
-      "`blockstep train --coordinator HOST:PORT` with the same configuration. It ends when the "
-      "run is done; it may be killed and started again while the run goes on "
-      "(coordinator.grace_s)."};
+      "Run the coordinator, which decides what a run trains next, as a separate process: start it, "
+      "then `blockstep train --coordinator HOST:PORT` with the same configuration. It exits when "
+      "the run is done, and may be restarted while the run continues (coordinator.grace_s)."};
   app.name("blockstep coordinator");
   AddFlags(app, flags, http);
   if (const auto code = ParseFlags(app, argc, argv)) return *code;

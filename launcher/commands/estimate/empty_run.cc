@@ -45,7 +45,7 @@ absl::StatusOr<int64_t> PeakOf(const std::vector<std::string>& arguments) {
     if (errno != EINTR) return ResourceExhausted("empty run: wait failed: ", std::strerror(errno));
   }
   if (!WIFEXITED(state) || WEXITSTATUS(state) != 0) {
-    return FailedPrecondition("empty run: ended with state ", state, ", wanted exit code 0");
+    return FailedPrecondition("empty run: expected exit code 0, got wait status ", state);
   }
   return use.ru_maxrss * 1024;
 }

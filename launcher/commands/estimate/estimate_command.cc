@@ -74,26 +74,30 @@ absl::StatusOr<RunPlan> Estimate(const TrainConfig& config, const EstimateFlags&
 int EstimateCommand(int argc, char** argv) {
   EstimateFlags flags;
   CLI::App app{
-      "What a run will need, before it runs: memory by class and rank, bytes sent, FLOPs and the "
-      "time of a step. The real engine runs without memory for each worst phase of the policy."};
+      "Estimate what a run needs: memory by class and rank, bytes sent, FLOPs and time per step. "
+      "The real engine runs on a backend without memory, once per worst-case phase of the policy."};
   app.name("blockstep estimate");
-  app.add_option("--config", flags.config, "configuration as text; without it, defaults");
+  app.add_option("--config", flags.config, "configuration file; without it, the defaults");
   AddSets(app, flags.sets);
-  app.add_option("--ranks", flags.ranks, "ranks; default: runtime.local_ranks")->check(AboveZero());
-  app.add_option("--ranks-per-machine", flags.local_ranks, "default: all of them")
+  app.add_option("--ranks", flags.ranks, "number of ranks; default: runtime.local_ranks")
+      ->check(AboveZero());
+  app.add_option("--ranks-per-machine", flags.local_ranks,
+                 "ranks that share a machine; default: all of them")
       ->check(AboveZero());
   app.add_option("--gemm-gflops", flags.gemm_gflops,
-                 "of a machine, instead of measuring this one: matrix products")
+                 "GEMM rate of a machine, instead of measuring this one")
       ->check(AboveZero());
-  app.add_option("--attention-gflops", flags.attention_gflops, "the same: attention")
+  app.add_option("--attention-gflops", flags.attention_gflops, "attention rate of that machine")
       ->check(AboveZero());
-  app.add_option("--memory-gbs", flags.memory_gbs, "the same: GB/s of memory")->check(AboveZero());
-  app.add_option("--link-gbs", flags.link_gbs,
-                 "GB/s that a rank sends to other machines; default: all ranks share this one")
+  app.add_option("--memory-gbs", flags.memory_gbs, "memory bandwidth of that machine, GB/s")
+      ->check(AboveZero());
+  app.add_option(
+         "--link-gbs", flags.link_gbs,
+         "network bandwidth per rank to other machines, GB/s; default: all ranks on one machine")
       ->check(AboveZero());
   app.add_flag("--quick", flags.quick,
-               "measure nothing: no step time, and for the program itself what it takes now");
-  app.add_flag("--json", flags.json, "one JSON object");
+               "measure nothing: no step time, and the program's own memory as it is now");
+  app.add_flag("--json", flags.json, "print JSON");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const absl::StatusOr<TrainConfig> config = LoadTrainConfig(flags.config, flags.sets);
   if (!config.ok()) {

@@ -23,7 +23,7 @@ absl::Status Export(std::string from, const std::string& to) {
 
 int ExportCommand(int argc, char** argv) {
   std::string from, to;
-  CLI::App app{"Copies the weights of a checkpoint into a Hugging Face folder, hashes verified."};
+  CLI::App app{"Export a checkpoint as a Hugging Face folder, with its hashes verified."};
   app.name("blockstep export");
   app.add_option("checkpoint", from, "checkpoint or run folder")->required();
   app.add_option("folder", to, "new folder")->required();

@@ -10,6 +10,7 @@
 #include "launcher/config/host_port.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/operator_calls.h"
+#include "launcher/coordinator/stage_proto.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {
@@ -21,24 +22,24 @@ struct Target {
 };
 
 void AddTarget(CLI::App& app, Target& target) {
-  app.add_option("folder", target.folder, "the run's folder, or the coordinator's");
-  app.add_option("--coordinator", target.address, "host:port, without a folder");
+  app.add_option("folder", target.folder, "folder of the run or of its coordinator");
+  app.add_option("--coordinator", target.address, "host:port, instead of a folder");
   app.add_option("--tls", target.tls,
-                 "folder of ca.pem, client.pem, client-key.pem, with --coordinator")
+                 "folder with ca.pem, client.pem and client-key.pem, for --coordinator")
       ->envname("BLOCKSTEP_TLS");
 }
 
 absl::StatusOr<ChannelOptions> ChannelTo(const Target& target) {
   if (target.folder.empty() == target.address.empty()) {
-    return InvalidArgument("found ", target.folder.empty() ? "neither" : "both",
-                           ", wanted a folder or --coordinator HOST:PORT");
+    return InvalidArgument("expected a folder or --coordinator HOST:PORT, got ",
+                           target.folder.empty() ? "neither" : "both");
   }
   if (!target.folder.empty()) {
     ASSIGN_OR_RETURN(const Contact contact, ReadContact(target.folder));
     return ChannelOf(contact);
   }
   if (!IsHostPort(target.address)) {
-    return InvalidArgument("--coordinator: found ", target.address, ", wanted ", kHostPort);
+    return InvalidArgument("--coordinator: expected ", kHostPort, ", got ", target.address);
   }
   Contact contact{.address = target.address};
   if (!target.tls.empty()) {
@@ -48,30 +49,12 @@ absl::StatusOr<ChannelOptions> ChannelTo(const Target& target) {
   return ChannelOf(contact);
 }
 
-const char* PhaseName(proto::Phase phase) {
-  switch (phase) {
-    case proto::STARTING:
-      return "starting";
-    case proto::STEP:
-      return "step";
-    case proto::SAVE:
-      return "save";
-    case proto::EVALUATE:
-      return "evaluate";
-    case proto::DONE:
-      return "done";
-    default:
-      return "unknown";
-  }
-}
-
 std::string Text(const proto::StatusReply& s) {
-  std::string text =
-      Cat("run     ", s.run_id().empty() ? "none yet" : s.run_id(), ", policy ", s.policy(),
-          ", config_hash ", s.config_hash(), "\nterm    ", s.term(), ", epoch ", s.epoch(),
-          "\nstep    ", s.next_step(), " of ", s.total_steps(), ", active set ",
-          s.label().empty() ? "-" : s.label(), ", ", s.switches(),
-          s.switches() == 1 ? " switch" : " switches", "\nloss    ");
+  std::string text = Cat("run     ", s.run_id().empty() ? "none yet" : s.run_id(), ", policy ",
+                         s.policy(), ", config_hash ", s.config_hash(), "\nterm    ", s.term(),
+                         ", view ", s.view(), "\nstep    ", s.next_step(), " of ", s.total_steps(),
+                         ", active set ", s.label().empty() ? "-" : s.label(), ", ", s.switches(),
+                         s.switches() == 1 ? " switch" : " switches", "\nloss    ");
   // Counted since this coordinator's start: the first report after one brings them back.
   if (s.tokens() > 0) {
     text += Cat(s.loss(), ", ", static_cast<int64_t>(s.tokens_per_second()), " tokens/s");
@@ -82,13 +65,13 @@ std::string Text(const proto::StatusReply& s) {
   if (s.orders().stop()) text += "orders  stop\n";
   for (const proto::RankStatus& rank : s.ranks()) {
     text += Cat("rank ", rank.rank(), "  ", rank.host(), "  step ", rank.progress().step(), "  ",
-                PhaseName(rank.progress().phase()));
+                RunStageName(FromProto(rank.progress().stage())));
     if (!rank.progress().op().empty()) text += Cat(" ", rank.progress().op());
-    text += Cat("  heard ", static_cast<double>(rank.silent_ms() / 100) / 10, " s ago",
+    text += Cat("  last heard ", static_cast<double>(rank.silent_ms() / 100) / 10, " s ago",
                 rank.connected() ? "" : ", not connected",
                 rank.left().empty() ? "" : ", left: " + rank.left(), "\n");
   }
-  if (s.ranks_size() < s.world()) text += Cat(s.world() - s.ranks_size(), " ranks not here\n");
+  if (s.ranks_size() < s.world()) text += Cat(s.world() - s.ranks_size(), " ranks not connected\n");
   return text;
 }
 
@@ -112,7 +95,7 @@ int Ended(const std::string& command, const Target& target, const absl::Status& 
     if (const auto contact = ReadContact(target.folder);
         contact.ok() && IsLoopback(contact->address) && !contact->host.empty() &&
         contact->host != HostName()) {
-      text += Cat(" names the loopback interface of ", contact->host, ": ask on that host");
+      text += Cat(" is a loopback address of ", contact->host, ": run this on that host");
     }
     text += ")";
   }
@@ -135,13 +118,13 @@ int Order(const OrderKind& kind, int argc, char** argv) {
   CLI::App app{kind.help};
   app.name("blockstep " + kind.name);
   AddTarget(app, target);
-  app.add_option("--run-id", run_id, "only if the coordinator's run is this one");
+  app.add_option("--run-id", run_id, "only if the coordinator runs this run_id");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const auto order = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const ChannelOptions channel, ChannelTo(target));
     RETURN_IF_ERROR(kind.call(channel, run_id));
     ASSIGN_OR_RETURN(const proto::StatusReply status, AskStatus(channel));
-    std::printf("asked run %s to %s; it waits for step %ld of %ld\n", status.run_id().c_str(),
+    std::printf("asked run %s to %s; it is at step %ld of %ld\n", status.run_id().c_str(),
                 kind.name.c_str(), static_cast<long>(status.next_step()),
                 static_cast<long>(status.total_steps()));
     return absl::OkStatus();
@@ -155,10 +138,10 @@ int StatusCommand(int argc, char** argv) {
   QuietGrpc();
   Target target;
   bool json = false;
-  CLI::App app{"What a run is doing, as its coordinator knows it."};
+  CLI::App app{"Show what a run is doing, according to its coordinator."};
   app.name("blockstep status");
   AddTarget(app, target);
-  app.add_flag("--json", json, "everything, as JSON");
+  app.add_flag("--json", json, "print everything as JSON");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   const auto show = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const ChannelOptions channel, ChannelTo(target));
@@ -170,17 +153,18 @@ int StatusCommand(int argc, char** argv) {
 }
 
 int StopCommand(int argc, char** argv) {
-  return Order({.name = "stop",
-                .help = "Asks a run to stop: its ranks save at the end of their step and exit with "
-                        "code 75; `blockstep train --resume auto` continues it.",
-                .call = OrderStop},
-               argc, argv);
+  return Order(
+      {.name = "stop",
+       .help = "Ask a run to stop: its ranks save at the end of the current step and exit with "
+               "code 75. Continue with `blockstep train --resume auto`.",
+       .call = OrderStop},
+      argc, argv);
 }
 
 int SaveCommand(int argc, char** argv) {
   return Order({.name = "save",
-                .help = "Asks a run for a checkpoint: its ranks save at the end of a step, within "
-                        "some two seconds, and train on.",
+                .help = "Ask a run for a checkpoint: its ranks save at the end of a step, within "
+                        "about two seconds, and continue training.",
                 .call = OrderSave},
                argc, argv);
 }

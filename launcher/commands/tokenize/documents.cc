@@ -25,23 +25,23 @@ absl::StatusOr<std::string> TextOfLine(const std::string& where, const std::stri
     return DataLoss(where, ": not JSON: ", error.what());
   }
   if (!object.is_object()) {
-    return DataLoss(where, ": found JSON ", object.type_name(), ", wanted an object");
+    return DataLoss(where, ": expected a JSON object, got JSON ", object.type_name());
   }
   const auto found = object.find(field);
   if (found == object.end()) {
     std::string names;
     for (const auto& item : object.items()) names += (names.empty() ? "" : ", ") + item.key();
-    return DataLoss(where, ": found no field \"", field, "\" among: ", names, "; see --field");
+    return DataLoss(where, ": no field \"", field, "\" among: ", names, "; see --field");
   }
   if (!found->is_string()) {
-    return DataLoss(where, ": found a JSON ", found->type_name(), " in field \"", field,
-                    "\", wanted a string");
+    return DataLoss(where, ": field \"", field, "\": expected a string, got JSON ",
+                    found->type_name());
   }
   return found->get<std::string>();
 }
 
 absl::Status TooLong(const std::string& where, const char* hint) {
-  return DataLoss(where, ": found a document over ", kMaxTextBytes >> 20, " MiB", hint);
+  return DataLoss(where, ": document over ", kMaxTextBytes >> 20, " MiB", hint);
 }
 
 absl::Status EachLine(std::ifstream& file, const DocumentOptions& options,

@@ -39,7 +39,7 @@ absl::StatusOr<SpmProcess> SpmProcess::Start(const std::string& program, const s
   process.program_ = program;
   if (::access(program.c_str(), X_OK) != 0) {
     return NotFound("tokenizer program ", program, ": ", std::strerror(errno),
-                    "; wanted blockstep-spm beside blockstep, or --spm");
+                    "; expected blockstep-spm beside blockstep, or --spm");
   }
   // A socket and not pipes: writing to a program that died is then an error, not a signal.
   int pair[2] = {-1, -1};
@@ -66,7 +66,7 @@ absl::StatusOr<SpmProcess> SpmProcess::Start(const std::string& program, const s
   const absl::Status hello = process.Receive(&process.hello_, sizeof(SpmHello));
   if (!hello.ok()) return Annotate(hello, Cat("tokenizer model ", model));
   if (process.hello_.magic != kSpmMagic) {
-    return Internal(program, ": found greeting ", process.hello_.magic, ", wanted ", kSpmMagic);
+    return Internal(program, ": expected greeting ", kSpmMagic, ", got ", process.hello_.magic);
   }
   return process;
 }
@@ -99,7 +99,7 @@ std::string SpmProcess::Said() const {
   const ssize_t got = ::pread(said_, text.data(), text.size(), 0);
   std::string_view said(text.data(), static_cast<size_t>(std::max<ssize_t>(got, 0)));
   while (!said.empty() && (said.back() == '\n' || said.back() == ' ')) said.remove_suffix(1);
-  return said.empty() ? Cat(program_, " ended early and said nothing") : std::string(said);
+  return said.empty() ? Cat(program_, " ended early without a message") : std::string(said);
 }
 
 absl::Status SpmProcess::WaitFor(short events) const {
@@ -145,8 +145,8 @@ absl::Status SpmProcess::Receive(void* data, size_t bytes) {
 
 absl::StatusOr<std::vector<int32_t>> SpmProcess::Encode(std::string_view text) {
   if (text.size() > kMaxTextBytes) {
-    return InvalidArgument("found a text of ", text.size(), " bytes, wanted at most ",
-                           kMaxTextBytes);
+    return InvalidArgument("expected a text of at most ", kMaxTextBytes, " bytes, got ",
+                           text.size());
   }
   // The program answers only once it has the whole text, so neither side waits for the other.
   const uint32_t bytes = static_cast<uint32_t>(text.size());
@@ -156,7 +156,7 @@ absl::StatusOr<std::vector<int32_t>> SpmProcess::Encode(std::string_view text) {
   RETURN_IF_ERROR(Receive(&count, sizeof(count)));
   // Byte fallback gives at most one id a byte; a space is the three bytes of U+2581 inside.
   if (count > 4 * text.size() + 16) {
-    return Internal(program_, ": found ", count, " ids for ", text.size(), " bytes");
+    return Internal(program_, ": got ", count, " ids for ", text.size(), " bytes");
   }
   std::vector<int32_t> ids(count);
   RETURN_IF_ERROR(Receive(ids.data(), count * sizeof(int32_t)));

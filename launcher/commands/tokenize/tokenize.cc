@@ -26,7 +26,7 @@ absl::StatusOr<Output> OpenOutput(const TokenizeOptions& options, const std::str
                                   int64_t vocab_size) {
   if (!options.overwrite && ::access(path.c_str(), F_OK) == 0) {
     return absl::AlreadyExistsError(
-        Cat("token file ", path, ": exists; wanted a new name, or --overwrite"));
+        Cat("token file ", path, ": exists; choose a new name, or pass --overwrite"));
   }
   ASSIGN_OR_RETURN(
       TokenWriter writer,
@@ -45,14 +45,13 @@ bool SameFile(const std::string& a, const std::string& b) {
 // An output that is another one, or a text that is still to be read, would be lost.
 absl::Status CheckOutputs(const TokenizeOptions& options) {
   if (!options.val_out.empty() && SameFile(options.out, options.val_out)) {
-    return InvalidArgument("--out and --val-out: found ", options.out, " and ", options.val_out,
-                           ", one file, wanted two");
+    return InvalidArgument("--out and --val-out: expected two files, got ", options.out, " and ",
+                           options.val_out, ", the same file");
   }
   for (const std::string& text : options.files) {
     for (const std::string& out : {options.out, options.val_out}) {
       if (!out.empty() && SameFile(out, text)) {
-        return InvalidArgument("token file ", out, ": found among the texts, wanted a file besides",
-                               " them");
+        return InvalidArgument("token file ", out, ": is also an input; choose another name");
       }
     }
   }
@@ -62,8 +61,8 @@ absl::Status CheckOutputs(const TokenizeOptions& options) {
 absl::Status Finish(Output& output, const SpmHello& model, std::ostream& report) {
   if (output.documents == 0) {
     return DataLoss("token file ", output.writer.path(),
-                    ": found no document for it; a text file is one document unless --txt-split "
-                    "says where documents end");
+                    ": no document for it; a text file is one document unless --txt-split says "
+                    "where documents end");
   }
   RETURN_IF_ERROR(output.writer.Finish());
   const int64_t tokens = output.writer.tokens();
@@ -82,18 +81,20 @@ absl::Status Tokenize(const TokenizeOptions& options, std::ostream& report) {
   const bool split = !options.val_out.empty();
   const double fraction = options.val_fraction;
   if (split != (fraction > 0) || fraction < 0 || fraction >= 1) {
-    return InvalidArgument("--val-fraction and --val-out: found ", fraction, " and \"",
-                           options.val_out, "\", wanted both or neither, 0 < fraction < 1");
+    return InvalidArgument(
+        "--val-fraction and --val-out: expected both, with 0 < fraction < 1, or neither, got ",
+        fraction, " and \"", options.val_out, "\"");
   }
   RETURN_IF_ERROR(CheckOutputs(options));
   ASSIGN_OR_RETURN(SpmProcess spm, SpmProcess::Start(options.spm, options.model));
   const SpmHello model = spm.hello();
   if (model.eos < 0) {
     return InvalidArgument("tokenizer model ", options.model,
-                           ": found no EOS id, wanted one: it ends each document");
+                           ": expected an EOS id, which ends each document, got none");
   }
   if (options.bos && model.bos < 0) {
-    return InvalidArgument("tokenizer model ", options.model, ": found no BOS id for --bos");
+    return InvalidArgument("tokenizer model ", options.model,
+                           ": expected a BOS id for --bos, got none");
   }
   std::vector<Output> outputs;
   ASSIGN_OR_RETURN(Output train, OpenOutput(options, options.out, model.vocab_size));

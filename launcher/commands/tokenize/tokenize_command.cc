@@ -27,28 +27,28 @@ std::string Unescape(const std::string& text) {
 
 void AddFlags(CLI::App& app, TokenizeOptions& options) {
   app.add_option("--model", options.model, "SentencePiece .model file")->required();
-  app.add_option("--out", options.out, "Token file to write; appears once it is whole")->required();
+  app.add_option("--out", options.out, "Token file to write; it appears once complete")->required();
   app.add_option("files", options.files,
-                 "Text: *.jsonl holds one JSON object a line, any other file is plain text")
+                 "Input: *.jsonl has one JSON object per line, any other file is plain text")
       ->required();
   app.add_option_function<std::string>(
          "--format",
          [&options](const std::string& name) {
            options.layout = name == "raw" ? TokenLayout::kRawUint16 : TokenLayout::kLlmc;
          },
-         "llmc: llm.c's header, the default; raw: uint16 ids alone (nanoGPT)")
+         "llmc: with llm.c's header, the default; raw: uint16 ids only (nanoGPT)")
       ->check(CLI::IsMember({"llmc", "raw"}));
-  app.add_option("--field", options.field, "Field of a JSON object that holds the text")
+  app.add_option("--field", options.field, "Field of the JSON object that holds the text")
       ->capture_default_str();
   app.add_option("--txt-split", options.separator,
                  "Text that ends a document in plain text files; \\n and \\t are understood.\n"
                  "Without it each file is one document");
   app.add_option("--val-fraction", options.val_fraction,
-                 "Share of the documents to hold out, evenly spread (with --val-out)");
+                 "Share of the documents to hold out, evenly spread (needs --val-out)");
   app.add_option("--val-out", options.val_out, "Token file of the held-out documents");
   app.add_flag("--bos", options.bos, "Write BOS before each document; EOS always follows it");
   app.add_flag("--overwrite", options.overwrite, "Replace output files that exist");
-  app.add_option("--spm", options.spm, "The blockstep-spm program (default: beside this one)");
+  app.add_option("--spm", options.spm, "The blockstep-spm program; default: next to this one");
 }
 
 }  // namespace
@@ -56,8 +56,8 @@ void AddFlags(CLI::App& app, TokenizeOptions& options) {
 int TokenizeCommand(int argc, char** argv) {
   TokenizeOptions options;
   CLI::App app(
-      "Turns text into a token file for training. Each document ends with the model's EOS.\n"
-      "Ids are uint16 up to a vocabulary of 65536, else uint32.",
+      "Turn text into a token file for training. Each document ends with the model's EOS. Ids are "
+      "uint16 up to a vocabulary of 65536, else uint32.",
       "blockstep tokenize");
   AddFlags(app, options);
   if (const auto code = ParseFlags(app, argc, argv)) return *code;

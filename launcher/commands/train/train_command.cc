@@ -41,7 +41,7 @@ int Report(const absl::StatusOr<RankOutcome>& result) {
     std::fprintf(stderr, "blockstep: %s; saved at step %ld%s\n",
                  outcome.end == TrainEnd::kStopped ? "asked to stop" : outcome.why.c_str(),
                  static_cast<long>(outcome.step),
-                 outcome.end == TrainEnd::kNonFinite ? "" : "; --resume auto continues");
+                 outcome.end == TrainEnd::kNonFinite ? "" : "; continue with --resume auto");
   }
   return ExitCodeOfResult(result);
 }
@@ -54,28 +54,28 @@ int TrainCommand(int argc, char** argv) {
   TrainFlags flags;
   CoordinatorPlace coordinator;
   bool print = false;
-  CLI::App app{"Trains a model, or continues a run. proto/config.proto documents every field."};
+  CLI::App app{"Train a model, or resume a run. proto/config.proto documents every field."};
   app.name("blockstep train");
-  app.add_option("--config", config_file, "configuration as text; without it, defaults");
+  app.add_option("--config", config_file, "configuration file; without it, the defaults");
   AddSets(app, sets);
-  app.add_option("--run", flags.run, "folder of the run; never overwritten")->capture_default_str();
-  app.add_option(
-      "--resume", flags.resume,
-      "auto: continue the run in --run from its last checkpoint; or a checkpoint to start "
-      "a new run from");
-  app.add_flag("--resume-with-changed-maths", flags.allow_maths_change,
-               "accept a configuration that changes the result; the difference is printed");
+  app.add_option("--run", flags.run, "run folder; never overwritten")->capture_default_str();
+  app.add_option("--resume", flags.resume,
+                 "auto: resume the run in --run from its last checkpoint; or a checkpoint to start "
+                 "a new run from");
+  app.add_flag("--allow-config-change", flags.allow_maths_change,
+               "resume with a configuration that changes the result; prints the difference");
   app.add_option("--tokenizer", flags.tokenizer,
-                 "tokenizer file or folder that checkpoints carry along");
+                 "tokenizer file or folder to copy into checkpoints");
   app.add_option("--coordinator", coordinator.address,
-                 "host:port of a `blockstep coordinator`; without it, rank 0 is one")
+                 "host:port of a `blockstep coordinator`; without it, one is embedded in rank 0")
       ->envname("BLOCKSTEP_COORDINATOR");
-  app.add_option(
-         "--tls", coordinator.tls,
-         "folder of ca.pem, client.pem, client-key.pem (blockstep certs), for --coordinator")
+  app.add_option("--tls", coordinator.tls,
+                 "folder with ca.pem, client.pem and client-key.pem (see blockstep certs), for "
+                 "--coordinator")
       ->envname("BLOCKSTEP_TLS");
-  app.add_flag("--insecure", coordinator.insecure, "plaintext to a --coordinator on another host");
-  app.add_flag("--print-config", print, "print the whole configuration and end");
+  app.add_flag("--insecure", coordinator.insecure,
+               "allow plaintext to a --coordinator on another host");
+  app.add_flag("--print-config", print, "print the whole configuration and exit");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   for (const std::string& set : coordinator.Sets()) sets.push_back(set);
   absl::StatusOr<TrainConfig> config = LoadTrainConfig(config_file, sets);
@@ -87,9 +87,10 @@ int TrainCommand(int argc, char** argv) {
   }
   if (config.ok() && config->coordinator.address.empty() && !config->coordinator.tls_ca.empty()) {
     // An embedded coordinator makes its own certificates: these would be ignored.
-    config = InvalidArgument("--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): found ",
-                             config->coordinator.tls_ca,
-                             " and no coordinator, wanted --coordinator HOST:PORT with it");
+    config = InvalidArgument(
+        "--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): expected --coordinator HOST:PORT with it, "
+        "got ",
+        config->coordinator.tls_ca, " alone");
   }
   if (!config.ok()) {
     if (LaunchedRank() == 0) {

@@ -31,7 +31,7 @@ std::vector<Pair> PairsOf(const VerifyCase& c) {
 absl::Status CheckOnce(const char* axis, const std::string& value,
                        const std::vector<std::string>& found) {
   if (std::count(found.begin(), found.end(), value) == 1) return absl::OkStatus();
-  return InvalidArgument("--", axis, ": found '", value, "' more than once");
+  return InvalidArgument("--", axis, ": '", value, "' is given more than once");
 }
 
 absl::Status CheckNames(const char* axis, const std::vector<std::string>& found,
@@ -40,7 +40,7 @@ absl::Status CheckNames(const char* axis, const std::vector<std::string>& found,
   for (const std::string& name : found) {
     RETURN_IF_ERROR(CheckOnce(axis, name, found));
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      return InvalidArgument("--", axis, ": found '", name, "', wanted one of ",
+      return InvalidArgument("--", axis, ": unknown value '", name, "'; expected one of ",
                              KnownNames(name, known));
     }
   }
@@ -61,7 +61,7 @@ absl::Status Validate(const VerifyAxes& axes) {
     const bool digits =
         !n.empty() && n.size() < 5 && n[0] != '0' &&
         std::all_of(n.begin(), n.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (!digits) return InvalidArgument("--ranks: found '", n, "', wanted a number above 0");
+    if (!digits) return InvalidArgument("--ranks: expected a number > 0, got '", n, "'");
   }
   return absl::OkStatus();
 }

@@ -74,8 +74,8 @@ absl::Status ChildProcess::Running() {
   int state = 0;
   if (waitpid(pid_, &state, WNOHANG) != pid_) return absl::OkStatus();
   pid_ = -1;
-  return Internal(name_, WIFEXITED(state) ? Cat(" ended with exit code ", WEXITSTATUS(state))
-                                          : Cat(" was ended by signal ", WTERMSIG(state)));
+  return Internal(name_, WIFEXITED(state) ? Cat(" exited with code ", WEXITSTATUS(state))
+                                          : Cat(" was killed by signal ", WTERMSIG(state)));
 }
 
 absl::StatusOr<int> ChildProcess::Wait(double limit_s) {
@@ -83,7 +83,7 @@ absl::StatusOr<int> ChildProcess::Wait(double limit_s) {
   if (!EndedWithin(pid_, limit_s, true, &state)) {
     End();
     if (StopSignalSeen()) return absl::CancelledError("asked to stop");
-    return DeadlineExceeded(name_, " ran longer than ", limit_s, " s and was ended");
+    return DeadlineExceeded(name_, " ran longer than ", limit_s, " s and was killed");
   }
   pid_ = -1;
   return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);

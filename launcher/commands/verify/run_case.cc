@@ -37,7 +37,7 @@ std::string EndOf(const std::string& path) {
 absl::StatusOr<std::string> HashAfter(const std::string& label, const std::string& log) {
   const std::string text = TextOf(log);
   const size_t at = text.rfind(label);
-  if (at == std::string::npos) return NotFound(log, ": found no line '", label, "...'");
+  if (at == std::string::npos) return NotFound(log, ": no line '", label, "...'");
   return text.substr(at + label.size(), 64);
 }
 

@@ -50,7 +50,7 @@ absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
   if (error) return ResourceExhausted("cannot make folder ", wanted, ": ", error.message());
   if (!fs::is_empty(wanted)) {
     return absl::AlreadyExistsError("folder " + wanted +
-                                    ": found files in it, wanted an empty one");
+                                    ": expected an empty one, got files in it");
   }
   return wanted;
 }
@@ -66,8 +66,8 @@ struct Verdict {
     if (equal()) return "EQUAL: one hash of the weights and one block sequence per policy";
     return Cat(differ > 0 ? Cat("NOT EQUAL: ", differ, " differ from the first of their policy")
                           : std::string("NOT SHOWN"),
-               failed > 0 ? Cat("; ", failed, " did not run to their end") : "",
-               compared() ? "" : "; some policy ran in fewer than two cases: nothing to compare");
+               failed > 0 ? Cat("; ", failed, " did not finish") : "",
+               compared() ? "" : "; a policy ran in fewer than two cases: nothing to compare");
   }
 };
 
@@ -148,33 +148,33 @@ absl::StatusOr<bool> Verify(const Flags& flags) {
 int VerifyCommand(int argc, char** argv) {
   Flags flags;
   CLI::App app{
-      "Trains the same run on several numbers of ranks, sharded and pinned, with an embedded and "
-      "an\n"
-      "external coordinator, over threads and MPI, and compares SHA-256s: they must be one per\n"
-      "policy. Without --config, a tiny model on made-up text. Exit code 0: all equal."};
+      "Train the same run on several numbers of ranks, sharded and pinned, with an embedded and an "
+      "external coordinator, over threads and MPI, and compare the SHA-256s: each policy must have "
+      "one. Without --config, a tiny model on made-up text. Exit code 0: all equal."};
   app.name("blockstep verify");
   const auto list = [&](const char* name, std::vector<std::string>& values, const char* help) {
     app.add_option(name, values, help)->delimiter(',')->capture_default_str();
   };
-  list("--policies", flags.axes.policies, "which policies");
+  list("--policies", flags.axes.policies, "policies");
   list("--ranks", flags.axes.ranks, "numbers of ranks");
-  list("--placements", flags.axes.placements, "where weights live");
-  list("--coordinators", flags.axes.coordinators, "embedded in rank 0, or a process");
-  list("--transports", flags.axes.transports, "local: threads of one process");
+  list("--placements", flags.axes.placements, "placements of the weights");
+  list("--coordinators", flags.axes.coordinators, "embedded in rank 0, or a separate process");
+  list("--transports", flags.axes.transports, "local: ranks are threads of one process");
   app.add_flag("--pairwise", flags.pairwise,
-               "only so many cases that each value meets each value of the other axes");
-  app.add_option("--steps", flags.steps, "training steps of a case")
+               "run fewer cases: enough that every pair of values occurs");
+  app.add_option("--steps", flags.steps, "steps per case")
       ->capture_default_str()
       ->check(AboveZero());
-  app.add_option("--limit-s", flags.limit_s, "longest time of a case")
+  app.add_option("--limit-s", flags.limit_s, "time limit per case, in seconds")
       ->capture_default_str()
       ->check(AboveZero());
-  app.add_option("--mpirun", flags.mpirun, "how to launch, as \"mpirun --hostfile hosts\"")
+  app.add_option("--mpirun", flags.mpirun, "launcher, such as \"mpirun --hostfile hosts\"")
       ->capture_default_str();
-  app.add_option("--config", flags.config, "a configuration of your own, run in slot_exact");
+  app.add_option("--config", flags.config,
+                 "configuration file to verify instead, run with numerics slot_exact");
   AddSets(app, flags.sets);
   app.add_option("--folder", flags.folder,
-                 "empty folder for runs and logs, seen by all ranks; default: a temporary one");
+                 "empty folder for runs and logs, shared by all ranks; default: a temporary one");
   app.add_flag("--keep", flags.keep, "keep the temporary folder");
   if (const std::optional<int> code = ParseFlags(app, argc, argv)) return *code;
   InstallStopSignals();

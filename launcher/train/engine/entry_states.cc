@@ -11,8 +11,9 @@ absl::Status EntryStates::Begin(const ActiveSet& set, int64_t shards, int64_t sh
   for (const ActiveEntry& entry : set.entries) {
     if (entry.role != Role::kTrain) continue;
     if (entry.rule < 0 || entry.rule >= static_cast<int>(rules_.size())) {
-      return InvalidArgument("active set: update rule ", entry.rule, " of ",
-                             table_.tensors[entry.tensor].name, ", the run has ", rules_.size());
+      return InvalidArgument("active set: ", table_.tensors[entry.tensor].name,
+                             ": expected an update rule below ", rules_.size(), ", got ",
+                             entry.rule);
     }
     const TensorInfo& tensor = table_.tensors[entry.tensor];
     EntryState state{.entry = entry,

@@ -170,7 +170,7 @@ RankWord StepEngine::Word(int64_t step) const {
   RankWord word{.step = step};
   word.loss = buffers_.LossSum(span_.mine.size());
   word.tokens = buffers_.CountedTokens(span_.mine.size());
-  const Directive* next = o_.source->Peek(step + 1);
+  const Directive* next = o_.source->TryAwait(step + 1);
   if (next != nullptr) {
     word.next_hash = next->Hash();
     word.next_through = next->through;

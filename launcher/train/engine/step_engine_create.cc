@@ -40,12 +40,12 @@ StepEngine::StepEngine(EngineOptions options)
 
 absl::StatusOr<std::unique_ptr<StepEngine>> StepEngine::Create(EngineOptions options) {
   if (options.slots < options.group->size()) {
-    return InvalidArgument("batch: ", options.slots, " slots per step for ", options.group->size(),
-                           " ranks; wanted at least one slot per rank");
+    return InvalidArgument("batch.slots: expected at least one slot per rank, got ", options.slots,
+                           " slots for ", options.group->size(), " ranks");
   }
   if (options.numerics == Numerics::kSlotExact && options.micro_slots != 1) {
-    return InvalidArgument("numerics slot_exact: micro-steps of ", options.micro_slots,
-                           " slots; wanted 1");
+    return InvalidArgument("numerics slot_exact: expected micro-steps of 1 slot, got ",
+                           options.micro_slots);
   }
   RETURN_IF_ERROR(CheckRules(options));
   std::unique_ptr<StepEngine> engine(new StepEngine(std::move(options)));

@@ -68,7 +68,7 @@ absl::StatusOr<JsonLinesWriter> JsonLinesWriter::Open(const std::string& path, i
   Kept kept = ReadKept(path, next_step);
   writer.kept_evaluation_ = std::move(kept.evaluation);
   if (ftruncate(fd, kept.bytes) != 0) {
-    return ErrnoStatus(errno, Cat("cannot cut metrics file ", path, " to step ", next_step));
+    return ErrnoStatus(errno, Cat("cannot truncate metrics file ", path, " to step ", next_step));
   }
   return writer;
 }

@@ -11,7 +11,7 @@ namespace blockstep {
 namespace {
 
 // What no plan knows: MPI, gRPC and the matrix library once they are at work (docs/memory.md).
-constexpr std::string_view kLibraries = "libraries at work take 20 to 40 more";
+constexpr std::string_view kLibraries = "20 to 40 MiB of libraries";
 
 // Of one process.
 MemoryLimit LimitOf(const TrainConfig& config, const MemoryCheckShape& shape) {
@@ -47,18 +47,19 @@ absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const Llama
   const int64_t largest = *std::max_element(bytes.begin(), bytes.end());
   absl::Status fits;
   if (limit.bytes > 0 && process > limit.bytes) {
-    fits = ResourceExhausted("memory: the run needs ", Mib(process), " MiB in a process, ",
-                             Mib(mine), " MiB of it for this rank in phase '", worst.label,
-                             "', most of that ", LargestClass(plan), " with ", Mib(largest),
-                             " MiB; there are ", Mib(limit.bytes), " MiB (", limit.source,
-                             "). blockstep estimate shows every class");
+    fits = ResourceExhausted("memory: the process needs ", Mib(process), " MiB, the limit is ",
+                             Mib(limit.bytes), " MiB (", limit.source, "); this rank needs ",
+                             Mib(mine), " MiB in phase '", worst.label, "', mostly ",
+                             LargestClass(plan), " (", Mib(largest),
+                             " MiB); run `blockstep estimate` for every class");
   }
   RETURN_IF_ERROR(AgreeOnStatus(&group, fits, "memory plan"));
   MemoryPromise promise{.planned = mine};
-  promise.text = Cat("plan: ", Mib(mine), " MiB a rank in phase '", worst.label, "', most of it ",
-                     LargestClass(plan), " with ", Mib(largest), " MiB; process at least ",
-                     Mib(process), " of ", Mib(limit.bytes), " MiB (", kLibraries, "); ",
-                     Mib(worst.sent.total()), " MiB sent in a step of that phase");
+  promise.text =
+      Cat("plan: ", Mib(mine), " MiB per rank in phase '", worst.label, "', mostly ",
+          LargestClass(plan), " (", Mib(largest), " MiB)\nplan: process >= ", Mib(process), " of ",
+          Mib(limit.bytes), " MiB, plus ", kLibraries, "; ", Mib(worst.sent.total()),
+          " MiB sent per step");
   return promise;
 }
 
@@ -77,8 +78,8 @@ absl::StatusOr<std::string> MemoryUsed(const MemoryPromise& promise, const Arena
       process.planned += all[r].planned;
       process.arena += all[r].arena;
     }
-    text += Cat(first == 0 ? " " : "; ", Mib(process.arena), " MiB used of ", Mib(process.planned),
-                " planned, process at most ", Mib(process.process), " MiB");
+    text += Cat(first == 0 ? " " : "; ", Mib(process.arena), " of ", Mib(process.planned),
+                " MiB planned, process peak ", Mib(process.process), " MiB");
   }
   return text;
 }

@@ -18,7 +18,7 @@ class ListedSteps : public DirectiveSource {
  public:
   explicit ListedSteps(const std::vector<Directive>& list) : list_(list) {}
   absl::StatusOr<Directive> Await(int64_t step) override { return list_[step]; }
-  const Directive* Peek(int64_t step) override {
+  const Directive* TryAwait(int64_t step) override {
     return step < static_cast<int64_t>(list_.size()) ? &list_[step] : nullptr;
   }
   absl::Status Report(const StepReport&) override { return absl::OkStatus(); }

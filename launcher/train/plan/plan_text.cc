@@ -83,10 +83,10 @@ std::string_view LargestClass(const RankPlan& plan) {
 std::string PlanTable(const RunPlan& plan) {
   const RankPlan& first = plan.ranks[0];
   std::string text = Cat(plan.title, "\n", MemoryRows(plan));
-  text += Cat("whole process ", Mib(plan.ProcessBytes()), " MiB: ", plan.ranks_per_process,
-              plan.ranks_per_process == 1 ? " rank and " : " ranks and ", Mib(plan.program_bytes),
-              " MiB of the program itself; worst phase '", first.phases[first.worst].label,
-              "', most of it ", LargestClass(first), "\n");
+  text += Cat("process: ", Mib(plan.ProcessBytes()), " MiB (", plan.ranks_per_process,
+              plan.ranks_per_process == 1 ? " rank + " : " ranks + ", Mib(plan.program_bytes),
+              " MiB of the program itself); worst phase '", first.phases[first.worst].label,
+              "', mostly ", LargestClass(first), "\n");
   text += Format("%-44s %10s %12s %10s", "phase, rank 0", "MiB", "MiB sent", "GFLOP");
   text += plan.rates ? Format(" %10s %10s\n", "step ms", "tokens/s") : "\n";
   for (const PhasePlan& phase : first.phases) {
@@ -102,7 +102,7 @@ std::string PlanTable(const RunPlan& plan) {
   }
   if (plan.rates) {
     text +=
-        Format("this machine: products %.1f GFLOP/s, attention %.1f GFLOP/s, memory %.1f GB/s\n",
+        Format("this machine: GEMM %.1f GFLOP/s, attention %.1f GFLOP/s, memory %.1f GB/s\n",
                plan.rates->gemm_flops * 1e-9, plan.rates->attention_flops * 1e-9,
                plan.rates->memory_bytes * 1e-9);
   }

@@ -13,9 +13,14 @@ std::string Seconds(double s) {
   return text;
 }
 
+// "step 118", "step 118, save".
+std::string Place(int64_t step, RunStage stage) {
+  return Cat("step ", step, stage == RunStage::kStep ? "" : Cat(", ", RunStageName(stage)));
+}
+
 std::string LineOf(const PeerState& peer, const HangFacts& facts) {
   std::string line = Cat("  rank ", peer.rank, peer.host.empty() ? "" : Cat(" on ", peer.host),
-                         ": ", peer.phase, " ", peer.step);
+                         ": ", Place(peer.step, peer.stage));
   line += peer.sequence > 0 ? Cat(", last call ", peer.op, " (call ", peer.sequence, ")")
                             : std::string(", no call yet");
   if (!peer.left.empty()) return line + Cat("; LEFT: ", peer.left);
@@ -42,10 +47,9 @@ std::string DiskReport(int rank, int64_t step, const DiskWatch::State& disk) {
 }
 
 std::string HangReport(const HangFacts& facts) {
-  std::string text =
-      Cat("rank ", facts.rank, ": ", kRunPhaseNames[static_cast<size_t>(facts.phase)], " ",
-          facts.step, ": ", facts.waiting.op, " \"", facts.waiting.what, "\" (call ",
-          facts.waiting.sequence, ") has waited ", Seconds(facts.waited_s), "\n");
+  std::string text = Cat("rank ", facts.rank, ": ", Place(facts.step, facts.stage), ": ",
+                         facts.waiting.op, " \"", facts.waiting.what, "\" (call ",
+                         facts.waiting.sequence, ") has waited ", Seconds(facts.waited_s), "\n");
   for (const PeerState& peer : facts.peers) text += LineOf(peer, facts) + "\n";
   if (facts.peers.empty()) {
     text += Cat("  what the other ranks last did is not known: ", facts.peers_unknown, "\n");

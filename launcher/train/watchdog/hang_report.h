@@ -15,7 +15,7 @@ struct PeerState {
   int rank = 0;
   std::string host;
   int64_t step = 0;
-  std::string phase;     // of kRunPhaseNames
+  RunStage stage = RunStage::kUnknown;
   std::string op;        // "all-gather \"layer 3\""
   int64_t sequence = 0;  // of its last collective; 0: none yet
   double silent_s = 0;   // since it was last heard
@@ -26,7 +26,7 @@ struct PeerState {
 struct HangFacts {
   int rank = 0;
   int64_t step = 0;
-  RunPhase phase = RunPhase::kStarting;
+  RunStage stage = RunStage::kStarting;
   CommProgress waiting;
   double waited_s = 0;
   double lost_after_s = 0;

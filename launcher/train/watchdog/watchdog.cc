@@ -4,18 +4,17 @@
 #include <chrono>
 
 #include "core/base/status.h"
-#include "core/base/trace.h"
 
 namespace blockstep {
 namespace {
 
-double NowS() { return static_cast<double>(Tracer::Now()) * 1e-9; }
-
 // Shares of the lease; in sum the report is there before it ends. Others are asked once a wait is
 // longer than kAskAfter, then every kAskEvery, and given kAnswerWithin. A rank is lost once it was
-// silent for kLostAfter in kLostLooks answers in a row (one look may fall into the moment in which
-// a coordinator comes back and has heard nobody yet), or no answer came for kUnreachable.
-constexpr double kAskAfter = 0.25, kAskEvery = 0.125, kAnswerWithin = 0.2;
+// silent for kLostAfter in kLostLooks answers in a row, kAskAgain apart (one look may fall into the
+// moment in which a coordinator comes back and has heard nobody yet; together they span a
+// heartbeat), or no answer came for kUnreachable. This thread looks every kLookEvery at least.
+constexpr double kAskAfter = 0.25, kAskEvery = 0.125, kAskAgain = 0.0625, kAnswerWithin = 0.2;
+constexpr double kLookEvery = 0.025;
 constexpr double kLostAfter = 0.6, kUnreachable = 0.5;
 constexpr int kLostLooks = 3;
 constexpr double kLongestPauseS = 1.0;
@@ -37,14 +36,14 @@ Watchdog::~Watchdog() {
 
 void Watchdog::Loop() {
   std::unique_lock lock(mutex_);
-  while (!ending_changed_.wait_for(lock, std::chrono::duration<double>(o_.look_s),
-                                   [&] { return ending_; })) {
+  const std::chrono::duration<double> look(std::min(o_.look_s, kLookEvery * o_.lease_s));
+  while (!ending_changed_.wait_for(lock, look, [&] { return ending_; })) {
     lock.unlock();
     const CommProgress comm = o_.progress();
     DiskWatch::State disk = o_.place->disk.Look();
     if (comm.running) disk = {};  // waits for other ranks, whatever it does that for
     const bool slow = disk.stuck_s > o_.disk_say_s;
-    o_.tell(o_.place->step, slow ? RunPhase::kDisk : o_.place->phase.load(), comm);
+    o_.tell(o_.place->step, slow ? RunStage::kDisk : o_.place->stage.load(), comm);
     if (DiskStuck(disk)) return o_.on_disk_stuck(DiskReport(o_.rank, o_.place->step, disk));
     HangFacts facts;
     if (Hangs(comm, facts)) return o_.on_hang(HangReport(facts));
@@ -70,13 +69,14 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
     answered_at_s_ = now;
     return false;
   }
-  if (!ending && now - asked_at_s_ < std::min(kLongestPauseS, kAskEvery * o_.lease_s)) return false;
+  const double pause = (lost_looks_ > 0 ? kAskAgain : kAskEvery) * o_.lease_s;
+  if (!ending && now - asked_at_s_ < std::min(kLongestPauseS, pause)) return false;
   const absl::StatusOr<std::vector<PeerState>> peers =
       o_.peers(ending ? kAnswerWhileEndingS : kAnswerWithin * o_.lease_s);
   asked_at_s_ = NowS();
   facts = {.rank = o_.rank,
            .step = o_.place->step,
-           .phase = o_.place->phase,
+           .stage = o_.place->stage,
            .waiting = comm,
            .waited_s = asked_at_s_ - static_cast<double>(comm.since_ns) * 1e-9,
            .lost_after_s = kLostAfter * o_.lease_s};

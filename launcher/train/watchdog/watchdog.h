@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "core/base/trace.h"
 #include "launcher/train/watchdog/hang_report.h"
 
 namespace blockstep {
@@ -21,7 +22,7 @@ struct WatchdogOptions {
   // Every rank as the coordinator knows it, this one included.
   std::function<absl::StatusOr<std::vector<PeerState>>(double deadline_s)> peers;
   // Hands on where this rank is; called at each look.
-  std::function<void(int64_t step, RunPhase phase, const CommProgress& comm)> tell;
+  std::function<void(int64_t step, RunStage stage, const CommProgress& comm)> tell;
   // Given the report, once. The program prints it and ends the process.
   std::function<void(const std::string& report)> on_hang;
 
@@ -40,6 +41,7 @@ struct WatchdogOptions {
   double disk_say_s = 5;      // a wait for the disk that is worth a word
   double disk_limit_s = 240;  // longest wait for one operation on a file
   double look_s = 0.1;
+  std::function<int64_t()> now_ns = Tracer::Now;  // the clock of CommProgress::since_ns
 };
 
 class Watchdog {
@@ -51,6 +53,7 @@ class Watchdog {
   void Loop();
   // True: the wait is hopeless, and `facts` says why.
   bool Hangs(const CommProgress& comm, HangFacts& facts);
+  double NowS() const { return static_cast<double>(o_.now_ns()) * 1e-9; }
   // True: the wait for the disk has reached its limit. Speaks of shorter ones.
   bool DiskStuck(const DiskWatch::State& disk);
 

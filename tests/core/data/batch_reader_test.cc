@@ -52,7 +52,7 @@ TEST(BatchReader, TooShortForOneSlot) {
   const auto reader = BatchReader::Create(std::move(*file), {.slot_tokens = kTokens});
   EXPECT_EQ(reader.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(reader.status().message()),
-              HasSubstr("found 4 tokens, wanted at least 5"));
+              HasSubstr("expected at least 5 tokens (sequence length + 1), got 4"));
 }
 
 // Documents 1 2 E | 3 E | E | 4 5 : positions after an EOS start a document; the EOS itself belongs

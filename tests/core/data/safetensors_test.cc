@@ -111,7 +111,7 @@ TEST_F(SafetensorsTest, NarrowDTypesWiden) {
   ASSERT_TRUE(file->ReadRows("b", {0, 3}, b.data()).ok());
   EXPECT_EQ(b, (std::vector<float>{1.0f, -3.140625f, std::bit_cast<float>(0x00010000u)}));
   EXPECT_THAT(std::string(file->ReadRows("i", {0, 1}, b.data()).message()),
-              AllOf(HasSubstr("tensor i"), HasSubstr("I32"), HasSubstr("wanted F32")));
+              AllOf(HasSubstr("tensor i"), HasSubstr("I32"), HasSubstr("expected dtype F32")));
 }
 
 // Every half against the value its fields define.
@@ -147,15 +147,15 @@ TEST_F(SafetensorsTest, HostileHeaders) {
       {"F32", "[2]", "[8,0]", "data_offsets"},
       {"F32", "[2]", "[0,8,8]", "two data_offsets"},
       {"F32", "[2]", "[0.0,8.0]", "data_offsets"},
-      {"F32", "[1]", "[0,8]", "wanted 4 for F32"},
-      {"F32", "[-2]", "[0,8]", "wanted -1"},
-      {"F32", "[\"2\"]", "[0,8]", "wanted -1"},
-      {"F32", "[4611686018427387904,4]", "[0,8]", "wanted -1"},
-      {"F32", "[4611686018427387904,4]", "[0,0]", "wanted -1"},
+      {"F32", "[1]", "[0,8]", "expected 4 bytes of data for F32"},
+      {"F32", "[-2]", "[0,8]", "expected -1 bytes"},
+      {"F32", "[\"2\"]", "[0,8]", "expected -1 bytes"},
+      {"F32", "[4611686018427387904,4]", "[0,8]", "expected -1 bytes"},
+      {"F32", "[4611686018427387904,4]", "[0,0]", "expected -1 bytes"},
       {"F31", "[2]", "[0,8]", "unknown dtype 'F31'"},
-      {"F32", "2", "[0,8]", "wanted dtype, shape"},
+      {"F32", "2", "[0,8]", "expected dtype, shape"},
       {"F32", "[1]", "[4,8]", "hole"},
-      {"F32", "[1]", "[0,4]", "the header names 4"},
+      {"F32", "[1]", "[0,4]", "expected 4 bytes of data after the header, got 8"},
   };
   for (const auto& bad : kBad) {
     EXPECT_THAT(ErrorOf(File(entry(bad.dtype, bad.shape, bad.offsets), eight)),
@@ -170,12 +170,12 @@ TEST_F(SafetensorsTest, HostileHeaders) {
        {"", "[]", "{", "3", R"({"t":3})", R"({"t":{}})", R"({"t":[1,2]})", "\xff"}) {
     EXPECT_NE(ErrorOf(File(text, "")), "") << text;
   }
-  EXPECT_THAT(ErrorOf("abc"), HasSubstr("wanted at least 8"));
+  EXPECT_THAT(ErrorOf("abc"), HasSubstr("expected at least 8 bytes, got 3"));
   EXPECT_THAT(ErrorOf(std::string("\x00\x00\x00\x00\x00\x00\x00\x7f", 8)),
               HasSubstr("is this a safetensors file"));
   EXPECT_THAT(ErrorOf(std::string("\x40\x00\x00\x00\x00\x00\x00\x00{}", 10)),
-              HasSubstr("header of 64 bytes, the file has 10"));
-  EXPECT_THAT(ErrorOf(File(std::string(100000, '['), "")), HasSubstr("no JSON object"));
+              HasSubstr("expected a header of 64 bytes, got a file of 10"));
+  EXPECT_THAT(ErrorOf(File(std::string(100000, '['), "")), HasSubstr("not a JSON object"));
   EXPECT_FALSE(SafetensorsFile::Open(folder_).ok());
   EXPECT_FALSE(SafetensorsFile::Open(Path("absent")).ok());
 }
@@ -192,7 +192,8 @@ TEST_F(SafetensorsTest, CutShort) {
   ASSERT_TRUE(file.ok());
   std::filesystem::resize_file(Path("x"), good.size() - 1);
   float out[2];
-  EXPECT_THAT(std::string(file->ReadRows("t", {0, 2}, out).message()), HasSubstr("cut short"));
+  EXPECT_THAT(std::string(file->ReadRows("t", {0, 2}, out).message()),
+              HasSubstr("truncated: expected"));
 }
 
 TensorTable TwoTensors(bool tied) {
@@ -253,7 +254,7 @@ TEST_F(SafetensorsTest, DifferencesByName) {
   ASSERT_TRUE(folder.ok()) << folder.status();
   const std::string untied(folder->Matches(TwoTensors(false)).message());
   EXPECT_THAT(untied,
-              AllOf(HasSubstr("missing: n"), HasSubstr("m: found shape [2,3], wanted [2,2]"),
+              AllOf(HasSubstr("missing: n"), HasSubstr("m: expected shape [2,2], got [2,3]"),
                     HasSubstr("unexpected: extra"), HasSubstr("unexpected: lm_head.weight"),
                     ::testing::Not(HasSubstr("inv_freq"))));
   const std::string tied(folder->Matches(TwoTensors(true)).message());

@@ -94,19 +94,19 @@ TEST(TokenFile, RefusesBadMagic) {
 
 TEST(TokenFile, RefusesBadVersion) {
   ExpectRefused(LlmcHeader(20240520, 7, 1) + Ids({1}, 2), absl::StatusCode::kDataLoss,
-                {"version 7", "wanted 1"});
+                {"expected version 1", "got 7"});
   ExpectRefused(LlmcHeader(20240801, 1, 1) + Ids({1}, 4), absl::StatusCode::kDataLoss,
-                {"version 1", "wanted 7"});
+                {"expected version 7", "got 1"});
 }
 
 TEST(TokenFile, RefusesTruncated) {
   ExpectRefused(LlmcHeader(20240520, 1, 10) + Ids({1, 2, 3}, 2), absl::StatusCode::kDataLoss,
-                {"found 3 tokens", "header's 10"});
+                {"truncated: expected 10 tokens", "got 3"});
 }
 
 TEST(TokenFile, RefusesBytesBeyondTheCount) {
   ExpectRefused(LlmcHeader(20240520, 1, 2) + Ids({1, 2, 3}, 2), absl::StatusCode::kDataLoss,
-                {"6 bytes", "2 x the header's 2"});
+                {"6 bytes", "expected 2 tokens of 2 bytes"});
   ExpectRefused(LlmcHeader(20240520, 1, -1), absl::StatusCode::kDataLoss, {"-1"});
 }
 
@@ -121,7 +121,7 @@ TEST(TokenFile, NamesIdOutsideVocabulary) {
   std::vector<int32_t> ids(3);
   const absl::Status status = file->Read(1, absl::MakeSpan(ids));
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  for (const char* part : {path.c_str(), "id 100", "token 2", "size 100"}) {
+  for (const char* part : {path.c_str(), "got 100", "token 2", "size 100"}) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(part));
   }
 }
@@ -142,7 +142,7 @@ TEST(TokenFile, FileThatShrinksIsAnErrorNotACrash) {
   std::vector<int32_t> ids(4);
   const absl::Status status = file->Read(0, absl::MakeSpan(ids));
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("found 2 tokens, wanted 4"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("expected 4 tokens, got 2"));
 }
 
 TEST(TokenFile, HoldsAnId) {

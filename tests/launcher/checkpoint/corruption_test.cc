@@ -34,25 +34,25 @@ class Corruption : public testing::Test {
 TEST_F(Corruption, Truncated) {
   std::filesystem::resize_file(folder_ + "/model.safetensors", 5000);
   ExpectError(LoadInto(3, folder_, 7), absl::StatusCode::kDataLoss,
-              {"rank 0", "model.safetensors", "truncated", "5000 bytes found"});
+              {"rank 0", "model.safetensors", "truncated", "got 5000"});
 }
 
 TEST_F(Corruption, FlippedByteInAWeightIsFoundByItsReader) {
   Flip("model.safetensors", -1);  // q_proj is last by name? whoever owns it reports
   ExpectError(LoadInto(3, folder_, 7), absl::StatusCode::kDataLoss,
-              {"model.safetensors: damaged", "rows ["});
+              {"model.safetensors: corrupt", "rows ["});
 }
 
 TEST_F(Corruption, FlippedByteInState) {
   Flip("state/state.safetensors", -1);
   ExpectError(LoadInto(2, folder_, 7), absl::StatusCode::kDataLoss,
-              {"state/state.safetensors: damaged", " state "});
+              {"state/state.safetensors: corrupt", " state "});
 }
 
 TEST_F(Corruption, FlippedByteInHeaderAndInSmallFiles) {
   for (const char* name : {"model.safetensors", "config.json", "trainer_state.pb"}) {
     Flip(name, 9);
-    ExpectError(LoadInto(2, folder_, 7), absl::StatusCode::kDataLoss, {name, "damaged"});
+    ExpectError(LoadInto(2, folder_, 7), absl::StatusCode::kDataLoss, {name, "corrupt"});
     Flip(name, 9);
   }
   ExpectOk(LoadInto(2, folder_, 7));
@@ -129,14 +129,14 @@ TEST_F(Corruption, TornAndForgedManifests) {
   }
   WriteText(folder_ + "/MANIFEST.json", whole);
   Rewrite("\"step\": 10", "\"step\": 11");
-  EXPECT_THAT(std::string(ReadManifest(folder_).status().message()), testing::HasSubstr("damaged"));
+  EXPECT_THAT(std::string(ReadManifest(folder_).status().message()), testing::HasSubstr("corrupt"));
 }
 
 TEST_F(Corruption, NewerFormatIsNotSilentlySkipped) {
   ExpectOk(SaveFrom(1, run_.path(), 5, 7));
   Rewrite("\"version\": 1", "\"version\": 2");
   ExpectError(LoadInto(2, folder_, 7), absl::StatusCode::kUnimplemented,
-              {"version 2", "reads version 1"});
+              {"expected format version 1, got 2"});
   EXPECT_TRUE(absl::IsUnimplemented(LatestCheckpoint(run_.path()).status()));
 }
 
@@ -145,7 +145,7 @@ TEST_F(Corruption, ManifestThatLeavesItsFolderIsRefused) {
   manifest.files[0].name = "../../etc/passwd";
   WriteText(folder_ + "/MANIFEST.json", ManifestJson(manifest));
   EXPECT_THAT(std::string(ReadManifest(folder_).status().message()),
-              testing::HasSubstr("leaves the checkpoint"));
+              testing::HasSubstr("lies outside the checkpoint"));
 }
 
 TEST_F(Corruption, ManifestWithHolesIsRefused) {
@@ -170,11 +170,11 @@ TEST_F(Corruption, WrongModel) {
   };
   const auto code = absl::StatusCode::kDataLoss;
   ExpectError(load_as([](TensorTable& t) { t.tensors[3].cols = 512; }), code,
-              {"another model", "down_proj.weight (24, 768)", "wants", "(24, 512)"});
+              {"model mismatch", "down_proj.weight (24, 512), got ", "(24, 768)"});
   ExpectError(load_as([](TensorTable& t) { t.tensors.pop_back(); }), code,
-              {"it has tensor lm_head.weight"});
+              {"unexpected tensor lm_head.weight"});
   ExpectError(load_as([](TensorTable& t) { t.tensors.push_back({.name = "more", .rows = 1}); }),
-              code, {"wants 7", "more"});
+              code, {"expected 7 tensors, got 6", "more"});
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ TEST_F(RunFolderTest, OneStartAtATimeWorksInIt) {
   options.lock_wait_s = 0.1;
   const auto refused = Open(options);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("/run: another process works in"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("/run: in use by process"));
   EXPECT_THAT(std::string(refused.status().message()),
               HasSubstr(Cat("process ", getpid(), " on ")));
   // One that is about to end is waited for.
@@ -148,7 +148,7 @@ TEST_F(RunFolderTest, ChangedMathsNeedsTheFlagAndRecordsTheParent) {
   RunFolderOptions changed = Options("run", "auto", "0.002");
   const auto refused = Open(changed);
   EXPECT_TRUE(absl::IsInvalidArgument(refused.status()));
-  for (const char* part : {"- lr: 0.001", "+ lr: 0.002", "--resume-with-changed-maths"}) {
+  for (const char* part : {"- lr: 0.001", "+ lr: 0.002", "--allow-config-change"}) {
     EXPECT_THAT(std::string(refused.status().message()), HasSubstr(part));
   }
   EXPECT_THAT(std::string(refused.status().message()), testing::Not(HasSubstr("layers")));

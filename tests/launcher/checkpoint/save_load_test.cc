@@ -77,7 +77,7 @@ TEST(SaveLoad, StateRowsThatNobodySavedAreNamed) {
                                              TensorView::Of(room.data(), DType::kF32, rows, 24),
                                              0}});
                }),
-      absl::StatusCode::kDataLoss, {"rank 0", "q_proj", "rows [0,64)", "0 rows found, 64 wanted"});
+      absl::StatusCode::kDataLoss, {"rank 0", "q_proj", "expected 64 rows in [0, 64), got 0"});
 }
 
 TEST(SaveLoad, TwoRanksThatSaveDifferentThingsAreNamed) {

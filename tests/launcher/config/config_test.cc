@@ -170,11 +170,16 @@ TEST(TrainConfig, AllErrorsOfAScriptAtOnceWithTheirPlaces) {
     entry { tensor: "a" lr_scale: -1 } }
   phase { }
 })");
-  EXPECT_THAT(fields, HasSubstr("run.txt:3:11: policy.phase[0].steps: found 0, wanted at least 1"));
-  EXPECT_THAT(fields, HasSubstr("run.txt:5:11: policy.phase[1].entry[0].tensor: found none"));
-  EXPECT_THAT(fields, HasSubstr("run.txt:6:25: policy.phase[1].entry[1].lr_scale: found -1"));
-  EXPECT_THAT(fields, HasSubstr("run.txt:7:9: policy.phase[2].entry: found none"));
-  EXPECT_THAT(fields, HasSubstr("policy.phase: found 6 steps in all, wanted at least train.steps"));
+  EXPECT_THAT(fields, HasSubstr("run.txt:3:11: policy.phase[0].steps: expected >= 1, got 0"));
+  EXPECT_THAT(
+      fields,
+      HasSubstr(
+          "run.txt:5:11: policy.phase[1].entry[0].tensor: expected a tensor's name, got none"));
+  EXPECT_THAT(fields,
+              HasSubstr("run.txt:6:25: policy.phase[1].entry[1].lr_scale: expected > 0, got -1"));
+  EXPECT_THAT(fields,
+              HasSubstr("run.txt:7:9: policy.phase[2].entry: expected at least one, got none"));
+  EXPECT_THAT(fields, HasSubstr("policy.phase: expected at least train.steps ("));
   EXPECT_THAT(fields, HasSubstr("5 errors"));
 
   const TrainConfig config = Parse(std::string(kSmall) + R"(policy { name: scripted
@@ -190,8 +195,8 @@ TEST(TrainConfig, AllErrorsOfAScriptAtOnceWithTheirPlaces) {
                                       {.name = "second", .rows = 64, .cols = 4}}};
   const std::string model(ResolvePolicy(config, table).status().message());
   EXPECT_THAT(model, HasSubstr("4 errors"));
-  EXPECT_THAT(model, HasSubstr("run.txt:4:11: policy.phase[0].entry[0]: active set: first rows "
-                               "[32, 128), wanted bounds that are multiples of 64"));
+  EXPECT_THAT(model, HasSubstr("run.txt:4:11: policy.phase[0].entry[0]: active set: first: "
+                               "expected row bounds that are multiples of 64"));
   EXPECT_THAT(model, HasSubstr("run.txt:5:11: policy.phase[0].entry[1]: the model has no tensor "
                                "secnd, did you mean second?"));
   EXPECT_THAT(model, HasSubstr("run.txt:7:11: policy.phase[1].entry[0]: active set: second rows"));
@@ -230,21 +235,23 @@ optimiser { lr: 1 }
 batch { slots: 2 slots: 3 }
 )");
   EXPECT_THAT(error, HasSubstr("run.txt:3:3: train.step: unknown field, did you mean steps?"));
-  EXPECT_THAT(error, HasSubstr("run.txt:4:9: train.seed: found -1, wanted a whole number"));
-  EXPECT_THAT(error, HasSubstr("run.txt:5:13: train.numerics: found slotexact, wanted fast, "
-                               "slot_exact, did you mean slot_exact?"));
-  EXPECT_THAT(error, HasSubstr("run.txt:7:15: data.order: found \"file\", wanted shuffled, file"));
-  EXPECT_THAT(error, HasSubstr("run.txt:7:22: data.tokens: found 0, wanted at least 1"));
-  EXPECT_THAT(error, HasSubstr("data.train: found 7, wanted a string in quotes"));
+  EXPECT_THAT(error,
+              HasSubstr("run.txt:4:9: train.seed: expected a non-negative 64-bit integer, got -1"));
+  EXPECT_THAT(error, HasSubstr("run.txt:5:13: train.numerics: expected fast, "
+                               "slot_exact, got slotexact, did you mean slot_exact?"));
+  EXPECT_THAT(error, HasSubstr("run.txt:7:15: data.order: expected shuffled, file, got \"file\""));
+  EXPECT_THAT(error, HasSubstr("run.txt:7:22: data.tokens: expected >= 1, got 0"));
+  EXPECT_THAT(error, HasSubstr("data.train: expected a string in quotes, got 7"));
   EXPECT_THAT(error, HasSubstr("run.txt:8:1: optimiser: unknown field, did you mean optimizer?"));
-  EXPECT_THAT(error, HasSubstr("run.txt:9:18: batch.slots: found twice, wanted once"));
+  EXPECT_THAT(error, HasSubstr("run.txt:9:18: batch.slots: given more than once"));
   EXPECT_THAT(error, HasSubstr("8 errors"));
 }
 
 TEST(TrainConfig, MasksOfElementsAreRefusedByName) {
   EXPECT_EQ(Parse(kSmall, {"policy.probe_scope=all"}).policy.probe_scope, ProbeScope::kAll);
-  EXPECT_THAT(ErrorOf(kSmall, {"policy.mask=literal"}),
-              HasSubstr("policy.mask: found literal, wanted none"));
+  EXPECT_THAT(
+      ErrorOf(kSmall, {"policy.mask=literal"}),
+      HasSubstr("policy.mask: expected none (this build selects whole tensors), got literal"));
 }
 
 TEST(TrainConfig, BrokenSyntaxIsAnErrorNotAHang) {
@@ -273,12 +280,12 @@ TEST(TrainConfig, SetOverridesTheFile) {
               testing::ElementsAre("a.bin"));
   const std::string error = ErrorOf(
       kSmall, {"train.steps", "train.stesp=1", "train=1", "train.steps.x=1", "batch.slots=0"});
-  EXPECT_THAT(error, HasSubstr("--set train.steps: found no '='"));
+  EXPECT_THAT(error, HasSubstr("--set train.steps: expected field=value, got no '='"));
   EXPECT_THAT(error,
               HasSubstr("--set train.stesp=1: train.stesp: unknown field, did you mean steps?"));
-  EXPECT_THAT(error, HasSubstr("--set train=1: train: found 1, wanted fields in braces"));
+  EXPECT_THAT(error, HasSubstr("--set train=1: train: expected fields in braces, got 1"));
   EXPECT_THAT(error, HasSubstr("--set train.steps.x=1: train.steps: has no fields"));
-  EXPECT_THAT(error, HasSubstr("--set batch.slots=0: batch.slots: found 0, wanted at least 1"));
+  EXPECT_THAT(error, HasSubstr("--set batch.slots=0: batch.slots: expected >= 1, got 0"));
 }
 
 TEST(TrainConfig, WorksWithoutAFile) {
@@ -295,8 +302,11 @@ TEST(TrainConfig, SlotExactFillsAndRefuses) {
   EXPECT_EQ(config.train.accumulate, AccumulateChoice::kLocal);
   const std::string error = ErrorOf(
       kSmall, {"train.numerics=slot_exact", "batch.micro_slots=2", "train.accumulate=sharded"});
-  EXPECT_THAT(error, HasSubstr("batch.micro_slots: found 2, wanted 1 with train.numerics"));
-  EXPECT_THAT(error, HasSubstr("train.accumulate: found sharded, wanted local"));
+  EXPECT_THAT(error,
+              HasSubstr("batch.micro_slots: expected 1 with train.numerics slot_exact, got 2"));
+  EXPECT_THAT(
+      error,
+      HasSubstr("train.accumulate: expected local with train.numerics slot_exact, got sharded"));
 }
 
 TEST(TrainConfig, Contradictions) {
@@ -304,24 +314,30 @@ TEST(TrainConfig, Contradictions) {
     std::vector<std::string> set;
     const char* message;
   } cases[] = {
-      {{"train.precision=bf16"}, "train.precision: found bf16, wanted fp32"},
-      {{"runtime.backend=opencl"}, "runtime.backend: found opencl, wanted cpu, null, async, cuda"},
-      {{"train.steps=0"}, "train.steps: found 0, wanted at least 1"},
-      {{"optimizer.lr=0"}, "optimizer.lr: found 0, wanted more than 0"},
-      {{"optimizer.lr=nan"}, "optimizer.lr: found nan, wanted a finite number"},
-      {{"optimizer.beta2=1"}, "optimizer.beta2: found 1"},
-      {{"batch.micro_slots=9"}, "batch.micro_slots: found 9, wanted at most batch.slots, 8"},
-      {{"model.path=folder"}, "found 2 sources, wanted one of"},
-      {{"model.preset="}, "model: found no source"},
-      {{"policy.name=scripted"}, "policy.phase: found 0 phases"},
-      {{"coordinator.tls_ca=ca.pem"}, "coordinator.tls_ca: found 1 of three files"},
-      {{"coordinator.address=host"}, "coordinator.address: found host, wanted host:port"},
-      {{"runtime.local_ranks=2"}, "runtime.local_ranks: found 2, wanted 1 with transport mpi"},
-      {{"placement.pin_budget_bytes=5"}, "placement.pin_budget_bytes: found 5, wanted 0"},
-      {{"eval.every_steps=5"}, "eval.every_steps: found 5, wanted 0 without data.val"},
-      {{"optimizer.schedule.warmup_steps=1001"}, "wanted 0 to train.steps, 1000"},
-      {{"optimizer.schedule.floor=1.5"}, "optimizer.schedule.floor: found 1.5, wanted 0 to 1"},
-      {{"optimizer.lr=-1"}, "optimizer.lr: found -1, wanted more than 0"},
+      {{"train.precision=bf16"},
+       "train.precision: expected fp32 (this build has no bf16), got bf16"},
+      {{"runtime.backend=opencl"}, "runtime.backend: expected cpu, null, async, cuda, got opencl"},
+      {{"train.steps=0"}, "train.steps: expected >= 1, got 0"},
+      {{"optimizer.lr=0"}, "optimizer.lr: expected > 0, got 0"},
+      {{"optimizer.lr=nan"}, "optimizer.lr: expected a finite number, got nan"},
+      {{"optimizer.beta2=1"}, "optimizer.beta2: expected a value in [0, 1), got 1"},
+      {{"batch.micro_slots=9"}, "batch.micro_slots: expected <= batch.slots (8), got 9"},
+      {{"model.path=folder"}, "expected only one of model.path, model.config, model.preset, got 2"},
+      {{"model.preset="},
+       "model: expected one of model.path, model.config, model.preset, got none"},
+      {{"policy.name=scripted"},
+       "policy.phase: expected at least one with policy.name scripted, got 0"},
+      {{"coordinator.tls_ca=ca.pem"},
+       "coordinator.tls_ca: expected all of tls_ca, tls_cert and tls_key, or none, got 1"},
+      {{"coordinator.address=host"}, "coordinator.address: expected host:port"},
+      {{"runtime.local_ranks=2"}, "runtime.local_ranks: expected 1 with transport mpi"},
+      {{"placement.pin_budget_bytes=5"},
+       "placement.pin_budget_bytes: expected 0 without placement.mode budget, got 5"},
+      {{"eval.every_steps=5"}, "eval.every_steps: expected 0 without data.val, got 5"},
+      {{"optimizer.schedule.warmup_steps=1001"}, "expected 0 to train.steps (1000), got 1001"},
+      {{"optimizer.schedule.floor=1.5"},
+       "optimizer.schedule.floor: expected 0 to 1 (a share of lr), got 1.5"},
+      {{"optimizer.lr=-1"}, "optimizer.lr: expected > 0, got -1"},
   };
   for (const auto& c : cases) EXPECT_THAT(ErrorOf(kSmall, c.set), HasSubstr(c.message));
 }
@@ -340,7 +356,8 @@ TEST(StepProto, RoundTripAndRefusal) {
 
   proto::Directive wrong = ToProto(directive);
   wrong.mutable_sets(0)->mutable_entries(0)->set_role(7);
-  EXPECT_THAT(std::string(FromProto(wrong).status().message()), HasSubstr("role: found 7"));
+  EXPECT_THAT(std::string(FromProto(wrong).status().message()),
+              HasSubstr("role: expected 0 to 2, got 7"));
   wrong = ToProto(directive);
   wrong.set_through(2);
   EXPECT_FALSE(FromProto(wrong).ok());

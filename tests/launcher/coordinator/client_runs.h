@@ -98,7 +98,7 @@ inline proto::Identity IdentityOf(int64_t term, int64_t incarnation = 1, int ran
   proto::Identity id;
   id.set_run_id("run-1");
   id.set_term(term);
-  id.set_epoch(1);
+  id.set_view(1);
   id.set_rank(rank);
   id.set_incarnation(incarnation);
   id.set_build("build-1");

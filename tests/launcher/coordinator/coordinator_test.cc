@@ -1,5 +1,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "launcher/coordinator/stage_proto.h"
 #include "tests/launcher/coordinator/client_runs.h"
 
 namespace blockstep {
@@ -62,7 +63,7 @@ TEST(Coordinator, RestartFromItsLogLosesNoStep) {
   EXPECT_TRUE(clients[0]->Leave("done").ok());
   for (const auto& phases : seen) EXPECT_EQ(phases, ExpectedPhases(120));
   EXPECT_EQ(server->state().Status().term(), 4);
-  EXPECT_EQ(server->state().Status().epoch(), 1);
+  EXPECT_EQ(server->state().Status().view(), 1);
   EXPECT_EQ(server->state().Status().next_step(), 120);
 }
 
@@ -86,9 +87,9 @@ TEST(Coordinator, AnswersButDecidesNothing) {
   const absl::Status status = client->Await(2).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("answers but gave no directive"));
-  EXPECT_EQ(client->Peek(2), nullptr);
-  ASSERT_NE(client->Peek(1), nullptr);
-  EXPECT_EQ(client->Peek(1)->from, 1);
+  EXPECT_EQ(client->TryAwait(2), nullptr);
+  ASSERT_NE(client->TryAwait(1), nullptr);
+  EXPECT_EQ(client->TryAwait(1)->from, 1);
 }
 
 TEST(Coordinator, RefusesStrangersByName) {
@@ -102,14 +103,14 @@ TEST(Coordinator, RefusesStrangersByName) {
     return std::string(status.message());
   };
   EXPECT_THAT(refused([](auto& o) { o.build = "build-2"; }),
-              HasSubstr("here: rank 1: build: found build-2, wanted build-1"));
+              HasSubstr("here: rank 1: build: expected build-1, got build-2"));
   EXPECT_THAT(refused([](auto& o) { o.run_id = "run-2"; }),
-              HasSubstr("run_id: found run-2, wanted run-1"));
+              HasSubstr("run_id: expected run-1, got run-2"));
   EXPECT_THAT(refused([](auto& o) { o.config_hash = "hash-2"; }),
-              HasSubstr("config_hash: found hash-2, wanted hash-1"));
-  EXPECT_THAT(refused([](auto& o) { o.world = 4; }), HasSubstr("world: found 4, wanted 3"));
-  EXPECT_THAT(refused([](auto& o) { o.rank = 3; }), HasSubstr("rank: found 3, wanted 0 to 2"));
-  EXPECT_THAT(refused([](auto& o) { o.incarnation = 0; }), HasSubstr("incarnation: found 0"));
+              HasSubstr("config_hash: expected hash-1, got hash-2"));
+  EXPECT_THAT(refused([](auto& o) { o.world = 4; }), HasSubstr("world: expected 3, got 4"));
+  EXPECT_THAT(refused([](auto& o) { o.rank = 3; }), HasSubstr("rank: expected 0 to 2, got 3"));
+  EXPECT_THAT(refused([](auto& o) { o.incarnation = 0; }), HasSubstr("got 0"));
   EXPECT_THAT(refused([](auto& o) {
                 o.slot_exact = true;
                 o.instruction_set = "avx2";
@@ -163,7 +164,8 @@ TEST(Coordinator, OrdersReachEveryRankAndOutliveARestart) {
 TEST(Coordinator, ProgressAndSilenceAreInTheStatus) {
   const auto server = Started(ServerOptions());
   const Client client = Joined(ClientOptions(server->address(), 0, 1));
-  client->SetProgress({.step = 3, .phase = proto::STEP, .op = "reduce layer 1", .sequence = 42});
+  client->SetProgress(
+      {.step = 3, .stage = RunStage::kStep, .op = "reduce layer 1", .sequence = 42});
   proto::RankStatus rank;
   for (int i = 0; i < 100 && rank.progress().sequence() != 42; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -173,6 +175,21 @@ TEST(Coordinator, ProgressAndSilenceAreInTheStatus) {
   EXPECT_EQ(rank.progress().step(), 3);
   EXPECT_TRUE(rank.connected());
   EXPECT_LT(rank.silent_ms(), 1000);
+}
+
+TEST(Coordinator, EveryStageReachesTheStatus) {
+  const auto server = Started(ServerOptions());
+  const Client client = Joined(ClientOptions(server->address(), 0, 1));
+  int64_t step = 0;
+  for (const RunStage stage : kRunStages) {
+    client->SetProgress({.step = ++step, .stage = stage});
+    proto::Progress seen;
+    while (seen.step() != step) {  // the next heartbeat brings it
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      seen = server->state().Status().ranks(0).progress();
+    }
+    EXPECT_EQ(FromProto(seen.stage()), stage) << RunStageName(stage);
+  }
 }
 
 TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
@@ -199,7 +216,7 @@ TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
   resumed.push_back(Joined(leader));
   EXPECT_EQ(server->state().Status().next_step(), 20);
   EXPECT_EQ(server->state().Status().term(), 2);
-  EXPECT_EQ(server->state().Status().epoch(), 2);
+  EXPECT_EQ(server->state().Status().view(), 2);
   // The old worker learns that it was replaced and cannot come back.
   EXPECT_EQ(zombie->Await(1000).status().code(), absl::StatusCode::kFailedPrecondition);
   zombie.reset();
@@ -247,7 +264,7 @@ TEST(Coordinator, ADecisionThatReportsDoNotLeadToIsRefused) {
     EXPECT_TRUE((*other)->Report(ReportOf(step)).ok());
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("the two compute differently"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("their policies compute different results"));
 }
 
 TEST(Coordinator, BindsOnlyWhereItIsSafe) {
@@ -255,7 +272,7 @@ TEST(Coordinator, BindsOnlyWhereItIsSafe) {
   options.address = "0.0.0.0:0";
   const auto refused = CoordinatorServer::Start(options);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("wanted TLS files"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("expected TLS files"));
   options.insecure = true;
   const auto server = Started(options);
   EXPECT_GT(server->port(), 0);

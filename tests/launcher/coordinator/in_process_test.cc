@@ -23,8 +23,8 @@ TEST(InProcess, EveryRankSeesThePolicysPhases) {
       for (int64_t step = 0; step < 200; ++step) {
         const auto directive = source->Await(step);
         ASSERT_TRUE(directive.ok());
-        ASSERT_NE(source->Peek(step), nullptr);
-        EXPECT_EQ(source->Peek(step)->phase, directive->phase);
+        ASSERT_NE(source->TryAwait(step), nullptr);
+        EXPECT_EQ(source->TryAwait(step)->phase, directive->phase);
         seen[rank].push_back(directive->phase);
         EXPECT_TRUE(source->Report(ReportOf(step)).ok());
       }
@@ -38,7 +38,7 @@ TEST(InProcess, GraceGapsAndRepeats) {
   const auto coordinator = Make({.grace = std::chrono::milliseconds(20)});
   const auto source = coordinator->Source(0);
   EXPECT_EQ(source->Await(2).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(source->Peek(2), nullptr);
+  EXPECT_EQ(source->TryAwait(2), nullptr);
   EXPECT_EQ(source->Report(ReportOf(1)).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(source->Report(ReportOf(0)).ok());
   EXPECT_TRUE(source->Report(ReportOf(0)).ok());

@@ -110,7 +110,7 @@ TEST_F(LogFailure, AFolderThatWasNotSyncedMayBringTheOldFileBack) {
 struct Answered {
   int64_t reports = 0, attempted = 0;
   bool stop = false, stop_attempted = false;
-  int64_t epoch = 1, epoch_attempted = 1;
+  int64_t view = 1, view_attempted = 1;
 };
 
 DecisionsOptions Options(const std::string& path) {
@@ -132,9 +132,9 @@ void Live(Decisions& decisions, Answered& answered) {
   const auto snapshot = decisions.Snapshot(7);
   if (!report(12)) return;
   // Workers that died at step 12 come back from a checkpoint of step 7.
-  answered.epoch_attempted = 2;
+  answered.view_attempted = 2;
   if (!decisions.Restore(2, 7, *snapshot).ok()) return;
-  answered.epoch = 2, answered.reports = 7;
+  answered.view = 2, answered.reports = 7;
   if (!report(14)) return;
   proto::Orders stop;
   stop.set_stop(true);
@@ -161,16 +161,16 @@ TEST(DecisionsFailure, WhatWasAnsweredOutlivesEveryFailure) {
       // In memory there is nothing that was not answered.
       EXPECT_EQ((*decisions)->next_step(), answered.reports);
       EXPECT_EQ((*decisions)->orders().stop(), answered.stop);
-      EXPECT_EQ((*decisions)->epoch(), answered.epoch);
+      EXPECT_EQ((*decisions)->view(), answered.view);
       decisions->reset();
       decisions = Decisions::Create(Options(path));
       ASSERT_TRUE(decisions.ok()) << decisions.status().ToString();
       const int64_t next = (*decisions)->next_step();
-      if ((*decisions)->epoch() == answered.epoch) {
+      if ((*decisions)->view() == answered.view) {
         EXPECT_GE(next, answered.reports);
         EXPECT_LE(next, std::max(answered.reports, answered.attempted));
       } else {
-        EXPECT_EQ((*decisions)->epoch(), answered.epoch_attempted);
+        EXPECT_EQ((*decisions)->view(), answered.view_attempted);
         EXPECT_EQ(next, 7);
       }
       if ((*decisions)->orders().stop() != answered.stop) {

@@ -180,11 +180,11 @@ TEST_F(Log, OfAnotherRunIsRefused) {
   DecisionsOptions other = Options(path_);
   other.config_hash = "hash-2";
   EXPECT_THAT(std::string(Decisions::Create(other).status().message()),
-              HasSubstr("config_hash: found hash-1, wanted hash-2"));
+              HasSubstr("config_hash: expected hash-2, got hash-1"));
   other = Options(path_);
   other.run_id = "run-2";
   EXPECT_THAT(std::string(Decisions::Create(other).status().message()),
-              HasSubstr("run_id: found run-1, wanted run-2"));
+              HasSubstr("run_id: expected run-2, got run-1"));
   other = Options(path_);
   other.build = "build-2";
   EXPECT_THAT(std::string(Decisions::Create(other).status().message()), HasSubstr("build"));

@@ -62,7 +62,7 @@ TEST_F(Waits, AreSaidOnceWithTheirCause) {
   const std::string address = server_->address();
   server_.reset();
   const absl::Status status = client->Await(2).status();
-  EXPECT_THAT(std::string(status.message()), HasSubstr("was not heard for 2 s at step 2: "));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(" for 2 s at step 2: "));
   ASSERT_EQ(notes_.size(), 1u);
   EXPECT_THAT(notes_[0],
               HasSubstr(Cat("waiting for the coordinator at ", address, " to decide step 2, ")));

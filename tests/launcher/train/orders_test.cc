@@ -28,8 +28,8 @@ TEST(SaveOrders, EachIsCarriedOutOnceByAllRanks) {
   TemporaryFolder root;
   const TrainerRun run =
       RunTrainer(SmallConfig(kTrain), root.path() + "/run", 3, nullptr, "", nullptr,
-                 [](int rank, TrainerOptions& options) {
-                   options.saves_ordered = [rank, step = int64_t{0}]() mutable -> int64_t {
+                 [](int rank, TrainerOptions&, ScriptedControl& control) {
+                   control.saves = [rank, step = int64_t{0}]() mutable -> int64_t {
                      ++step;  // polled once in a step
                      if (rank == 0) return step >= 4 ? 1 : 0;
                      if (rank == 1) return step >= 9 ? 2 : step >= 6 ? 1 : 0;
@@ -48,8 +48,8 @@ class GoneFrom : public DirectiveSource {
     if (step >= step_) return absl::UnavailableError("the coordinator was not heard");
     return source_->Await(step);
   }
-  const Directive* Peek(int64_t step) override {
-    return step >= step_ ? nullptr : source_->Peek(step);
+  const Directive* TryAwait(int64_t step) override {
+    return step >= step_ ? nullptr : source_->TryAwait(step);
   }
   absl::Status Report(const StepReport& report) override { return source_->Report(report); }
 
@@ -71,7 +71,7 @@ TEST(Orphans, SaveAndSayThatTheRunMayGoOnOnlyIfTheyDid) {
           return write ? absl::Status(code, "the disk") : absl::OkStatus();
         },
         "", nullptr,
-        [&](int rank, TrainerOptions& options) {
+        [&](int rank, TrainerOptions& options, ScriptedControl&) {
           sources[rank] = std::make_unique<GoneFrom>(options.source, 5);
           options.source = sources[rank].get();
         });

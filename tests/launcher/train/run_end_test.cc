@@ -38,12 +38,12 @@ TrainOutcome Diverge(int64_t max_bad_steps) {
 TEST(RunEnd, AfterThatManyBadStepsInARowAndNoMore) {
   const TrainOutcome one = Diverge(1);
   EXPECT_EQ(one.end, TrainEnd::kNonFinite);
-  EXPECT_THAT(one.why, HasSubstr("1 step had non-finite losses"));
+  EXPECT_THAT(one.why, HasSubstr("1 step with non-finite losses"));
   const TrainOutcome three = Diverge(3);
   EXPECT_EQ(three.end, TrainEnd::kNonFinite);
   EXPECT_EQ(three.step, one.step + 2);
-  EXPECT_THAT(three.why, HasSubstr(Cat("3 steps in a row had non-finite losses or gradients; the "
-                                       "last step with finite ones was ",
+  EXPECT_THAT(three.why, HasSubstr(Cat("3 consecutive steps with non-finite losses or gradients; "
+                                       "last finite step: ",
                                        one.step - 2)));
 }
 

@@ -35,14 +35,40 @@ struct TrainerRun {
   TrainOutcome outcome;
 };
 
+// Keeps what rank 0 was told.
+class Recorder : public RunObserver {
+ public:
+  explicit Recorder(TrainerRun* out) : out_(out) {}
+  absl::Status OnStep(const StepResult& result, double) override {
+    out_->phases.push_back(result.phase);
+    return absl::OkStatus();
+  }
+  absl::Status OnSave(const SaveReport& report) override {
+    out_->saves.push_back(report);
+    return absl::OkStatus();
+  }
+
+ private:
+  TrainerRun* out_;
+};
+
+// People's orders, as a test scripts them.
+struct ScriptedControl : public RunControl {
+  bool StopRequested() override { return stop && stop(); }
+  int64_t SavesOrdered() override { return saves ? saves() : 0; }
+  std::function<bool()> stop;
+  std::function<int64_t()> saves;
+};
+
 // `hook` is called by every rank's saves, on any thread. `resume_from` is a checkpoint; the policy
 // starts anew all the same, which is right for those that no report changes. `stop` is asked by
-// every rank at each step's end; `change` is called once by every rank's thread, with options that
-// are otherwise complete.
+// every rank at each step's end; `change` is called once by every rank's thread, with options and
+// control that are otherwise complete.
 inline TrainerRun RunTrainer(
     const TrainConfig& config, const std::string& folder, int ranks, FileHook hook = nullptr,
     const std::string& resume_from = "", std::function<bool(int64_t step)> stop = nullptr,
-    const std::function<void(int rank, TrainerOptions& options)>& change = nullptr) {
+    const std::function<void(int rank, TrainerOptions& options, ScriptedControl& control)>& change =
+        nullptr) {
   const RunFolder run{.path = folder, .run_id = std::string(32, '7'), .resume_from = resume_from};
   std::filesystem::create_directories(folder);
   const LlamaConfig model = ModelOf(config).value();
@@ -61,26 +87,18 @@ inline TrainerRun RunTrainer(
                                                     .pool = &pool,
                                                     .arena_bytes = int64_t{1} << 30}));
     PolicySource source(&policy);
-    TrainEvents events;
     RunPlace place;
-    if (rank == 0) {
-      events.on_save = [&](const SaveReport& report) {
-        out.saves.push_back(report);
-        return absl::OkStatus();
-      };
-      events.on_step = [&](const StepResult& result, double) {
-        out.phases.push_back(result.phase);
-        return absl::OkStatus();
-      };
-    }
+    Recorder recorder(&out);
+    ScriptedControl control;
+    control.stop = [&] { return stop && stop(place.step); };
     TrainerOptions options{.session = session.get(),
                            .source = &source,
-                           .stop_requested = [&] { return stop && stop(place.step); },
+                           .observer = rank == 0 ? &recorder : nullptr,
+                           .control = &control,
                            .run = &run,
-                           .events = events,
                            .place = &place,
                            .save_hook = hook};
-    if (change) change(rank, options);
+    if (change) change(rank, options, control);
     ASSIGN_OR_RETURN(auto trainer, Trainer::Create(std::move(options)));
     RETURN_IF_ERROR(trainer->Start());
     ASSIGN_OR_RETURN(const TrainOutcome outcome, trainer->Run());

@@ -15,14 +15,14 @@ BLOCKSTEP_INLINE int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 // Rows of a head, (rows, head_dim) with stride ld, into (padded_rows, width) with zeros around.
 BLOCKSTEP_NOINLINE void PackRows(const float* src, int64_t ld, int64_t rows, int64_t head_dim,
                                  float factor, float* dst, int64_t padded_rows, int64_t width) {
-  const F16 f = Set(factor);
+  const F32x16 f = Set(factor);
   for (int64_t r = 0; r < padded_rows; ++r, dst += width) {
     if (r >= rows) {
       __builtin_memset(dst, 0, width * sizeof(float));
       continue;
     }
     int64_t c = 0;
-    for (; c + kGroup <= head_dim; c += kGroup) Store(dst + c, Load(src + r * ld + c) * f);
+    for (; c + kWidth <= head_dim; c += kWidth) Store(dst + c, Load(src + r * ld + c) * f);
     if (c < head_dim) Store(dst + c, LoadPart(src + r * ld + c, head_dim - c) * f);
   }
 }
@@ -78,7 +78,7 @@ BLOCKSTEP_INLINE Visible VisibleKeys(const AttentionTask& t, int64_t i) {
 BLOCKSTEP_INLINE int64_t ColumnsOf(const AttentionTask& t, int64_t i, int64_t k0) {
   const int64_t last = Least(i + 8, t.q_len) - 1;
   const int64_t seen = t.q_offset + last + 1 - k0;
-  return seen <= 0 ? 0 : Least(kTile, Up(seen, kGroup));
+  return seen <= 0 ? 0 : Least(kTile, Up(seen, kWidth));
 }
 
 }  // namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA

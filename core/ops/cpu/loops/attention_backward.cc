@@ -39,9 +39,9 @@ void LoadQueryTile(const AttentionTask& t, int64_t head, int64_t i0, int64_t row
   if (t.dq != nullptr) __builtin_memset(b.dq, 0, kTile * width * sizeof(float));
   for (int64_t r = 0; r < rows; ++r) {
     const float* out = t.out + (i0 + r) * t.ldo + column;
-    F16 sum = Set(0.0f);
+    F32x16 sum = Set(0.0f);
     int64_t c = 0;
-    for (; c + kGroup <= t.head_dim; c += kGroup) {
+    for (; c + kWidth <= t.head_dim; c += kWidth) {
       sum = sum + Load(out + c) * Load(b.dout + r * width + c);
     }
     if (c < t.head_dim) {
@@ -68,9 +68,9 @@ BLOCKSTEP_NOINLINE void ScoreRows(const AttentionTask& t, int64_t i0, int64_t r0
     const int64_t end = Most(Least(keys.end - k0, columns), 0);
     for (int64_t c = 0; c < begin; ++c) p[c] = -__builtin_inff();
     for (int64_t c = end; c < columns; ++c) p[c] = -__builtin_inff();
-    const F16 lse = Set(b.lse[r]), delta = Set(b.delta[r]);
-    for (int64_t c = 0; c < columns; c += kGroup) {
-      const F16 e = Exp(Load(p + c) - lse);
+    const F32x16 lse = Set(b.lse[r]), delta = Set(b.delta[r]);
+    for (int64_t c = 0; c < columns; c += kWidth) {
+      const F32x16 e = Exp(Load(p + c) - lse);
       Store(p + c, e);
       Store(ds + c, e * (Load(ds + c) - delta));
     }
@@ -113,10 +113,10 @@ void Tile(const AttentionTask& t, int64_t i0, int64_t rows, int64_t k0, int64_t 
 
 void StoreRows(const float* src, int64_t width, int64_t rows, int64_t head_dim, float factor,
                float* dst, int64_t ld) {
-  const F16 f = Set(factor);
+  const F32x16 f = Set(factor);
   for (int64_t r = 0; r < rows; ++r) {
     int64_t c = 0;
-    for (; c + kGroup <= head_dim; c += kGroup)
+    for (; c + kWidth <= head_dim; c += kWidth)
       Store(dst + r * ld + c, Load(src + r * width + c) * f);
     if (c < head_dim) StorePart(dst + r * ld + c, Load(src + r * width + c) * f, head_dim - c);
   }
@@ -125,14 +125,14 @@ void StoreRows(const float* src, int64_t width, int64_t rows, int64_t head_dim, 
 }  // namespace
 
 void AttentionBackward(const AttentionTask& t) {
-  const int64_t width = Up(t.head_dim, kGroup), kv_padded = Up(t.kv_len, kTile);
+  const int64_t width = Up(t.head_dim, kWidth), kv_padded = Up(t.kv_len, kTile);
   Buffers b = Carve(t, width);
   PackTransposed(t.k, t.ldk, t.kv_len, t.head_dim, b.kt, width);
   PackTransposed(t.v, t.ldv, t.kv_len, t.head_dim, b.vt, width);
   if (t.dq != nullptr) PackRows(t.k, t.ldk, t.kv_len, t.head_dim, 1.0f, b.k, kv_padded, width);
   if (t.dk != nullptr) __builtin_memset(b.dk, 0, kv_padded * width * sizeof(float));
   if (t.dv != nullptr) __builtin_memset(b.dv, 0, kv_padded * width * sizeof(float));
-  for (int64_t head = 0; head < t.group; ++head) {
+  for (int64_t head = 0; head < t.q_per_kv; ++head) {
     for (int64_t i0 = 0; i0 < t.q_len; i0 += kTile) {
       const int64_t rows = Least(kTile, t.q_len - i0);
       LoadQueryTile(t, head, i0, rows, width, b);

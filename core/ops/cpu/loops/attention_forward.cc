@@ -19,23 +19,23 @@ BLOCKSTEP_NOINLINE void SoftmaxRow(Visible keys, int64_t k0, int64_t columns, in
   }
   for (int64_t c = 0; c < begin; ++c) s[c] = -__builtin_inff();
   for (int64_t c = end; c < columns; ++c) s[c] = -__builtin_inff();
-  F16 m = Load(s);
-  for (int64_t c = kGroup; c < columns; c += kGroup) m = Max(m, Load(s + c));
+  F32x16 m = Load(s);
+  for (int64_t c = kWidth; c < columns; c += kWidth) m = Max(m, Load(s + c));
   const float tile_max = MaxLanes(m);
   const float max = tile_max > state.max[r] ? tile_max : state.max[r];
-  const F16 shift = Set(max);
-  F16 sum = Set(0.0f);
-  for (int64_t c = 0; c < columns; c += kGroup) {
-    const F16 e = Exp(Load(s + c) - shift);
+  const F32x16 shift = Set(max);
+  F32x16 sum = Set(0.0f);
+  for (int64_t c = 0; c < columns; c += kWidth) {
+    const F32x16 e = Exp(Load(s + c) - shift);
     Store(s + c, e);
     sum = sum + e;
   }
   if (max != state.max[r]) {
     // exp(-inf) is 0 for the first tile of a row.
-    float lanes[kGroup];
+    float lanes[kWidth];
     Store(lanes, Exp(Set(state.max[r] - max)));
-    const F16 alpha = Set(lanes[0]);
-    for (int64_t c = 0; c < width; c += kGroup) Store(o + c, Load(o + c) * alpha);
+    const F32x16 alpha = Set(lanes[0]);
+    for (int64_t c = 0; c < width; c += kWidth) Store(o + c, Load(o + c) * alpha);
     state.sum[r] *= lanes[0];
     state.max[r] = max;
   }
@@ -45,7 +45,7 @@ BLOCKSTEP_NOINLINE void SoftmaxRow(Visible keys, int64_t k0, int64_t columns, in
 }  // namespace
 
 void AttentionForward(const AttentionTask& t) {
-  const int64_t width = Up(t.head_dim, kGroup), kv_padded = Up(t.kv_len, kTile);
+  const int64_t width = Up(t.head_dim, kWidth), kv_padded = Up(t.kv_len, kTile);
   float* kt = t.scratch;
   float* v = kt + kv_padded * width;
   float* q = v + kv_padded * width;
@@ -54,7 +54,7 @@ void AttentionForward(const AttentionTask& t) {
   PackTransposed(t.k, t.ldk, t.kv_len, t.head_dim, kt, width);
   PackRows(t.v, t.ldv, t.kv_len, t.head_dim, 1.0f, v, kv_padded, width);
 
-  for (int64_t head = 0; head < t.group; ++head) {
+  for (int64_t head = 0; head < t.q_per_kv; ++head) {
     for (int64_t i0 = 0; i0 < t.q_len; i0 += kTile) {
       const int64_t rows = Least(kTile, t.q_len - i0);
       PackRows(t.q + i0 * t.ldq + head * t.head_dim, t.ldq, rows, t.head_dim, t.scale, q, kTile,
@@ -81,10 +81,10 @@ void AttentionForward(const AttentionTask& t) {
         }
       }
       for (int64_t r = 0; r < rows; ++r) {
-        const F16 inverse = Set(1.0f / state.sum[r]);
+        const F32x16 inverse = Set(1.0f / state.sum[r]);
         float* out = t.out + (i0 + r) * t.ldo + head * t.head_dim;
         int64_t c = 0;
-        for (; c + kGroup <= t.head_dim; c += kGroup) {
+        for (; c + kWidth <= t.head_dim; c += kWidth) {
           Store(out + c, Load(o + r * width + c) * inverse);
         }
         if (c < t.head_dim) StorePart(out + c, Load(o + r * width + c) * inverse, t.head_dim - c);

@@ -8,11 +8,11 @@
 namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA {
 
 #if defined(__AVX512F__)
-static constexpr int kGemmRows = 8, kGemmGroups = 2;
+static constexpr int kGemmRows = 8, kGemmVectors = 2;
 #elif defined(__AVX2__)
-static constexpr int kGemmRows = 4, kGemmGroups = 1;
+static constexpr int kGemmRows = 4, kGemmVectors = 1;
 #else
-static constexpr int kGemmRows = 2, kGemmGroups = 1;
+static constexpr int kGemmRows = 2, kGemmVectors = 1;
 #endif
 
 struct BlockA {
@@ -20,23 +20,23 @@ struct BlockA {
   int64_t row_stride, k_stride;
 };
 
-template <int kGroups>
+template <int kVectors>
 BLOCKSTEP_NOINLINE void GemmStrip(int64_t k, BlockA a, const float* b, int64_t ldb, float* c,
                                   int64_t ldc, bool add) {
-  F16 acc[kGemmRows][kGroups];
+  F32x16 acc[kGemmRows][kVectors];
   for (int r = 0; r < kGemmRows; ++r) {
-    for (int g = 0; g < kGroups; ++g) acc[r][g] = add ? Load(c + r * ldc + g * kGroup) : Set(0.0f);
+    for (int g = 0; g < kVectors; ++g) acc[r][g] = add ? Load(c + r * ldc + g * kWidth) : Set(0.0f);
   }
   for (int64_t i = 0; i < k; ++i) {
-    F16 row[kGroups];
-    for (int g = 0; g < kGroups; ++g) row[g] = Load(b + i * ldb + g * kGroup);
+    F32x16 row[kVectors];
+    for (int g = 0; g < kVectors; ++g) row[g] = Load(b + i * ldb + g * kWidth);
     for (int r = 0; r < kGemmRows; ++r) {
-      const F16 x = Set(a.data[r * a.row_stride + i * a.k_stride]);
-      for (int g = 0; g < kGroups; ++g) acc[r][g] = Fma(x, row[g], acc[r][g]);
+      const F32x16 x = Set(a.data[r * a.row_stride + i * a.k_stride]);
+      for (int g = 0; g < kVectors; ++g) acc[r][g] = Fma(x, row[g], acc[r][g]);
     }
   }
   for (int r = 0; r < kGemmRows; ++r) {
-    for (int g = 0; g < kGroups; ++g) Store(c + r * ldc + g * kGroup, acc[r][g]);
+    for (int g = 0; g < kVectors; ++g) Store(c + r * ldc + g * kWidth, acc[r][g]);
   }
 }
 
@@ -45,10 +45,10 @@ BLOCKSTEP_NOINLINE void GemmBlock(int64_t m, int64_t n, int64_t k, BlockA a, con
   for (int64_t row = 0; row < m; row += kGemmRows) {
     const BlockA strip = {a.data + row * a.row_stride, a.row_stride, a.k_stride};
     int64_t col = 0;
-    for (; col + kGemmGroups * kGroup <= n; col += kGemmGroups * kGroup) {
-      GemmStrip<kGemmGroups>(k, strip, b + col, ldb, c + row * ldc + col, ldc, add);
+    for (; col + kGemmVectors * kWidth <= n; col += kGemmVectors * kWidth) {
+      GemmStrip<kGemmVectors>(k, strip, b + col, ldb, c + row * ldc + col, ldc, add);
     }
-    for (; col < n; col += kGroup) {
+    for (; col < n; col += kWidth) {
       GemmStrip<1>(k, strip, b + col, ldb, c + row * ldc + col, ldc, add);
     }
   }

@@ -1,9 +1,9 @@
 // Row loops of the CPU kernels: plain functions on raw pointers, compiled once per instruction set
-// (baseline, x86-64-v3, x86-64-v4) and chosen at run time. Everything here computes on groups of 16
-// lanes in one fixed order, whatever the vector width, so a result depends on neither threads nor
-// the position of an element in a vector; instruction sets differ only where one of them lacks FMA.
-// No standard library template may be used in loops/*.cc: the linker keeps one copy of it, and that
-// copy could be one that this machine cannot run.
+// (baseline, x86-64-v3, x86-64-v4) and chosen at run time. Everything here computes on vectors of
+// 16 lanes in one fixed order, whatever the vector width, so a result depends on neither threads
+// nor the position of an element in a vector; instruction sets differ only where one of them lacks
+// FMA. No standard library template may be used in loops/*.cc: the linker keeps one copy of it, and
+// that copy could be one that this machine cannot run.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,10 @@ struct AdamNormScalars {
 };
 
 // One (slot, key/value head). Pointers are at the first row of the slot and the first column of the
-// (group of) head(s); strides in elements. Scratch: AttentionScratchFloats, 64-byte aligned.
+// head (or the query heads of one key/value head); strides in elements. Scratch:
+// AttentionScratchFloats, 64-byte aligned.
 struct AttentionTask {
-  int64_t q_len, kv_len, q_offset, group, head_dim;  // group: query heads per key/value head
+  int64_t q_len, kv_len, q_offset, q_per_kv, head_dim;  // q_per_kv: query heads per key/value head
   const float *q, *k, *v;
   int64_t ldq, ldk, ldv;
   float* out;         // forward =, backward read

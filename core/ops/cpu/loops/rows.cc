@@ -1,12 +1,12 @@
-// Loops with a sum or a maximum over a row: four groups of 16 lanes, then a tree.
+// Loops with a sum or a maximum over a row: four vectors of 16 lanes, then a tree.
 #include "core/ops/cpu/loops/parts.h"
 
 namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA {
 namespace {
 
-// Group i of 16 goes to accumulator i % 4, so that additions overlap.
+// Vector i goes to accumulator i % 4, so that additions overlap.
 struct FourSums {
-  F16 sums[4] = {Set(0), Set(0), Set(0), Set(0)};
+  F32x16 sums[4] = {Set(0), Set(0), Set(0), Set(0)};
   BLOCKSTEP_INLINE float Total(const FourSums& s) {
     return SumLanes((s.sums[0] + s.sums[2]) + (s.sums[1] + s.sums[3]));
   }
@@ -17,13 +17,13 @@ template <typename Term>
 BLOCKSTEP_INLINE float SumRow(int64_t n, Term&& term) {
   FourSums s;
   int64_t i = 0;
-  for (; i + 4 * kGroup <= n; i += 4 * kGroup) {
+  for (; i + 4 * kWidth <= n; i += 4 * kWidth) {
     for (int j = 0; j < 4; ++j) {
-      s.sums[j] = s.sums[j] + term(i + j * kGroup, WholeGroup{});
+      s.sums[j] = s.sums[j] + term(i + j * kWidth, WholeVector{});
     }
   }
-  for (int j = 0; i + kGroup <= n; i += kGroup, ++j) s.sums[j] = s.sums[j] + term(i, WholeGroup{});
-  if (i < n) s.sums[3] = s.sums[3] + term(i, PartGroup{n - i});
+  for (int j = 0; i + kWidth <= n; i += kWidth, ++j) s.sums[j] = s.sums[j] + term(i, WholeVector{});
+  if (i < n) s.sums[3] = s.sums[3] + term(i, PartVector{n - i});
   return FourSums::Total(s);
 }
 
@@ -33,21 +33,21 @@ float NormRow(const float* x, const float* delta, float* sum, const float* weigh
               int64_t n, float eps) {
   const float* s = x;
   if (delta != nullptr && sum != nullptr) {
-    ForGroups(n, [&](int64_t i, auto io) { io.Put(sum + i, io.Get(x + i) + io.Get(delta + i)); });
+    ForVectors(n, [&](int64_t i, auto io) { io.Put(sum + i, io.Get(x + i) + io.Get(delta + i)); });
     s = sum;
   } else if (sum != nullptr && sum != x) {
-    ForGroups(n, [&](int64_t i, auto io) { io.Put(sum + i, io.Get(x + i)); });
+    ForVectors(n, [&](int64_t i, auto io) { io.Put(sum + i, io.Get(x + i)); });
   }
   const bool add = delta != nullptr && sum == nullptr;
   const float squares = SumRow(n, [&](int64_t i, auto io) {
-    const F16 a = add ? io.Get(s + i) + io.Get(delta + i) : io.Get(s + i);
+    const F32x16 a = add ? io.Get(s + i) + io.Get(delta + i) : io.Get(s + i);
     return a * a;
   });
   const float rstd = 1.0f / __builtin_sqrtf(squares / static_cast<float>(n) + eps);
   if (y != nullptr) {
-    const F16 r = Set(rstd);
-    ForGroups(n, [&](int64_t i, auto io) {
-      const F16 a = add ? io.Get(s + i) + io.Get(delta + i) : io.Get(s + i);
+    const F32x16 r = Set(rstd);
+    ForVectors(n, [&](int64_t i, auto io) {
+      const F32x16 a = add ? io.Get(s + i) + io.Get(delta + i) : io.Get(s + i);
       io.Put(y + i, a * r * io.Get(weight + i));
     });
   }
@@ -58,58 +58,58 @@ void NormBackwardRow(const float* dy, const float* s, const float* weight, float
                      int64_t n, int add) {
   const float dot = SumRow(
       n, [&](int64_t i, auto io) { return io.Get(dy + i) * io.Get(weight + i) * io.Get(s + i); });
-  const F16 r = Set(rstd), c = Set(dot * rstd * rstd * rstd / static_cast<float>(n));
-  ForGroups(n, [&](int64_t i, auto io) {
-    const F16 g = io.Get(dy + i) * io.Get(weight + i) * r - io.Get(s + i) * c;
+  const F32x16 r = Set(rstd), c = Set(dot * rstd * rstd * rstd / static_cast<float>(n));
+  ForVectors(n, [&](int64_t i, auto io) {
+    const F32x16 g = io.Get(dy + i) * io.Get(weight + i) * r - io.Get(s + i) * c;
     io.Put(dx + i, add ? io.Get(dx + i) + g : g);
   });
 }
 
 void NormWeightGrad(const float* dy, int64_t lddy, const float* s, int64_t lds, const float* rstd,
                     int64_t rows, int64_t cols, float* dweight, int add) {
-  F16 sums[4] = {Set(0), Set(0), Set(0), Set(0)};
-  if (cols == 4 * kGroup) {
+  F32x16 sums[4] = {Set(0), Set(0), Set(0), Set(0)};
+  if (cols == 4 * kWidth) {
     for (int64_t row = 0; row < rows; ++row) {
-      const F16 r = Set(rstd[row]);
+      const F32x16 r = Set(rstd[row]);
       for (int j = 0; j < 4; ++j) {
         sums[j] =
-            sums[j] + Load(dy + row * lddy + j * kGroup) * Load(s + row * lds + j * kGroup) * r;
+            sums[j] + Load(dy + row * lddy + j * kWidth) * Load(s + row * lds + j * kWidth) * r;
       }
     }
   } else {
     for (int64_t row = 0; row < rows; ++row) {
-      const F16 r = Set(rstd[row]);
-      ForGroups(cols, [&](int64_t i, auto io) {
-        sums[i / kGroup] =
-            sums[i / kGroup] + io.Get(dy + row * lddy + i) * io.Get(s + row * lds + i) * r;
+      const F32x16 r = Set(rstd[row]);
+      ForVectors(cols, [&](int64_t i, auto io) {
+        sums[i / kWidth] =
+            sums[i / kWidth] + io.Get(dy + row * lddy + i) * io.Get(s + row * lds + i) * r;
       });
     }
   }
-  ForGroups(cols, [&](int64_t i, auto io) {
-    const F16 sum = sums[i / kGroup];
+  ForVectors(cols, [&](int64_t i, auto io) {
+    const F32x16 sum = sums[i / kWidth];
     io.Put(dweight + i, add ? io.Get(dweight + i) + sum : sum);
   });
 }
 
 float MaxRow(const float* x, int64_t n) {
   const float kLowest = -__builtin_inff();
-  F16 m[4] = {Set(kLowest), Set(kLowest), Set(kLowest), Set(kLowest)};
+  F32x16 m[4] = {Set(kLowest), Set(kLowest), Set(kLowest), Set(kLowest)};
   int64_t i = 0;
-  for (; i + 4 * kGroup <= n; i += 4 * kGroup) {
-    for (int j = 0; j < 4; ++j) m[j] = Max(m[j], Load(x + i + j * kGroup));
+  for (; i + 4 * kWidth <= n; i += 4 * kWidth) {
+    for (int j = 0; j < 4; ++j) m[j] = Max(m[j], Load(x + i + j * kWidth));
   }
-  for (; i + kGroup <= n; i += kGroup) m[0] = Max(m[0], Load(x + i));
+  for (; i + kWidth <= n; i += kWidth) m[0] = Max(m[0], Load(x + i));
   if (i < n) m[1] = Max(m[1], LoadPart(x + i, n - i, kLowest));
   return MaxLanes(Max(Max(m[0], m[1]), Max(m[2], m[3])));
 }
 
 float ExpSum(const float* x, float shift, float* store, int64_t n) {
-  const F16 s = Set(shift);
-  const int64_t whole = n / kGroup * kGroup;
+  const F32x16 s = Set(shift);
+  const int64_t whole = n / kWidth * kWidth;
   float sum;
   if (store != nullptr) {
     sum = SumRow(whole, [&](int64_t i, auto io) {
-      const F16 e = Exp(io.Get(x + i) - s);
+      const F32x16 e = Exp(io.Get(x + i) - s);
       io.Put(store + i, e);
       return e;
     });
@@ -118,7 +118,7 @@ float ExpSum(const float* x, float shift, float* store, int64_t n) {
   }
   if (whole < n) {
     // Padded lanes are -inf, whose exponential is 0.
-    const F16 e = Exp(LoadPart(x + whole, n - whole, -__builtin_inff()) - s);
+    const F32x16 e = Exp(LoadPart(x + whole, n - whole, -__builtin_inff()) - s);
     if (store != nullptr) StorePart(store + whole, e, n - whole);
     sum += SumLanes(e);
   }
@@ -130,13 +130,13 @@ namespace {
 // Sum of term(0) + ... + term(n - 1) in double, over lanes in one fixed order.
 template <typename Term>
 inline double SumDouble(int64_t n, Term&& term) {
-  double lanes[kGroup] = {};
+  double lanes[kWidth] = {};
   int64_t i = 0;
-  for (; i + kGroup <= n; i += kGroup) {
-    for (int j = 0; j < kGroup; ++j) lanes[j] += term(i + j);
+  for (; i + kWidth <= n; i += kWidth) {
+    for (int j = 0; j < kWidth; ++j) lanes[j] += term(i + j);
   }
   for (int j = 0; i < n; ++i, ++j) lanes[j] += term(i);
-  for (int w = kGroup / 2; w > 0; w /= 2) {
+  for (int w = kWidth / 2; w > 0; w /= 2) {
     for (int j = 0; j < w; ++j) lanes[j] += lanes[j + w];
   }
   return lanes[0];

@@ -23,35 +23,35 @@ static constexpr int kLanes = 8;
 #else
 static constexpr int kLanes = 4;
 #endif
-static constexpr int kGroup = 16, kParts = kGroup / kLanes;
+static constexpr int kWidth = 16, kParts = kWidth / kLanes;
 
 typedef float Vec __attribute__((vector_size(kLanes * 4), may_alias));
 typedef int32_t IVec __attribute__((vector_size(kLanes * 4), may_alias));
 typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), may_alias, aligned(4)));
 
-struct F16 {
+struct F32x16 {
   Vec v[kParts];
 };
 
 #define BLOCKSTEP_EACH_PART for (int part = 0; part < kParts; ++part)
 
-BLOCKSTEP_INLINE F16 Load(const float* p) {
-  F16 r;
+BLOCKSTEP_INLINE F32x16 Load(const float* p) {
+  F32x16 r;
   BLOCKSTEP_EACH_PART r.v[part] = *reinterpret_cast<const UnalignedVec*>(p + part * kLanes);
   return r;
 }
-BLOCKSTEP_INLINE void Store(float* p, const F16& x) {
+BLOCKSTEP_INLINE void Store(float* p, const F32x16& x) {
   BLOCKSTEP_EACH_PART* reinterpret_cast<UnalignedVec*>(p + part * kLanes) = x.v[part];
 }
 // The first n < 16 lanes; the others hold `rest`.
-BLOCKSTEP_INLINE F16 LoadPart(const float* p, int64_t n, float rest = 0.0f) {
-  float lanes[kGroup];
-  for (int i = 0; i < kGroup; ++i) lanes[i] = rest;
+BLOCKSTEP_INLINE F32x16 LoadPart(const float* p, int64_t n, float rest = 0.0f) {
+  float lanes[kWidth];
+  for (int i = 0; i < kWidth; ++i) lanes[i] = rest;
   __builtin_memcpy(lanes, p, n * sizeof(float));
   return Load(lanes);
 }
-BLOCKSTEP_INLINE void StorePart(float* p, const F16& x, int64_t n) {
-  float lanes[kGroup];
+BLOCKSTEP_INLINE void StorePart(float* p, const F32x16& x, int64_t n) {
+  float lanes[kWidth];
   Store(lanes, x);
   __builtin_memcpy(p, lanes, n * sizeof(float));
 }
@@ -66,17 +66,17 @@ BLOCKSTEP_INLINE Vec SetVec(float x) {
   return Vec{x, x, x, x};
 #endif
 }
-BLOCKSTEP_INLINE F16 Set(float x) {
-  F16 r;
+BLOCKSTEP_INLINE F32x16 Set(float x) {
+  F32x16 r;
   BLOCKSTEP_EACH_PART r.v[part] = SetVec(x);
   return r;
 }
 
-#define BLOCKSTEP_BINARY(op)                                     \
-  BLOCKSTEP_INLINE F16 operator op(const F16& a, const F16& b) { \
-    F16 r;                                                       \
-    BLOCKSTEP_EACH_PART r.v[part] = a.v[part] op b.v[part];      \
-    return r;                                                    \
+#define BLOCKSTEP_BINARY(op)                                              \
+  BLOCKSTEP_INLINE F32x16 operator op(const F32x16& a, const F32x16& b) { \
+    F32x16 r;                                                             \
+    BLOCKSTEP_EACH_PART r.v[part] = a.v[part] op b.v[part];               \
+    return r;                                                             \
   }
 BLOCKSTEP_BINARY(+)
 BLOCKSTEP_BINARY(-)
@@ -85,14 +85,14 @@ BLOCKSTEP_BINARY(/)
 #undef BLOCKSTEP_BINARY
 
 // b where b > a, else a: a NaN in b is dropped.
-BLOCKSTEP_INLINE F16 Max(const F16& a, const F16& b) {
-  F16 r;
+BLOCKSTEP_INLINE F32x16 Max(const F32x16& a, const F32x16& b) {
+  F32x16 r;
   BLOCKSTEP_EACH_PART r.v[part] = b.v[part] > a.v[part] ? b.v[part] : a.v[part];
   return r;
 }
 
-BLOCKSTEP_INLINE F16 Sqrt(const F16& a) {
-  F16 r;
+BLOCKSTEP_INLINE F32x16 Sqrt(const F32x16& a) {
+  F32x16 r;
 #if defined(__AVX512F__)
   r.v[0] = reinterpret_cast<Vec>(_mm512_sqrt_ps(reinterpret_cast<__m512>(a.v[0])));
 #elif defined(__AVX2__)
@@ -108,8 +108,8 @@ BLOCKSTEP_INLINE F16 Sqrt(const F16& a) {
 }
 
 // a * b + c, rounded once where the instruction set can.
-BLOCKSTEP_INLINE F16 Fma(const F16& a, const F16& b, const F16& c) {
-  F16 r;
+BLOCKSTEP_INLINE F32x16 Fma(const F32x16& a, const F32x16& b, const F32x16& c) {
+  F32x16 r;
 #if defined(__AVX512F__)
   r.v[0] = reinterpret_cast<Vec>(_mm512_fmadd_ps(reinterpret_cast<__m512>(a.v[0]),
                                                  reinterpret_cast<__m512>(b.v[0]),
@@ -150,41 +150,41 @@ BLOCKSTEP_INLINE F16 Fma(const F16& a, const F16& b, const F16& c) {
 #endif
 BLOCKSTEP_INLINE Vec AddVec(Vec a, Vec b) { return a + b; }
 BLOCKSTEP_INLINE Vec MaxVec(Vec a, Vec b) { return b > a ? b : a; }
-BLOCKSTEP_INLINE float SumLanes(F16 x) {
+BLOCKSTEP_INLINE float SumLanes(F32x16 x) {
   BLOCKSTEP_FOLD(x, AddVec);
   return x.v[0][0];
 }
-BLOCKSTEP_INLINE float MaxLanes(F16 x) {
+BLOCKSTEP_INLINE float MaxLanes(F32x16 x) {
   BLOCKSTEP_FOLD(x, MaxVec);
   return x.v[0][0];
 }
 
 // e^x with an error of at most 1.1 ulp (tests/core/loops_test.cc) for x in [-87.3, 88]; 0 below,
 // e^88 above, NaN for NaN.
-BLOCKSTEP_INLINE F16 Exp(const F16& x) {
+BLOCKSTEP_INLINE F32x16 Exp(const F32x16& x) {
   const Vec kLow = SetVec(-87.3f), kHigh = SetVec(88.0f), kMagic = SetVec(0x1.8p23f);
-  F16 clamped, n, scale;
+  F32x16 clamped, n, scale;
   BLOCKSTEP_EACH_PART {
     Vec c = x.v[part] < kLow ? kLow : x.v[part];
     clamped.v[part] = c > kHigh ? kHigh : c;
   }
   // Adding 1.5 * 2^23 leaves round(x / ln 2) in the low bits.
-  const F16 biased = Fma(clamped, Set(0x1.715476p0f), Set(0x1.8p23f));
+  const F32x16 biased = Fma(clamped, Set(0x1.715476p0f), Set(0x1.8p23f));
   BLOCKSTEP_EACH_PART {
     n.v[part] = biased.v[part] - kMagic;
     scale.v[part] =
         reinterpret_cast<Vec>((reinterpret_cast<IVec>(biased.v[part]) << 23) + (127 << 23));
   }
   // ln 2 in two parts, the first short enough that n * it is exact.
-  F16 r = Fma(n, Set(-0x1.63p-1f), clamped);
+  F32x16 r = Fma(n, Set(-0x1.63p-1f), clamped);
   r = Fma(n, Set(0x1.bd0106p-13f), r);
-  F16 p = Set(1.9875691500e-4f);
+  F32x16 p = Set(1.9875691500e-4f);
   p = Fma(p, r, Set(1.3981999507e-3f));
   p = Fma(p, r, Set(8.3334519073e-3f));
   p = Fma(p, r, Set(4.1665795894e-2f));
   p = Fma(p, r, Set(1.6666665459e-1f));
   p = Fma(p, r, Set(5.0000001201e-1f));
-  F16 e = (Fma(p, r * r, r) + Set(1.0f)) * scale;
+  F32x16 e = (Fma(p, r * r, r) + Set(1.0f)) * scale;
   BLOCKSTEP_EACH_PART e.v[part] = x.v[part] < kLow ? Vec{} : e.v[part];
   return e;
 }

@@ -45,9 +45,9 @@ TEST(Documents, JsonErrorsNameFileAndLine) {
   const std::string good = "{\"text\": \"a\"}\n";
   for (const auto& [line, part] :
        {std::pair("{\"text\": ", "not JSON"),
-        std::pair("[1]", "found JSON array, wanted an object"),
+        std::pair("[1]", "expected a JSON object, got JSON array"),
         std::pair("{\"body\": 1, \"id\": 2}", "\"text\" among: body, id"),
-        std::pair("{\"text\": 5}", "found a JSON number"),
+        std::pair("{\"text\": 5}", "expected a string, got JSON number"),
         std::pair("{\"text\": \"\xff\"}", "not JSON")}) {
     const Found found = Read("bad.jsonl", good + line + "\n" + good);
     EXPECT_EQ(found.status.code(), absl::StatusCode::kDataLoss) << line;

@@ -48,11 +48,11 @@ TEST(Cases, WrongNamesAreToldWithTheNearest) {
   VerifyAxes axes;
   axes.placements = {"shardde"};
   EXPECT_EQ(Validate(axes).message(),
-            "--placements: found 'shardde', wanted one of sharded, pinned; did you mean "
+            "--placements: unknown value 'shardde'; expected one of sharded, pinned; did you mean "
             "sharded?");
   axes = {};
   axes.ranks = {"2", "0"};
-  EXPECT_EQ(Validate(axes).message(), "--ranks: found '0', wanted a number above 0");
+  EXPECT_EQ(Validate(axes).message(), "--ranks: expected a number > 0, got '0'");
 }
 
 TEST(ChildProcess, CodesSignalsAndLimits) {

@@ -17,10 +17,10 @@ class MemoryLimit(cli.RunTest):
                               capture_output=True, timeout=100, stdin=subprocess.DEVNULL, check=False)
         self.assertEqual(done.returncode, 4, done.stderr)
         self.assertFalse(os.path.exists(run))
-        found = re.findall(r"memory: the run needs ([\d.]+) MiB in a process.* in phase '([^']+)', most of "
-                           r"that ([\w/ ]+) with [\d.]+ MiB; there are ([\d.]+) MiB", done.stderr)
+        found = re.findall(r"memory: the process needs ([\d.]+) MiB, the limit is ([\d.]+) MiB .* in phase "
+                           r"'([^']+)', mostly ([\w/ ]+) \([\d.]+ MiB\)", done.stderr)
         self.assertEqual(len(found), 1, done.stderr)
-        self.assertEqual(found[0][1:], ("all", "slot/probe", f"{limit / 1048576:.1f}"))
+        self.assertEqual(found[0][1:], (f"{limit / 1048576:.1f}", "all", "slot/probe"))
         return float(found[0][0])
 
     def test_refused_once_and_fits_with_what_it_asked_for(self):
@@ -31,7 +31,7 @@ class MemoryLimit(cli.RunTest):
             text = cli.train(self.new_run(), {"runtime.memory_limit_bytes": enough, "train.steps": 2},
                              **kwargs)
             self.assertIn("plan: ", text)
-            self.assertRegex(text, r"memory: [\d.]+ MiB used of [\d.]+ planned, process at most")
+            self.assertRegex(text, r"memory: [\d.]+ of [\d.]+ MiB planned, process peak")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def run(fields, ranks, transport):
             rows = [json.loads(line) for line in f]
     speeds = [r["tokens_per_second"] for r in rows if "tokens_per_second" in r][1:]
     tokens = fields["data.tokens"] * fields["batch.slots"]
-    peaks = [float(x) * MIB for x in re.findall(r"process at most ([\d.]+) MiB", done.stderr)]
+    peaks = [float(x) * MIB for x in re.findall(r"process peak ([\d.]+) MiB", done.stderr)]
     return peaks, tokens / statistics.median(speeds)
 
 

@@ -23,7 +23,7 @@ class WatchdogTest : public ::testing::Test {
  protected:
   void SetUp() override {
     place.step = 41;
-    place.phase = RunPhase::kStep;
+    place.stage = RunStage::kStep;
     comm = {.sequence = 17,
             .op = "all-gather",
             .what = "layer 3",
@@ -36,7 +36,7 @@ class WatchdogTest : public ::testing::Test {
     return {.rank = rank,
             .host = "h",
             .step = 41,
-            .phase = "step",
+            .stage = RunStage::kStep,
             .op = "all-gather \"layer 3\"",
             .sequence = 17};
   }
@@ -55,7 +55,7 @@ class WatchdogTest : public ::testing::Test {
               if (unreachable) return Unavailable("no answer from h:1");
               return peers;
             },
-            .tell = [this](int64_t step, RunPhase, const CommProgress&) { told = step; },
+            .tell = [this](int64_t step, RunStage, const CommProgress&) { told = step; },
             .on_hang = [this](const std::string& text) { report.set_value(text); },
             .lease_s = kLease,
             .patience_s = 0.4,
@@ -95,6 +95,15 @@ TEST_F(WatchdogTest, NamesTheLostRankAndWhatEveryoneDid) {
   EXPECT_THAT(text, HasSubstr("rank 2 on h: step 40, last call exchange \"norms\" (call 15); LOST: "
                               "silent for 0.6 s"));
   EXPECT_EQ(told, 41);
+}
+
+TEST_F(WatchdogTest, SaysWhatARankDoesOutsideItsStep) {
+  place.stage = RunStage::kSave;
+  peers[0].stage = RunStage::kDisk;
+  peers[0].left = "ends the wait";
+  const std::string text = Watch(Options());
+  EXPECT_THAT(text, HasSubstr("rank 1: step 41, save: all-gather"));
+  EXPECT_THAT(text, HasSubstr("rank 0 on h: step 41, waiting for its disk, last call"));
 }
 
 TEST_F(WatchdogTest, ARankThatLeftIsLost) {
@@ -172,8 +181,8 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
   comm.running = false;
   std::vector<std::string> said;
   WatchdogOptions options = DiskOptions(Options(), said);
-  std::atomic<RunPhase> told_phase{RunPhase::kStep};
-  options.tell = [&](int64_t, RunPhase phase, const CommProgress&) { told_phase = phase; };
+  std::atomic<RunStage> told_stage{RunStage::kStep};
+  options.tell = [&](int64_t, RunStage stage, const CommProgress&) { told_stage = stage; };
   place.disk.Operation("fsync /run/model.safetensors");
   const DiskWatch::Wait wait(&place.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
@@ -188,7 +197,7 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
     EXPECT_THAT(text, HasSubstr("rank 1: step 41: training has waited "));
     EXPECT_THAT(text, HasSubstr("for the save of step 40: fsync /run/model.safetensors (for "));
   }
-  EXPECT_EQ(told_phase, RunPhase::kDisk);
+  EXPECT_EQ(told_stage, RunStage::kDisk);
 }
 
 TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {

@@ -8,7 +8,7 @@
 
 namespace blockstep {
 
-inline std::vector<Directive> CutAt(int64_t total_steps, std::vector<Directive> directives) {
+inline std::vector<Directive> TruncateAt(int64_t total_steps, std::vector<Directive> directives) {
   std::erase_if(directives, [&](const Directive& d) { return d.from >= total_steps; });
   if (!directives.empty()) {
     directives.back().through = std::min(directives.back().through, total_steps - 1);

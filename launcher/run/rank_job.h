@@ -1,0 +1,39 @@
+// What one rank of a run is given: configuration, flags, and its place among the ranks.
+#pragma once
+
+#include <string>
+
+#include "launcher/config/train_config.h"
+#include "launcher/run/coordination.h"
+
+namespace blockstep {
+
+struct TrainFlags {
+  std::string run = "runs/blockstep";
+  std::string resume;
+  bool allow_maths_change = false;
+  std::string tokenizer;  // folder or file that checkpoints carry along
+};
+
+struct RankEnv {
+  Communicator* group = nullptr;
+  Coordination* coordination = nullptr;
+  int threads = 1;
+  int process_ranks = 1;  // ranks that are threads of this process
+  int machine_ranks = 1;  // ranks on this machine
+};
+
+// Handed from part to part of a rank's life; owned by the caller of RunTrainingRank.
+struct RankJob {
+  const TrainConfig& config;
+  const TrainFlags& flags;
+  const RankEnv& env;
+
+  Communicator& group() const { return *env.group; }
+  bool leads() const { return env.group->rank() == 0; }  // rank 0 writes and prints for all
+};
+
+// Bytes of address space reserved for a rank's arena; memory is used as it is carved.
+constexpr int64_t ArenaAddressSpace() { return int64_t{1} << 40; }
+
+}  // namespace blockstep

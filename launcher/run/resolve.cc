@@ -1,0 +1,58 @@
+#include "launcher/run/resolve.h"
+
+#include "core/backends/backends.h"
+#include "core/base/status.h"
+#include "dist/agree_on_lines.h"
+#include "dist/group_status.h"
+#include "launcher/run/inputs.h"
+#include "launcher/run/run_files.h"
+#include "launcher/train/session.h"
+
+namespace blockstep {
+namespace {
+
+absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
+  if (config.runtime.backend == BackendKind::kNull) {
+    return InvalidArgument(
+        "runtime.backend: expected cpu, async or cuda, got null, which has no memory and is for "
+        "`estimate`");
+  }
+  static constexpr std::string_view kNames[] = {"cpu", "null", "async", "cuda"};
+  return FindBackend(kNames[static_cast<size_t>(config.runtime.backend)]);
+}
+
+absl::Status ResolveHere(const RankJob& job, ResolvedRun& run, Inputs& inputs) {
+  ASSIGN_OR_RETURN(run.backend, BackendOf(job.config));
+  ASSIGN_OR_RETURN(run.model, ModelOf(job.config));
+  run.table = LlamaTensors(run.model);
+  ASSIGN_OR_RETURN(run.policy, ResolvePolicy(job.config, run.table));
+  RETURN_IF_ERROR(CheckRunFiles(job.config, job.flags.tokenizer));
+  ASSIGN_OR_RETURN(inputs, ReadInputs(job.config, run.model));
+  return absl::OkStatus();
+}
+
+// Every line that ranks must have in common. Of the flags, those that rank 0 acts on for all.
+std::string SharedLines(const RankJob& job, const std::string& maths, const Inputs& inputs) {
+  return Cat(maths, inputs.shown, SharedText(job.config), "--run: ", job.flags.run,
+             "\n--resume: ", job.flags.resume,
+             "\n--allow-config-change: ", job.flags.allow_maths_change ? "given" : "not given",
+             "\n");
+}
+
+}  // namespace
+
+absl::StatusOr<ResolvedRun> ResolveRun(const RankJob& job) {
+  ResolvedRun run;
+  Inputs inputs;
+  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), ResolveHere(job, run, inputs), "configuration"));
+  run.maths = RunMathsText(job.config, run.model, inputs);
+  RETURN_IF_ERROR(AgreeOnLines(job.group(), SharedLines(job, run.maths, inputs)));
+  run.config_hash = HashOfText(run.maths);
+  run.memory = {.threads = job.env.threads,
+                .process_ranks = job.env.process_ranks,
+                .machine_ranks = job.env.machine_ranks};
+  ASSIGN_OR_RETURN(run.promise, CheckMemory(job.config, run.model, run.memory, job.group()));
+  return run;
+}
+
+}  // namespace blockstep

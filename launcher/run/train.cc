@@ -1,0 +1,66 @@
+#include "launcher/run/train.h"
+
+#include "core/base/status.h"
+#include "dist/group_status.h"
+#include "launcher/checkpoint/weights_io.h"
+#include "launcher/run/run_files.h"
+#include "optim/policy/describe.h"
+
+namespace blockstep {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RankJob& job,
+                                                     const ResolvedRun& resolved, OpenedRun& opened,
+                                                     DirectiveSource* source,
+                                                     RankObserver& observer) {
+  const std::string& tokenizer =
+      job.flags.tokenizer.empty() ? job.config.model.path : job.flags.tokenizer;
+  return Trainer::Create({.session = opened.session.get(),
+                          .source = source,
+                          .observer = &observer,
+                          .control = job.env.coordination,
+                          .run = &opened.folder,
+                          .config_hash = resolved.config_hash,
+                          .tokenizer_files = TokenizerFiles(tokenizer),
+                          .place = &opened.place});
+}
+
+// What people should know of a run that begins.
+void ShowBegin(const RankJob& job, const ResolvedRun& resolved, const OpenedRun& opened,
+               RankObserver& observer) {
+  if (observer.console() == nullptr) return;
+  const RunFolder& run = opened.folder;
+  const int threads = job.env.threads;
+  if (!run.note.empty()) observer.OnNote(run.note);
+  observer.OnNote(Cat("model: ", resolved.table.parameters(), " parameters, ",
+                      resolved.table.tensors.size(), " tensors; ", threads,
+                      threads == 1 ? " thread" : " threads", " per rank"));
+  observer.OnNote(Describe(resolved.policy, resolved.table));
+  observer.OnNote(resolved.promise.text);
+  if (!run.maths_change.empty()) {
+    observer.OnNote("changed since the parent run:\n" + run.maths_change);
+  }
+  if (!opened.policy_note.empty()) observer.OnNote(opened.policy_note);
+  if (!opened.resumes() && !job.config.model.path.empty()) {
+    const std::string unread = UnreadHead(job.config.model.path, resolved.table);
+    if (!unread.empty()) observer.OnNote(unread);
+  }
+  observer.ShowHeldNotes();
+}
+
+}  // namespace
+
+absl::StatusOr<TrainOutcome> TrainRun(const RankJob& job, const ResolvedRun& resolved,
+                                      OpenedRun& opened, DirectiveSource* source,
+                                      RankObserver& observer) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
+                   MakeTrainer(job, resolved, opened, source, observer));
+  RETURN_IF_ERROR(WithTheOneBefore(trainer->Start(), opened.folder));
+  // Up to here nothing has changed on disk, or is taken back; metrics are cut only now.
+  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), observer.Open(job.config, opened.folder), "metrics"));
+  opened.undo.Keep();
+  ShowBegin(job, resolved, opened, observer);
+  return trainer->Run();
+}
+
+}  // namespace blockstep
