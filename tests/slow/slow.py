@@ -20,10 +20,10 @@ import subprocess
 import sys
 import time
 
-TESTS = (r"^(.*_cli_test|fast_bound_test|overlap_test|overlap_trace_test|local_communicator_test|unit_store_test|"
+TESTS = (r"^(.*_cli_test|overlap_test|overlap_trace_test|local_communicator_test|unit_store_test|"
          r"mpi_.*_test.*|coordinator_test|coordinator_log_test|coordinator_http_test|watchdog_test|run_folder_test|"
          r"background_save_test|background_crash_test|checkpoint_crash_test|save_pieces_test|verify_cases_test|"
-         r"base_test|core_test|device_test|signal_test)$")
+         r"core_test|ops_test|signal_test)$")
 PERIOD_US = 20000
 SPIN = "while True: pass"
 

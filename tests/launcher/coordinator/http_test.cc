@@ -119,7 +119,7 @@ TEST(Http, HealthSaysThatNoReportCanBeTaken) {
   FailDisk({.nth = 1, .error = ENOSPC, .times = 1 << 30});
   ASSERT_TRUE(client->Report(ReportOf(0)).ok());
   const auto health = [&] { return Get(*server, "/healthz").head.substr(0, 12); };
-  for (int i = 0; i < 100 && health() != "HTTP/1.1 503"; ++i) {
+  for (int i = 0; i < 3000 && health() != "HTTP/1.1 503"; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   EXPECT_EQ(health(), "HTTP/1.1 503");
@@ -178,7 +178,7 @@ TEST(Http, AByteNowAndThenDoesNotKeepAConnection) {
   Sockets slow((*server)->port());
   const int raw = slow.Connect();
   bool ended = false;
-  for (int i = 0; i < 200 && !ended; ++i) {
+  for (int i = 0; i < 3000 && !ended; ++i) {
     ended = send(raw, "x", 1, MSG_NOSIGNAL) < 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
