@@ -41,6 +41,7 @@ class CoordinatedTest(cli.RunTest):
     def end(self, process, expect=0):
         if hasattr(process, "said"):  # communicate would lose what was read ahead
             text = process.said + process.stderr.read()
+            process.stderr.close()
             process.wait(timeout=60)
         else:
             text = process.communicate(timeout=cli.LAST_RESORT_S)[1]

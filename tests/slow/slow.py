@@ -6,7 +6,7 @@ tests/slow/slow.py --build DIR [--mode quarter|busy]... [-R REGEX]
   --build DIR    a build with every test (build/cpu-release)
   --mode MODE    quarter: the CPU quota of a control group is a quarter of the cores (as root; else, or where there is
                  no such group, one core shared with three busy loops); busy: beside two busy loops a core
-  -R REGEX       names of ctest entries, instead of those that sleep, time or kill
+  -R REGEX       names of ctest entries (`.`: all), instead of those that sleep, time or kill
 
 What a test prints is in DIR/../test-logs. Exit code 0: every test passed in every mode.
 """
@@ -20,10 +20,10 @@ import subprocess
 import sys
 import time
 
-TESTS = (r"^(.*_cli_test|fast_bound_test|overlap_test|overlap_trace_test|local_communicator_test|unit_store_test|"
+TESTS = (r"^(.*_cli_test|overlap_test|overlap_trace_test|local_communicator_test|unit_store_test|"
          r"mpi_.*_test.*|coordinator_test|coordinator_log_test|coordinator_http_test|watchdog_test|run_folder_test|"
          r"background_save_test|background_crash_test|checkpoint_crash_test|save_pieces_test|verify_cases_test|"
-         r"base_test|core_test|device_test|signal_test)$")
+         r"core_test|signal_test)$")
 PERIOD_US = 20000
 SPIN = "while True: pass"
 

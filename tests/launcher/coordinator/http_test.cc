@@ -207,7 +207,7 @@ TEST(Http, AByteNowAndThenDoesNotKeepAConnection) {
   Sockets slow((*server)->port());
   const int raw = slow.Connect();
   bool ended = false;
-  for (int i = 0; i < 200 && !ended; ++i) {
+  for (int i = 0; i < 3000 && !ended; ++i) {
     ended = send(raw, "x", 1, MSG_NOSIGNAL) < 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }

@@ -64,12 +64,12 @@ def run(fields, ranks, transport):
     fields = dict(fields)
     command = [BLOCKSTEP, "train"]
     if transport == "mpi":
-        command = ["timeout", "-k", "5", "280", "mpirun", "-n", str(ranks), *command]
+        command = ["timeout", "-k", "5", "1000", "mpirun", "-n", str(ranks), *command]
     else:
         fields.update({"runtime.transport": "local", "runtime.local_ranks": ranks})
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([*command, "--run", f"{folder}/run", *flags_of(fields)], text=True,
-                              env=dict(os.environ, **MPI_ENV), capture_output=True, timeout=300,
+                              env=dict(os.environ, **MPI_ENV), capture_output=True, timeout=1020,
                               stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             sys.exit(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
