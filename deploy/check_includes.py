@@ -61,7 +61,7 @@ ALLOWED = {
     "launcher/cli": BASE,
     "launcher/run": RUN,
     "launcher/tokenizer": set(),
-    "launcher/commands": {"core/base", "launcher/cli"},
+    "launcher/commands": {"core/base", "launcher/cli", "launcher/machine"},
     "launcher/commands/certs": COMMAND,
     "launcher/commands/coordinator": COMMAND,
     "launcher/commands/estimate": COMMAND,
