@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "core/base/str.h"
 #include "optim/policy/describe.h"
 #include "optim/policy/shifted.h"
@@ -309,6 +311,20 @@ TEST(Describe, GainsByCount) {
   EXPECT_EQ(Cost(config, small).gain, 1);
   EXPECT_NE(Describe(config, small).find("full: 100.00% of parameters per step, 1.00x fewer"),
             std::string::npos);
+}
+
+TEST(Describe, LinesHaveAtMost100Columns) {
+  const TensorTable table =
+      TinyTable({.vocab = 32000, .hidden = 4096, .inner = 11008, .layers = 32});
+  for (const std::string& name : KnownPolicies()) {
+    PolicyConfig config{.name = name, .total_steps = 1000};
+    if (name == "scripted") config.script = {{{{WholeTensor(table, 0)}}, 1000}};
+    std::istringstream lines(Describe(config, table));
+    std::string line;
+    int count = 0;
+    for (; std::getline(lines, line); ++count) EXPECT_LE(line.size(), 100u) << line;
+    EXPECT_EQ(count, 2) << name;
+  }
 }
 
 }  // namespace
