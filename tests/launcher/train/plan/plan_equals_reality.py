@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../../.."))
 BLOCKSTEP = os.environ.get("BLOCKSTEP", os.path.join(SOURCE, "build/cpu-release/bin/blockstep"))
 MIB = 1 << 20
 MPI_ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
