@@ -291,6 +291,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     events = console->Events();
   }
   ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());
+  ASSIGN_OR_RETURN(const std::string state_hash, trainer->StateHash());
   ASSIGN_OR_RETURN(std::string hash, session->WeightsHash());
   if (trace) {
     RETURN_IF_ERROR(
@@ -303,6 +304,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     console->Note(run.resume_step == 0 ? Cat("blocks sha256 ", console->BlocksHash())
                                        : Cat("blocks since step ", run.resume_step, " sha256 ",
                                              console->BlocksHash()));
+    console->Note(Cat("state sha256 ", state_hash));
     console->Note(Cat("weights sha256 ", hash));
   }
   return RankOutcome{.outcome = std::move(outcome), .weights_hash = std::move(hash)};
