@@ -90,6 +90,7 @@ struct TrainConfig {
     int64_t local_ranks = 1;
     double comm_timeout_s = 300;
     std::string trace;
+    std::string digests;
     int64_t memory_limit_bytes = 0;  // of a process; 0: what there is
   } runtime;
   struct Coordinator {

@@ -34,6 +34,7 @@ struct RunSpec {
   bool tied = false;
   std::optional<LlamaConfig> model;  // instead of TinyLlama(tied)
   std::vector<Tracer*> tracers;      // (optional) per rank
+  std::string digests;               // (optional) file name, as runtime.digests
   // (optional) Called on each rank after each step.
   std::function<void(int rank, StepEngine& engine, Communicator& group, Arena& arena,
                      const StepResult& result)>
