@@ -91,6 +91,7 @@ struct TrainConfig {
     double comm_timeout_s = 300;
     double compute_timeout_s = 1800;
     std::string trace;
+    std::string digests;
     int64_t memory_limit_bytes = 0;  // of a process; 0: what there is
   } runtime;
   struct Coordinator {

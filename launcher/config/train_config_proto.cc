@@ -128,6 +128,7 @@ void Runtime(TrainConfig::Runtime& plain, proto::RuntimeConfig* wire, Copy copy)
   FIELD(compute_timeout_s);
   FIELD(memory_limit_bytes);
   FIELD(trace);
+  FIELD(digests);
 }
 template <typename Copy>
 void Coordinator(TrainConfig::Coordinator& plain, proto::CoordinatorConfig* wire, Copy copy) {

@@ -50,9 +50,9 @@ void ShowBegin(const RankJob& job, const ResolvedRun& resolved, const OpenedRun&
 
 }  // namespace
 
-absl::StatusOr<TrainOutcome> TrainRun(const RankJob& job, const ResolvedRun& resolved,
-                                      OpenedRun& opened, DirectiveSource* source,
-                                      RankObserver& observer) {
+absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resolved,
+                                    OpenedRun& opened, DirectiveSource* source,
+                                    RankObserver& observer) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                    MakeTrainer(job, resolved, opened, source, observer));
   RETURN_IF_ERROR(WithTheOneBefore(trainer->Start(), opened.folder));
@@ -60,7 +60,10 @@ absl::StatusOr<TrainOutcome> TrainRun(const RankJob& job, const ResolvedRun& res
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), observer.Open(job.config, opened.folder), "metrics"));
   opened.undo.Keep();
   ShowBegin(job, resolved, opened, observer);
-  return trainer->Run();
+  TrainedRun trained;
+  ASSIGN_OR_RETURN(trained.outcome, trainer->Run());
+  ASSIGN_OR_RETURN(trained.state_hash, trainer->StateHash());
+  return trained;
 }
 
 }  // namespace blockstep

@@ -98,8 +98,16 @@ absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config) {
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Create(const TrainConfig& config,
                                                          const LlamaConfig& model, SessionEnv env) {
+  std::unique_ptr<StepDigests> digests;
+  if (!config.runtime.digests.empty() && env.backend->device.real_memory) {
+    const int rank = env.group->rank();
+    ASSIGN_OR_RETURN(digests, StepDigests::Create(
+                                  *env.backend, OpDigestPath(config.runtime.digests, rank), rank));
+    env.backend = &digests->backend();
+  }
   ASSIGN_OR_RETURN(Arena arena, Arena::Reserve(*env.backend, env.arena_bytes));
   std::unique_ptr<Session> session(new Session(config, env, std::move(arena)));
+  session->digests_ = std::move(digests);
   RETURN_IF_ERROR(session->Build(model));
   return session;
 }
@@ -249,6 +257,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .compute = compute_.get(),
       .arena = &arena_,
       .tracer = env_.tracer,
+      .digests = digests_.get(),
       .slots = config_.batch.slots,
       .micro_slots = config_.batch.micro_slots,
       .tokens = config_.data.tokens,

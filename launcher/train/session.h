@@ -75,6 +75,7 @@ class Session {
 
   TrainConfig config_;
   SessionEnv env_;
+  std::unique_ptr<StepDigests> digests_;  // (optional) whose backend is env_'s then
   Arena arena_;
   std::unique_ptr<Stream> compute_;
   std::unique_ptr<Llama> model_;

@@ -37,9 +37,16 @@ class RankRun {
       : spec_(spec), rank_(rank), group_(group), source_(policy), pool_(spec.threads) {}
 
   void Run(RunOutcome& outcome) {
-    const absl::StatusOr<const Backend*> backend =
+    absl::StatusOr<const Backend*> backend =
         spec_.own_backend != nullptr ? spec_.own_backend : FindBackend(spec_.backend);
     CHECK_OK(backend);
+    std::unique_ptr<StepDigests> digests;
+    if (!spec_.digests.empty()) {
+      auto made = StepDigests::Create(**backend, OpDigestPath(spec_.digests, rank_), rank_);
+      CHECK_OK(made);
+      digests = *std::move(made);
+      backend = &digests->backend();
+    }
     auto arena = Arena::Reserve(**backend, kArenaBytes);
     CHECK_OK(arena);
     auto compute = (*backend)->device.new_compute_stream("compute", &pool_, rank_);
@@ -92,6 +99,7 @@ class RankRun {
          .compute = compute.get(),
          .arena = &*arena,
          .tracer = tracer,
+         .digests = digests.get(),
          .slots = spec_.slots,
          .micro_slots = spec_.micro_slots,
          .tokens = tokens,

@@ -39,6 +39,7 @@ struct RunSpec {
   std::function<void(int tensor, Range rows, float* out)> init;
   ReadSlots read_slots;          // (optional) instead of TokenAt's
   std::vector<Tracer*> tracers;  // (optional) per rank
+  std::string digests;           // (optional) file name, as runtime.digests
   // (optional) Called on each rank after each step.
   std::function<void(int rank, StepEngine& engine, Communicator& group, Arena& arena,
                      const StepResult& result)>
