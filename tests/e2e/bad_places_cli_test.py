@@ -46,13 +46,13 @@ class BadPlaces(BadInputTest):
             "found no token on an address that others reach")
         self.train("plaintext to another host", {}, USAGE, "wanted TLS files",
             flags=["--coordinator", "192.0.2.1:7"])
-        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: cannot be read, wanted PEM",
+        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: No such file or directory",
                    flags=["--coordinator", "127.0.0.1:1", "--tls", self.path("no")])
         pem = self.path("pem")
         os.mkdir(pem)
         for name in ("ca", "client", "client-key"):
             write(os.path.join(pem, name + ".pem"), "text")
-        self.train("TLS files of something else", {}, BAD_INPUT, "rank 0: TLS file", "wanted PEM",
+        self.train("TLS files of something else", {}, BAD_INPUT, "rank 0: TLS file", "expected PEM",
             flags=["--coordinator", "127.0.0.1:1", "--tls", pem])
         self.train("TLS files without a coordinator", {}, USAGE, "--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): found", pem, "wanted --coordinator HOST:PORT",
             flags=["--tls", pem])
