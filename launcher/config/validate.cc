@@ -8,6 +8,16 @@
 namespace blockstep {
 namespace {
 
+// Bounds that no run comes near; within them products of fields fit int64, and times fit what the
+// clocks count in.
+constexpr int64_t kMostSteps = int64_t{1} << 40;
+constexpr int64_t kMostSlots = int64_t{1} << 20;
+constexpr int64_t kMostEntries = int64_t{1} << 20;
+constexpr int64_t kMostKept = int64_t{1} << 30;
+constexpr int64_t kMostThreads = 1024;  // what an affinity mask holds (CPU_SETSIZE)
+constexpr int64_t kMostLocalRanks = 256;
+constexpr double kMostSeconds = 1e8;  // three years
+
 class Checks {
  public:
   Checks(const FieldPlaces& places, std::string_view file, std::vector<ConfigError>* errors)
@@ -36,6 +46,10 @@ class Checks {
   void AtLeast(const std::string& field, T value, T least) {
     Require(value >= least, field, value, Cat("at least ", least));
   }
+  template <typename T>
+  void AtMost(const std::string& field, T value, T most) {
+    Require(value <= most, field, value, Cat("at most ", most));
+  }
 
  private:
   const FieldPlaces& places_;
@@ -50,10 +64,13 @@ void ModelAndData(const TrainConfig& c, Checks& checks) {
   checks.Require(sources >= 1, "model", "no source",
                  "one of model.path, model.config, model.preset");
   checks.AtLeast("model.vocab", c.model.vocab, int64_t{0});
+  checks.AtMost("model.vocab", c.model.vocab, kMostVocab);
   checks.Require(c.model.vocab == 0 || !c.model.preset.empty() || sources == 0, "model.vocab",
                  c.model.vocab, "0: only a preset's vocabulary can be chosen");
   checks.AtLeast("data.tokens", c.data.tokens, int64_t{1});
+  checks.AtMost("data.tokens", c.data.tokens, kMostPositions);
   checks.AtLeast("batch.slots", c.batch.slots, int64_t{1});
+  checks.AtMost("batch.slots", c.batch.slots, kMostSlots);
   checks.AtLeast("batch.micro_slots", c.batch.micro_slots, int64_t{1});
   checks.Require(c.batch.micro_slots <= c.batch.slots, "batch.micro_slots", c.batch.micro_slots,
                  Cat("at most batch.slots, ", c.batch.slots));
@@ -61,7 +78,9 @@ void ModelAndData(const TrainConfig& c, Checks& checks) {
 
 void Training(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("train.steps", c.train.steps, int64_t{1});
+  checks.AtMost("train.steps", c.train.steps, kMostSteps);
   checks.AtLeast("train.loss_chunk", c.train.loss_chunk, int64_t{1});
+  checks.AtMost("train.loss_chunk", c.train.loss_chunk, kMostPositions);
   checks.AtLeast("train.clip_norm", c.train.clip_norm, 0.0);
   checks.AtLeast("train.max_bad_steps", c.train.max_bad_steps, int64_t{1});
   checks.Require(c.train.precision == Precision::kFp32, "train.precision", "bf16",
@@ -92,11 +111,15 @@ void Training(const TrainConfig& c, Checks& checks) {
 void PolicyFields(const TrainConfig& c, Checks& checks) {
   const PolicyConfig& p = c.policy;
   checks.AtLeast("policy.block_steps", p.block_steps, int64_t{1});
+  checks.AtMost("policy.block_steps", p.block_steps, kMostSteps);
   checks.AtLeast("policy.embedding_split", p.embedding_split, 1);
+  checks.AtMost<int64_t>("policy.embedding_split", p.embedding_split, kMostEntries);
   checks.Require(p.sparsity >= 0 && p.sparsity < 1, "policy.sparsity", p.sparsity,
                  "0 or more and below 1");
   checks.AtLeast("policy.patience", p.patience, int64_t{1});
+  checks.AtMost("policy.patience", p.patience, kMostSteps);
   checks.AtLeast("policy.probes_per_step", p.probes_per_step, 0);
+  checks.AtMost<int64_t>("policy.probes_per_step", p.probes_per_step, kMostEntries);
   checks.AtLeast("policy.sweep_elements", p.sweep_elements, int64_t{0});
   checks.Require(p.mask == BlockLlmMask::kNone, "policy.mask",
                  p.mask == BlockLlmMask::kShare ? "share" : "literal",
@@ -110,6 +133,8 @@ void PolicyFields(const TrainConfig& c, Checks& checks) {
     const NamedPhase& phase = c.script[i];
     const std::string field = Cat("policy.phase[", i, "]");
     checks.At(field, Cat(field, ".steps"), phase.steps >= 1, phase.steps, "at least 1");
+    checks.At(field, Cat(field, ".steps"), phase.steps <= kMostSteps, phase.steps,
+              Cat("at most ", kMostSteps));
     checks.At(field, Cat(field, ".entry"), !phase.entries.empty(), "none", "at least one");
     steps += std::clamp<int64_t>(phase.steps, 0, std::max<int64_t>(0, c.train.steps - steps));
     for (size_t e = 0; e < phase.entries.size(); ++e) {
@@ -129,7 +154,9 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
                  c.placement.pin_budget_bytes, "0 without placement.mode budget");
   checks.AtLeast("placement.pin_budget_bytes", c.placement.pin_budget_bytes, int64_t{0});
   checks.AtLeast("runtime.threads", c.runtime.threads, int64_t{0});
+  checks.AtMost("runtime.threads", c.runtime.threads, kMostThreads);
   checks.AtLeast("runtime.local_ranks", c.runtime.local_ranks, int64_t{1});
+  checks.AtMost("runtime.local_ranks", c.runtime.local_ranks, kMostLocalRanks);
   checks.Require(c.runtime.transport == TransportKind::kLocal || c.runtime.local_ranks == 1,
                  "runtime.local_ranks", c.runtime.local_ranks,
                  "1 with transport mpi: mpirun -n gives the ranks");
@@ -139,6 +166,7 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   const TrainConfig::Coordinator& k = c.coordinator;
   checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "more than 0");
   checks.AtLeast("coordinator.lag", k.lag, int64_t{0});
+  checks.AtMost("coordinator.lag", k.lag, kMostEntries);
   checks.Require(k.lease_s >= 2, "coordinator.lease_s", k.lease_s, "at least 2");
   checks.Require(k.keepalive_s > 0, "coordinator.keepalive_s", k.keepalive_s, "more than 0");
   const int tls = !k.tls_ca.empty() + !k.tls_cert.empty() + !k.tls_key.empty();
@@ -152,6 +180,7 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   }
   checks.AtLeast("checkpoint.every_steps", c.checkpoint.every_steps, int64_t{0});
   checks.AtLeast("checkpoint.keep", c.checkpoint.keep, int64_t{0});
+  checks.AtMost("checkpoint.keep", c.checkpoint.keep, kMostKept);
   checks.AtLeast("checkpoint.keep_every_steps", c.checkpoint.keep_every_steps, int64_t{0});
   checks.Require(c.checkpoint.every_steps == 0 ||
                      c.checkpoint.keep_every_steps % c.checkpoint.every_steps == 0,
@@ -160,6 +189,14 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("checkpoint.max_file_bytes", c.checkpoint.max_file_bytes, int64_t{1});
   checks.Require(c.checkpoint.disk_timeout_s > 0, "checkpoint.disk_timeout_s",
                  c.checkpoint.disk_timeout_s, "more than 0");
+  for (const auto& [field, seconds] :
+       {std::pair<std::string, double>("runtime.comm_timeout_s", c.runtime.comm_timeout_s),
+        {"coordinator.grace_s", k.grace_s},
+        {"coordinator.lease_s", k.lease_s},
+        {"coordinator.keepalive_s", k.keepalive_s},
+        {"checkpoint.disk_timeout_s", c.checkpoint.disk_timeout_s}}) {
+    checks.AtMost(field, seconds, kMostSeconds);
+  }
   checks.AtLeast("eval.every_steps", c.eval.every_steps, int64_t{0});
   checks.AtLeast("eval.slots", c.eval.slots, int64_t{0});
   checks.Require(c.eval.every_steps == 0 || !c.data.val.empty(), "eval.every_steps",

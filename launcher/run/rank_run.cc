@@ -16,11 +16,13 @@
 #include "launcher/checkpoint/weights_io.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/cli/stop_signal.h"
+#include "launcher/machine/threads.h"
 #include "launcher/run/carry_policy.h"
 #include "launcher/run/console.h"
 #include "launcher/run/end_launcher.h"
 #include "launcher/run/inputs.h"
 #include "launcher/run/run_files.h"
+#include "launcher/train/input_digests.h"
 #include "launcher/train/metrics/data_ledger.h"
 #include "launcher/train/plan/memory_check.h"
 #include "launcher/train/watchdog/watchdog.h"
@@ -138,13 +140,14 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   RETURN_IF_ERROR(AgreeOnStatus(&group, resolve(), "configuration"));
   const std::string maths = RunMathsText(config, model, inputs);
   RETURN_IF_ERROR(AgreeOnLines(group, SharedLines(config, flags, maths, inputs)));
-  const std::string config_hash = HashOfText(maths);
+  const std::string config_hash = HashOfText(maths), config_text = RunConfigText(config);
   // Everything that can be wrong with input, or is too large, is found before the run has a folder.
   const MemoryCheckShape memory{.threads = env.threads,
                                 .process_ranks = env.process_ranks,
                                 .machine_ranks = env.machine_ranks};
   ASSIGN_OR_RETURN(const MemoryPromise promise, CheckMemory(config, model, memory, group));
-  ThreadPool pool(env.threads);
+  absl::StatusOr<std::unique_ptr<ThreadPool>> pool = StartThreads(env.threads);
+  RETURN_IF_ERROR(AgreeOnStatus(&group, pool.status(), "threads"));
   Tracer tracer;
   const bool trace = !config.runtime.trace.empty();
   RunPlace place;
@@ -152,7 +155,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
       Session::Create(config, model,
                       {.backend = backend,
                        .group = &group,
-                       .pool = &pool,
+                       .pool = pool->get(),
                        .tracer = trace ? &tracer : nullptr,
                        .disk = &place.disk,
                        .arena_bytes = ArenaAddressSpace()});
@@ -163,7 +166,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ASSIGN_OR_RETURN(const RunFolder run,
                    OpenRunFolder({.path = flags.run,
                                   .resume = flags.resume,
-                                  .config_text = PrintTrainConfig(config),
+                                  .config_text = config_text,
                                   .maths_text = maths,
                                   .config_hash = config_hash,
                                   .steps = config.train.steps,
@@ -236,7 +239,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
            .policy_state =
                [&](int64_t step, TrainerState& state) {
                  state.config_hash = config_hash;
-                 state.config_text = PrintTrainConfig(config);
+                 state.config_text = config_text;
                  if (group.rank() != 0) return absl::OkStatus();
                  return env.coordination->PolicyState(step, state);
                },
@@ -289,6 +292,16 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     }
     if (!data_note.empty()) console->Note(data_note);
     events = console->Events();
+  }
+  std::optional<InputDigests> digests;
+  if (group.rank() == 0) {
+    digests.emplace(InputDigestsOptions{
+        .files = inputs.files,
+        .record = run.inputs_path(),
+        .before = run.inputs_before(),
+        .tell =
+            [](const std::string& text) { std::fprintf(stderr, "blockstep: %s\n", text.c_str()); },
+        .disk = &place.disk});
   }
   ASSIGN_OR_RETURN(TrainOutcome outcome, trainer->Run());
   ASSIGN_OR_RETURN(std::string hash, session->WeightsHash());

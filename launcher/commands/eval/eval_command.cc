@@ -67,11 +67,12 @@ absl::Status Evaluate(const EvalFlags& flags) {
   config.eval.slots = flags.slots;
   ASSIGN_OR_RETURN(const LlamaConfig model, ModelOf(config));
   auto groups = LocalGroup::Create(1);
-  ThreadPool pool(flags.threads > 0 ? flags.threads : ThreadsPerRankHere(1));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool,
+                   StartThreads(flags.threads > 0 ? flags.threads : ThreadsPerRankHere(1)));
   ASSIGN_OR_RETURN(const auto session, Session::Create(config, model,
                                                        {.backend = &CpuBackend(),
                                                         .group = groups[0].get(),
-                                                        .pool = &pool,
+                                                        .pool = pool.get(),
                                                         .arena_bytes = ArenaAddressSpace()}));
   RETURN_IF_ERROR(session->InitWeights());
   const std::string unread = UnreadHead(config.model.path, session->model().table());

@@ -58,7 +58,9 @@ int TrainCommand(int argc, char** argv) {
   app.name("blockstep train");
   app.add_option("--config", config_file, "configuration as text; without it, defaults");
   AddSets(app, sets);
-  app.add_option("--run", flags.run, "folder of the run; never overwritten")->capture_default_str();
+  app.add_option("--run", flags.run, "folder of the run; never overwritten")
+      ->capture_default_str()
+      ->check(NotEmpty());
   app.add_option(
       "--resume", flags.resume,
       "auto: continue the run in --run from its last checkpoint; or a checkpoint to start "
