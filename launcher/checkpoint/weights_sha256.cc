@@ -81,7 +81,7 @@ absl::StatusOr<std::string> WeightsSha256OfFolder(const std::string& folder) {
   for (const auto& [name, place] : found) {
     const auto& [path, entry] = place;
     sha.Update(Preamble(name, entry.dtype, entry.shape));
-    ASSIGN_OR_RETURN(const File file, File::OpenForRead(path));
+    ASSIGN_OR_RETURN(const File file, File::OpenInput(path));
     for (int64_t done = 0; done < entry.bytes; done += kPieceBytes) {
       buffer.resize(static_cast<size_t>(std::min(kPieceBytes, entry.bytes - done)));
       RETURN_IF_ERROR(

@@ -9,6 +9,16 @@
 namespace blockstep {
 namespace {
 
+// Bounds that no run comes near; within them products of fields fit int64, and times fit what the
+// clocks count in.
+constexpr int64_t kMostSteps = int64_t{1} << 40;
+constexpr int64_t kMostSlots = int64_t{1} << 20;
+constexpr int64_t kMostEntries = int64_t{1} << 20;
+constexpr int64_t kMostKept = int64_t{1} << 30;
+constexpr int64_t kMostThreads = 1024;  // what an affinity mask holds (CPU_SETSIZE)
+constexpr int64_t kMostLocalRanks = 256;
+constexpr double kMostSeconds = 1e8;  // three years
+
 class Checks {
  public:
   Checks(const FieldPlaces& places, std::string_view file, std::vector<ConfigError>* errors)
@@ -37,6 +47,10 @@ class Checks {
   void AtLeast(const std::string& field, T value, T least) {
     Require(value >= least, field, value, Cat(">= ", least));
   }
+  template <typename T>
+  void AtMost(const std::string& field, T value, T most) {
+    Require(value <= most, field, value, Cat("<= ", most));
+  }
 
  private:
   const FieldPlaces& places_;
@@ -50,17 +64,22 @@ void ModelAndData(const TrainConfig& c, Checks& checks) {
                  Cat(sources, " of them"), "only one of model.path, model.config, model.preset");
   checks.Require(sources >= 1, "model", "none", "one of model.path, model.config, model.preset");
   checks.AtLeast("model.vocab", c.model.vocab, int64_t{0});
+  checks.AtMost("model.vocab", c.model.vocab, kMostVocab);
   checks.Require(c.model.vocab == 0 || !c.model.preset.empty() || sources == 0, "model.vocab",
                  c.model.vocab, "0 without model.preset");
   checks.AtLeast("data.tokens", c.data.tokens, int64_t{1});
+  checks.AtMost("data.tokens", c.data.tokens, kMostPositions);
   checks.AtLeast("batch.slots", c.batch.slots, int64_t{1});
+  checks.AtMost("batch.slots", c.batch.slots, kMostSlots);
   checks.AtLeast("batch.micro_slots", c.batch.micro_slots, int64_t{1});
   checks.Require(c.batch.micro_slots <= c.batch.slots, "batch.micro_slots", c.batch.micro_slots,
                  Cat("<= batch.slots (", c.batch.slots, ")"));
 }
 
 void Training(const TrainConfig& c, Checks& checks) {
+  checks.AtMost("train.steps", c.train.steps, kMostSteps);
   checks.AtLeast("train.loss_chunk", c.train.loss_chunk, int64_t{1});
+  checks.AtMost("train.loss_chunk", c.train.loss_chunk, kMostPositions);
   checks.AtLeast("train.clip_norm", c.train.clip_norm, 0.0);
   checks.AtLeast("train.max_bad_steps", c.train.max_bad_steps, int64_t{1});
   checks.Require(c.train.precision == Precision::kFp32, "train.precision", "bf16",
@@ -108,7 +127,15 @@ void PolicyFields(const TrainConfig& c, Checks& checks) {
                                                            : "policy." + fault.field;
     checks.At(field.substr(0, field.find("].") + 1), field, false, fault.got, fault.expected);
   }
+  const PolicyConfig& p = c.policy;
+  checks.AtMost("policy.block_steps", p.block_steps, kMostSteps);
+  checks.AtMost<int64_t>("policy.embedding_split", p.embedding_split, kMostEntries);
+  checks.AtMost("policy.patience", p.patience, kMostSteps);
+  checks.AtMost<int64_t>("policy.probes_per_step", p.probes_per_step, kMostEntries);
   for (size_t i = 0; i < c.script.size(); ++i) {
+    const std::string phase = Cat("policy.phase[", i, "]");
+    checks.At(phase, Cat(phase, ".steps"), c.script[i].steps <= kMostSteps, c.script[i].steps,
+              Cat("<= ", kMostSteps));
     for (size_t e = 0; e < c.script[i].entries.size(); ++e) {
       const NamedRows& rows = c.script[i].entries[e];
       const std::string entry = Cat("policy.phase[", i, "].entry[", e, "]");
@@ -124,7 +151,9 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
                  c.placement.pin_budget_bytes, "0 without placement.mode budget");
   checks.AtLeast("placement.pin_budget_bytes", c.placement.pin_budget_bytes, int64_t{0});
   checks.AtLeast("runtime.threads", c.runtime.threads, int64_t{0});
+  checks.AtMost("runtime.threads", c.runtime.threads, kMostThreads);
   checks.AtLeast("runtime.local_ranks", c.runtime.local_ranks, int64_t{1});
+  checks.AtMost("runtime.local_ranks", c.runtime.local_ranks, kMostLocalRanks);
   checks.Require(c.runtime.transport == TransportKind::kLocal || c.runtime.local_ranks == 1,
                  "runtime.local_ranks", c.runtime.local_ranks,
                  "1 with transport mpi (mpirun -n sets the number of ranks)");
@@ -148,6 +177,7 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   }
   checks.AtLeast("checkpoint.every_steps", c.checkpoint.every_steps, int64_t{0});
   checks.AtLeast("checkpoint.keep", c.checkpoint.keep, int64_t{0});
+  checks.AtMost("checkpoint.keep", c.checkpoint.keep, kMostKept);
   checks.AtLeast("checkpoint.keep_every_steps", c.checkpoint.keep_every_steps, int64_t{0});
   checks.Require(c.checkpoint.every_steps == 0 ||
                      c.checkpoint.keep_every_steps % c.checkpoint.every_steps == 0,
@@ -156,6 +186,14 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("checkpoint.max_file_bytes", c.checkpoint.max_file_bytes, int64_t{1});
   checks.Require(c.checkpoint.disk_timeout_s > 0, "checkpoint.disk_timeout_s",
                  c.checkpoint.disk_timeout_s, "> 0");
+  for (const auto& [field, seconds] :
+       {std::pair<std::string, double>("runtime.comm_timeout_s", c.runtime.comm_timeout_s),
+        {"coordinator.grace_s", k.grace_s},
+        {"coordinator.lease_s", k.lease_s},
+        {"coordinator.keepalive_s", k.keepalive_s},
+        {"checkpoint.disk_timeout_s", c.checkpoint.disk_timeout_s}}) {
+    checks.AtMost(field, seconds, kMostSeconds);
+  }
   checks.AtLeast("eval.every_steps", c.eval.every_steps, int64_t{0});
   checks.AtLeast("eval.slots", c.eval.slots, int64_t{0});
   checks.Require(c.eval.every_steps == 0 || !c.data.val.empty(), "eval.every_steps",

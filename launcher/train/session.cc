@@ -1,8 +1,5 @@
 #include "launcher/train/session.h"
 
-#include <fstream>
-#include <sstream>
-
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
 #include "launcher/checkpoint/weights_io.h"
@@ -85,17 +82,6 @@ DocumentMask MaskOf(const TrainConfig& config) {
 
 }  // namespace
 
-absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config) {
-  const TrainConfig::Model& model = config.model;
-  if (!model.path.empty()) return LoadLlamaConfig(model.path);
-  if (!model.preset.empty()) return LlamaPreset(model.preset, model.vocab);
-  std::ifstream file(model.config);
-  if (!file) return NotFound("model.config: ", model.config, " cannot be read");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return ParseLlamaConfig(text.str(), model.config);
-}
-
 absl::StatusOr<std::unique_ptr<Session>> Session::Create(const TrainConfig& config,
                                                          const LlamaConfig& model, SessionEnv env) {
   std::unique_ptr<StepDigests> digests;
@@ -160,7 +146,8 @@ absl::Status Session::Build(const LlamaConfig& model) {
   ASSIGN_OR_RETURN(rule_, MakeRule("adamw", {.beta1 = opt.beta1,
                                              .beta2 = opt.beta2,
                                              .eps = opt.eps,
-                                             .weight_decay = opt.weight_decay}));
+                                             .weight_decay = opt.weight_decay,
+                                             .decay_on = opt.weight_decay_on}));
   // Without memory nothing is read, and what is planned need not have its data here.
   const bool reads = env_.backend->device.real_memory;
   if (reads && !config_.data.train.empty()) {

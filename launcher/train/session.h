@@ -87,7 +87,4 @@ class Session {
   int64_t data_offset_ = 0;
 };
 
-// The model a configuration names: folder, config.json or preset.
-absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config);
-
 }  // namespace blockstep

@@ -148,7 +148,7 @@ absl::Status Trainer::Save(SaveMode mode) {
   StateToHash now = StateOf(engine_->states());
   state_.counters = std::move(now.counters);
   state_.config_hash = o_.config_hash;
-  state_.config_text = PrintTrainConfig(s.config());
+  state_.config_text = o_.config_text;
   if (s.group().rank() == 0) RETURN_IF_ERROR(o_.control->PolicyState(state_.step, state_));
   return saver_->Save(state_, std::move(now.states), mode, since);
 }

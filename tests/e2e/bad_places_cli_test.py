@@ -46,7 +46,7 @@ class BadPlaces(BadInputTest):
             "expected a token, since other hosts can reach it, got none")
         self.train("plaintext to another host", {}, USAGE, "expected TLS files",
             flags=["--coordinator", "192.0.2.1:7"])
-        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: cannot be read; expected PEM",
+        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: No such file or directory",
                    flags=["--coordinator", "127.0.0.1:1", "--tls", self.path("no")])
         pem = self.path("pem")
         os.mkdir(pem)

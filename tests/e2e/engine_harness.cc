@@ -83,7 +83,9 @@ class RankRun {
     CHECK_OK(compute->Synchronize());
     CHECK_OK(group_->stream().Synchronize());
 
-    auto rule = MakeRule("adamw", {.beta2 = 0.95, .eps = spec_.eps, .weight_decay = 0.1});
+    auto rule = MakeRule(
+        "adamw",
+        {.beta2 = 0.95, .eps = spec_.eps, .weight_decay = 0.1, .decay_on = spec_.decay_on});
     CHECK_OK(rule);
     const int64_t steps = spec_.steps, tokens = spec_.tokens, vocab = config.vocab;
     const ScheduleConfig schedule =

@@ -30,6 +30,7 @@ struct RunSpec {
   int call_sleep_us = 0;  // each collective takes at least this long
   double lr = 1e-2;
   double clip_norm = 1.0, eps = 1e-8;
+  DecayOn decay_on = DecayOn::kMatrices;
   bool measure_adam = false;  // also for a policy that does not read it
   bool tied = false;
   std::optional<LlamaConfig> model;  // instead of TinyLlama(tied)

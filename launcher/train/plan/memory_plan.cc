@@ -6,6 +6,7 @@
 #include "core/base/status.h"
 #include "dist/null/null_communicator.h"
 #include "launcher/checkpoint/weights_sha256.h"
+#include "launcher/machine/threads.h"
 #include "launcher/train/session.h"
 #include "launcher/train/state_slices.h"
 #include "model/llama_tensors.h"
@@ -87,12 +88,13 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                                   const std::vector<Directive>& phases) {
   CHECK(!phases.empty());
   NullCommunicator group(shape.ranks, rank);
-  ThreadPool pool(shape.threads);
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<Session> session,
-      Session::Create(
-          config, model,
-          {.backend = &NullBackend(), .group = &group, .pool = &pool, .arena_bytes = kAddresses}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
+                   Session::Create(config, model,
+                                   {.backend = &NullBackend(),
+                                    .group = &group,
+                                    .pool = pool.get(),
+                                    .arena_bytes = kAddresses}));
   // In the order in which Trainer makes them.
   ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator, session->MakeEvaluator());
   ListedSteps source(phases);
