@@ -52,22 +52,22 @@ class HostileInput(BadInputTest):
         self.config("one line of a megabyte", "train { steps: " + "x" * 1000000 + " }", "... (1000000 bytes)")
 
     def test_numbers(self):
-        self.train("threads", {"runtime.threads": 100000}, USAGE, "runtime.threads: found 100000, wanted at most 1024")
-        self.train("ranks", {}, USAGE, "runtime.local_ranks: found 100000, wanted at most 256", ranks=100000)
+        self.train("threads", {"runtime.threads": 100000}, USAGE, "runtime.threads: expected <= 1024, got 100000")
+        self.train("ranks", {}, USAGE, "runtime.local_ranks: expected <= 256, got 100000", ranks=100000)
         self.train("vocabulary of a preset", {"model.config": "", "model.preset": "9m", "model.vocab": 2147483648},
-                   USAGE, "model.vocab: found 2147483648, wanted at most 16777216")
-        self.train("timeout", {"runtime.comm_timeout_s": 1e300}, USAGE, "runtime.comm_timeout_s: ", "at most 1e+08")
+                   USAGE, "model.vocab: expected <= 16777216, got 2147483648")
+        self.train("timeout", {"runtime.comm_timeout_s": 1e300}, USAGE, "runtime.comm_timeout_s: ", "<= 1e+08")
         for field, value in (("num_hidden_layers", 1000000000), ("vocab_size", 1 << 31), ("hidden_size", 1 << 62),
                              ("intermediate_size", 1 << 40), ("num_hidden_layers", (1 << 64) - 1)):
             path = self.path("model.json", json.dumps(dict(json.loads(self.tiny), **{field: value})))
             self.train(f"{field} {value}", {"model.config": path}, USAGE, "rank 0: ", "model.json",
-                       f"{field}: found {value}, wanted ")
+                       f"{field}: expected ", f", got {value}")
             self.refused(f"{field} {value}, estimate",
                          [cli.BLOCKSTEP, "estimate", "--quick", "--set", f"model.config={path}"], USAGE, field)
 
     def test_names(self):
         self.refused("empty run", cli.command("", {}, mpi=False), USAGE, "--run", "expected a name, got an empty text")
-        self.train("zero byte", {}, USAGE, "data.train: ", "wanted no zero byte",
+        self.train("zero byte", {}, USAGE, "data.train: ", "expected no zero byte",
                    flags=["--config", self.path("zero.txt", 'data { train: "/dev/null\\000.bin" }')])
 
     def test_script(self):
