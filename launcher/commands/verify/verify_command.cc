@@ -219,6 +219,7 @@ int VerifyCommand(int argc, char** argv) {
   if (const std::optional<int> code = ParseFlags(app, argc, argv)) return *code;
   InstallStopSignals();
   flags.bisect = bisect->count() > 0;
+  std::erase(flags.bisect_cases, "");  // what CLI11 makes of the flag alone
   if (flags.bisect_cases.size() == 1) {
     std::fprintf(stderr, "blockstep verify: --bisect: expected two cases or none, got one\n");
     return kExitUsage;

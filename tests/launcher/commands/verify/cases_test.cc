@@ -71,6 +71,10 @@ TEST(ReadResult, HashesAndWhetherThePolicySwitched) {
   EXPECT_EQ(result->weights, std::string(64, 'a'));
   EXPECT_EQ(result->blocks, std::string(64, 'b'));
   EXPECT_EQ(result->state, std::string(64, 'c'));
+  CaseResult other = *result;
+  EXPECT_TRUE(other.SameAs(*result));
+  other.state[0] = 'd';
+  EXPECT_FALSE(other.SameAs(*result));
   EXPECT_TRUE(CheckSwitched({.policy = "badam"}, *result).ok());
   EXPECT_EQ(CheckSwitched({.policy = "blockllm"}, *read(", 1 active set")).message(),
             "policy blockllm never switched: expected at least 2 active sets, got 1; raise --steps "
