@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 struct Flags {
   VerifyAxes axes;
   bool pairwise = false, keep = false;
-  int64_t steps = 100;
+  int64_t steps = 100, pin_budget_bytes = kToyPinBudget;
   double limit_s = 300;
   std::string mpirun = "mpirun", config, folder;
   std::vector<std::string> sets;
@@ -118,7 +118,9 @@ absl::Status CheckSets(const std::vector<std::string>& sets) {
 absl::StatusOr<bool> Verify(const Flags& flags) {
   RETURN_IF_ERROR(Validate(flags.axes));
   RETURN_IF_ERROR(CheckSets(flags.sets));
-  VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
+  VerifySetup setup{.mpirun = Words(flags.mpirun),
+                    .pin_budget_bytes = flags.pin_budget_bytes,
+                    .limit_s = flags.limit_s};
   if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
   setup.program = fs::read_symlink("/proc/self/exe").string();
   ASSIGN_OR_RETURN(setup.folder, WorkFolder(flags.folder));
@@ -158,7 +160,10 @@ int VerifyCommand(int argc, char** argv) {
   };
   list("--policies", flags.axes.policies, "which policies");
   list("--ranks", flags.axes.ranks, "numbers of ranks");
-  list("--placements", flags.axes.placements, "where weights live");
+  list("--placements", flags.axes.placements, "where weights live; budget is another one");
+  app.add_option("--pin-budget-bytes", flags.pin_budget_bytes, "of placement budget")
+      ->capture_default_str()
+      ->check(AboveZero());
   list("--coordinators", flags.axes.coordinators, "embedded in rank 0, or a process");
   list("--transports", flags.axes.transports, "local: threads of one process");
   app.add_flag("--pairwise", flags.pairwise,
