@@ -95,6 +95,13 @@ TEST(ReadResult, CasesByName) {
   }
 }
 
+TEST(Cases, ABudgetIsAPlacementThatOneAsksFor) {
+  VerifyAxes axes;
+  EXPECT_EQ(std::count(axes.placements.begin(), axes.placements.end(), "budget"), 0);
+  axes.placements = {"sharded", "budget"};
+  EXPECT_TRUE(Validate(axes).ok());
+}
+
 TEST(ChildProcess, CodesSignalsAndLimits) {
   const std::string log = ::testing::TempDir() + "/child.log";
   const auto run = [&](const std::string& script, double limit) {
