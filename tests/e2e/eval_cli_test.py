@@ -67,7 +67,7 @@ class Eval(BadInputTest):
         subprocess.run([cli.BLOCKSTEP, "export", self.run_folder, exported], check=True, capture_output=True)
         same(exported, "--tokens", "16", "--document-mask", "true")
         other(exported, "--tokens", "16")
-        self.refused("longer than the model", [cli.BLOCKSTEP, "eval", exported, VAL], USAGE, "data.tokens: 256")
+        self.refused("longer than the model", [cli.BLOCKSTEP, "eval", exported, VAL], USAGE, "data.tokens: expected at most 128")
 
     def test_a_loss_that_is_no_number(self):
         folder = shutil.copytree(self.checkpoint, self.path("nan"))
