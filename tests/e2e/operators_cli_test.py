@@ -275,7 +275,7 @@ class Operators(coordinated.CoordinatedTest):
             contact = json.load(f)
         with open(path, "w") as f:
             json.dump(dict(contact, host="elsewhere"), f)
-        self.assertIn("names the loopback interface of elsewhere: ask on that host",
+        self.assertIn("has a loopback address of elsewhere: run this on that host",
                       self.ask("status", run, expect=5))
         ranks.kill()
         ranks.communicate()

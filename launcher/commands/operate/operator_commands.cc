@@ -95,7 +95,7 @@ int Ended(const std::string& command, const Target& target, const absl::Status& 
     if (const auto contact = ReadContact(target.folder);
         contact.ok() && IsLoopback(contact->address) && !contact->host.empty() &&
         contact->host != HostName()) {
-      text += Cat(" is a loopback address of ", contact->host, ": run this on that host");
+      text += Cat(" has a loopback address of ", contact->host, ": run this on that host");
     }
     text += ")";
   }
