@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -47,8 +48,9 @@ absl::Status LocalRendezvous::Meet(int rank, std::unique_lock<std::mutex>& lock)
   const bool met =
       changed_.wait_for(lock, timeout_, [&] { return complete_ >= mine || Broken(mine); });
   if (!met) {
-    Break(DeadlineExceeded("rank ", rank, " of ", ranks_, ": ", Describe(posts_[rank]), " waited ",
-                           timeout_.count(), " ms for ", Missing(rank)),
+    Break(WithFacts(DeadlineExceeded("rank ", rank, " of ", ranks_, ": ", Describe(posts_[rank]),
+                                     " waited ", timeout_.count(), " ms for ", Missing(rank)),
+                    {.rank = rank}),
           mine);
     changed_.notify_all();
   }

@@ -134,8 +134,10 @@ absl::Status Serve(const CoordinatorFlags& flags, CoordinatorServerOptions optio
     done = Done(server->state().Status());
   }
   if (!done && !Done(server->state().Status())) {
-    return Unavailable("asked to end, and the run is not done; started again with --folder ",
-                       flags.folder, " it goes on");
+    return WithExitCode(
+        Unavailable("asked to end, and the run is not done; started again with --folder ",
+                    flags.folder, " it goes on"),
+        kExitStopped);
   }
   std::fprintf(stderr, "blockstep coordinator: the run is done\n");
   return absl::OkStatus();

@@ -81,9 +81,9 @@ absl::Status Evaluate(const EvalFlags& flags) {
                    evaluator->Run(session->eval_slots(), session->model(), session->units(),
                                   session->group(), session->compute()));
   if (!std::isfinite(result.Loss())) {
-    return absl::OutOfRangeError(Cat("weights ", config.model.path, ": the loss over ",
-                                     result.tokens, " tokens is ", result.Loss(),
-                                     ", wanted a finite number"));
+    return WithExitCode(DataLoss("weights ", config.model.path, ": the loss over ", result.tokens,
+                                 " tokens is ", result.Loss(), ", wanted a finite number"),
+                        kExitNonFinite);
   }
   std::vector<int64_t> counts(model.vocab);
   for (const std::string& path : flags.data) {
