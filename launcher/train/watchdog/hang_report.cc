@@ -41,6 +41,17 @@ std::string DiskReport(int rank, int64_t step, const DiskWatch::State& disk) {
   return text;
 }
 
+std::string ComputeReport(const HangFacts& where, double quiet_s) {
+  std::string text =
+      Cat("rank ", where.rank, ": ", kRunPhaseNames[static_cast<size_t>(where.phase)], " ",
+          where.step, ": no progress in compute for ", Seconds(quiet_s));
+  if (where.waiting.sequence > 0) {
+    text += Cat("; last call ", where.waiting.op, " \"", where.waiting.what, "\" (call ",
+                where.waiting.sequence, ")");
+  }
+  return text;
+}
+
 std::string HangReport(const HangFacts& facts) {
   std::string text =
       Cat("rank ", facts.rank, ": ", kRunPhaseNames[static_cast<size_t>(facts.phase)], " ",
