@@ -48,8 +48,8 @@ TEST(Cases, WrongNamesAreToldWithTheNearest) {
   VerifyAxes axes;
   axes.placements = {"shardde"};
   EXPECT_EQ(Validate(axes).message(),
-            "--placements: found 'shardde', wanted one of sharded, pinned; did you mean "
-            "sharded?");
+            "--placements: found 'shardde', wanted one of sharded, pinned, budget; did you "
+            "mean sharded?");
   axes = {};
   axes.ranks = {"2", "0"};
   EXPECT_EQ(Validate(axes).message(), "--ranks: found '0', wanted a number above 0");
