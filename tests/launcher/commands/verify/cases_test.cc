@@ -51,7 +51,8 @@ TEST(Cases, WrongNamesAreToldWithTheNearest) {
   VerifyAxes axes;
   axes.placements = {"shardde"};
   EXPECT_EQ(Validate(axes).message(),
-            "--placements: unknown value 'shardde'; expected one of sharded, pinned; did you mean "
+            "--placements: unknown value 'shardde'; expected one of sharded, pinned, budget; did "
+            "you mean "
             "sharded?");
   axes = {};
   axes.ranks = {"2", "0"};
