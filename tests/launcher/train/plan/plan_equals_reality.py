@@ -98,7 +98,7 @@ def replayed(fields, ranks, transport, threads):
     # The sweep's passes, and at least two selections.
     trained = {p["label"].split(" at step ")[0] for p in plan["ranks"][0]["phases"] if p["bytes"]["state"] > 0}
     if len(trained) < 2:
-        sys.exit(f"the run made {len(trained)} selections, wanted two at least: {trained}")
+        sys.exit(f"the run made {len(trained)} selections; expected at least two: {trained}")
     return plan, peaks, seconds
 
 
