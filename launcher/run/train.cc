@@ -20,6 +20,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RankJob& job,
                           .observer = &observer,
                           .control = job.env.coordination,
                           .run = &opened.folder,
+                          .config_text = PrintTrainConfig(job.config),
                           .config_hash = resolved.config_hash,
                           .tokenizer_files = TokenizerFiles(tokenizer),
                           .place = &opened.place});

@@ -159,7 +159,7 @@ absl::Status Trainer::Save(SaveMode mode) {
     state_.counters.push_back({entry.entry.tensor, entry.entry.rows, entry.step});
   }
   state_.config_hash = o_.config_hash;
-  state_.config_text = PrintTrainConfig(s.config());
+  state_.config_text = o_.config_text;
   if (s.group().rank() == 0) RETURN_IF_ERROR(o_.control->PolicyState(state_.step, state_));
   return saver_->Save(state_, StateSlices(), mode, since);
 }

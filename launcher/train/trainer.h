@@ -35,7 +35,7 @@ struct TrainerOptions {
   RunObserver* observer = nullptr;           // (optional)
   RunControl* control = nullptr;             // (optional)
   const RunFolder* run = nullptr;            // null: nothing is saved (verify, benchmarks)
-  std::string config_hash;                   // of this run, for its checkpoints
+  std::string config_text, config_hash;      // of this run, for its checkpoints
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   RunPlace* place = nullptr;                 // (optional) kept up to date for a watchdog
   FileHook save_hook;                        // (optional) tests
