@@ -36,9 +36,9 @@ struct TrainerRun {
 };
 
 // Keeps what rank 0 was told.
-class Recorder : public RunObserver {
+class RecordingObserver : public RunObserver {
  public:
-  explicit Recorder(TrainerRun* out) : out_(out) {}
+  explicit RecordingObserver(TrainerRun* out) : out_(out) {}
   absl::Status OnStep(const StepResult& result, double) override {
     out_->phases.push_back(result.phase);
     return absl::OkStatus();
@@ -88,7 +88,7 @@ inline TrainerRun RunTrainer(
                                                     .arena_bytes = int64_t{1} << 30}));
     PolicySource source(&policy);
     RunPlace place;
-    Recorder recorder(&out);
+    RecordingObserver recorder(&out);
     ScriptedControl control;
     control.stop = [&] { return stop && stop(place.step); };
     TrainerOptions options{.session = session.get(),
