@@ -103,7 +103,7 @@ TEST_F(ClientTest, TakesEachStepOnceAndOfThisTermOnly) {
     ASSERT_TRUE(directive.ok()) << directive.status();
     EXPECT_EQ(directive->phase, step < 2 ? 0 : step < 3 ? 2 : 3);
   }
-  EXPECT_EQ(client->Peek(6), nullptr);
+  EXPECT_EQ(client->TryAwait(6), nullptr);
 }
 
 TEST_F(ClientTest, AStepThatIsLeftOutIsAnError) {
