@@ -18,12 +18,13 @@ BASE = {"core/base"}
 TENSOR = BASE | {"core/device", "core/tensor"}
 DATA = {"core/base", "core/tensor"}
 MODEL_FLOOR = TENSOR | {"core/ops", "core/step"}  # what model, optim and dist stand on
-CONFIG = TENSOR | {"core/data", "core/step", "dist", "model", "optim/policy", "proto"}
-CHECKPOINT = CONFIG | {"core/io", "launcher/config"}
+CONFIG = TENSOR | {"core/data", "core/io", "core/step", "dist", "model", "optim/policy",
+                   "optim/rules", "proto"}
+CHECKPOINT = CONFIG | {"launcher/config"}
 ENGINE = MODEL_FLOOR | {"model", "optim", "dist"}
 TRAIN = ENGINE | CHECKPOINT | {"optim/rules", "launcher/checkpoint", "launcher/train/engine",
                                "launcher/train/watchdog"}
-COORDINATOR = CONFIG | {"core/io", "launcher/config"}
+COORDINATOR = CONFIG | {"launcher/config"}
 PLAN = TRAIN | {"core/backends", "dist/null", "launcher/machine", "launcher/train"}
 RUN = PLAN | COORDINATOR | {"dist/local", "dist/mpi", "launcher/cli", "launcher/coordinator",
                             "launcher/train/metrics", "launcher/train/plan"}
@@ -40,7 +41,7 @@ ALLOWED = {
     "core/backends": TENSOR | {"core/ops", "core/ops/cpu", "core/ops/cpu/loops"},
     "core/data": DATA | {"core/io"},
     "core/step": TENSOR | {"core/ops"},
-    "model": MODEL_FLOOR,
+    "model": MODEL_FLOOR | {"core/io"},
     "optim": BASE,
     "optim/policy": TENSOR | {"core/step"},
     "optim/rules": MODEL_FLOOR,
@@ -61,7 +62,7 @@ ALLOWED = {
     "launcher/cli": BASE,
     "launcher/run": RUN,
     "launcher/tokenizer": set(),
-    "launcher/commands": {"core/base", "launcher/cli"},
+    "launcher/commands": {"core/base", "launcher/cli", "launcher/machine"},
     "launcher/commands/certs": COMMAND,
     "launcher/commands/coordinator": COMMAND,
     "launcher/commands/estimate": COMMAND,

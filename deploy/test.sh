@@ -38,7 +38,7 @@ sources() { git -C "$root" ls-files -z -- '*.h' '*.cc' '*.cu'; }
 run_ctest() {  # run_ctest PRESET ARGS...
   local preset=$1
   shift
-  local report=$logs/${BLOCKSTEP_STAGE##*-}.$preset.xml
+  local report=$logs/${stage_name}.$preset.xml
   # The whole output of each test goes into the report: deploy/test_report.py finds skipped cases in it.
   (cd "$root/build/$preset" && "${no_aslr[@]}" ctest --output-on-failure --no-tests=error -j "$jobs" \
     --output-junit "$report" --test-output-size-passed 4194304 --test-output-size-failed 4194304 "$@")
@@ -129,6 +129,7 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 
 # Each stage is a process of its own, so that a time limit can end all of it.
 if [[ ${1:-} == --body ]]; then
+  stage_name=$2
   "stage_$2"
   exit
 fi

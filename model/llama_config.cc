@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 
+#include "core/base/shown.h"
 #include "core/base/status.h"
+#include "core/io/file_ops.h"
+#include "core/io/json_text.h"
 #include "nlohmann/json.hpp"
 
 namespace blockstep {
@@ -29,24 +30,25 @@ class Fields {
     *errors_ += Cat("\n  ", prefix_, name, ": expected ", wanted, ", got ", found);
   }
 
-  int64_t Count(const char* name, int64_t otherwise) const {
+  int64_t Count(const char* name, int64_t otherwise, int64_t most) const {
     const json* value = Find(name);
     if (value == nullptr && otherwise != kRequired) return otherwise;
-    constexpr int64_t kMost = int64_t{1} << 40;  // products of two stay far from overflow
-    if (value == nullptr || !value->is_number_integer() || value->get<int64_t>() < 1 ||
-        value->get<int64_t>() > kMost) {
-      Complain(name, value == nullptr ? "nothing" : value->dump(), "a positive integer");
-      return 1;
-    }
-    return value->get<int64_t>();
+    // Above 2^63 it reads as a negative number.
+    const int64_t count =
+        value != nullptr && value->is_number_integer() ? value->get<int64_t>() : 0;
+    if (count >= 1 && count <= most) return count;
+    Complain(name, value == nullptr ? "nothing" : Shown(value->dump()),
+             count > most ? Cat("at most ", most) : "a positive integer");
+    return 1;
   }
   int64_t TokenId(const char* name, int64_t otherwise) const {
     const json* value = Find(name);
     if (value == nullptr) return otherwise;
     // Llama 3.1 lists several end tokens; the first one ends a document.
     if (value->is_array() && !value->empty()) value = &(*value)[0];
-    if (value->is_number_integer()) return value->get<int64_t>();
-    Complain(name, value->dump(), "a token id");
+    const int64_t id = value->is_number_integer() ? value->get<int64_t>() : kMostVocab;
+    if (id >= -1 && id < kMostVocab) return id;  // -1: none
+    Complain(name, Shown(value->dump()), Cat("a token id below ", kMostVocab));
     return otherwise;
   }
   double Number(const char* name, double otherwise) const {
@@ -55,20 +57,20 @@ class Fields {
     if (value->is_number() && std::isfinite(value->get<double>()) && value->get<double>() > 0) {
       return value->get<double>();
     }
-    Complain(name, value->dump(), "a positive number");
+    Complain(name, Shown(value->dump()), "a positive number");
     return otherwise;
   }
   bool Flag(const char* name) const {
     const json* value = Find(name);
     if (value == nullptr) return false;
     if (value->is_boolean()) return value->get<bool>();
-    Complain(name, value->dump(), "true or false");
+    Complain(name, Shown(value->dump()), "true or false");
     return false;
   }
   // The field, if it is there, is exactly `wanted`: another value is a model we do not compute.
   void Only(const char* name, const json& wanted) const {
     const json* value = Find(name);
-    if (value != nullptr && *value != wanted) Complain(name, value->dump(), wanted.dump());
+    if (value != nullptr && *value != wanted) Complain(name, Shown(value->dump()), wanted.dump());
   }
 
   static constexpr int64_t kRequired = -1;
@@ -90,12 +92,13 @@ void ParseScaling(const Fields& f, const LlamaConfig& config, RopeScaling& rope)
     rope.type = RopeType::kLlama3;
     rope.low_freq_factor = f.Number("low_freq_factor", 1.0);
     rope.high_freq_factor = f.Number("high_freq_factor", 4.0);
-    rope.original_max_position = f.Count("original_max_position_embeddings", config.max_positions);
+    rope.original_max_position =
+        f.Count("original_max_position_embeddings", config.max_positions, kMostPositions);
     if (rope.high_freq_factor <= rope.low_freq_factor) {
       f.Complain("high_freq_factor", rope.high_freq_factor, "more than low_freq_factor");
     }
   } else {
-    f.Complain("rope_type", type->dump(), "\"default\", \"linear\" or \"llama3\"");
+    f.Complain("rope_type", Shown(type->dump()), "\"default\", \"linear\" or \"llama3\"");
   }
   if (f.Find("factor") == nullptr) f.Complain("factor", "nothing", "a positive number");
   rope.factor = f.Number("factor", 1.0);
@@ -108,7 +111,7 @@ void ParseRope(const Fields& f, LlamaConfig& config, std::string* errors) {
     const json* value = f.Find(name);
     if (value == nullptr) continue;
     if (!value->is_object()) {
-      f.Complain(name, value->dump(), "an object");
+      f.Complain(name, Shown(value->dump()), "an object");
       continue;
     }
     const Fields inner(*value, Cat(name, "."), errors);
@@ -120,7 +123,7 @@ void ParseRope(const Fields& f, LlamaConfig& config, std::string* errors) {
 void RefuseOtherModels(const Fields& f) {
   const json* type = f.Find("model_type");
   if (type == nullptr || *type != "llama") {
-    f.Complain("model_type", type == nullptr ? "nothing" : type->dump(), "\"llama\"");
+    f.Complain("model_type", type == nullptr ? "nothing" : Shown(type->dump()), "\"llama\"");
   }
   f.Only("hidden_act", "silu");
   f.Only("attention_bias", false);
@@ -130,12 +133,12 @@ void RefuseOtherModels(const Fields& f) {
   f.Only("rope_interleaved", false);
   for (const char* name : {"sliding_window", "quantization_config", "num_local_experts"}) {
     const json* value = f.Find(name);
-    if (value != nullptr) f.Complain(name, value->dump(), "none");
+    if (value != nullptr) f.Complain(name, Shown(value->dump()), "none");
   }
   const json* dtype = f.Find("dtype");
   if (dtype == nullptr) dtype = f.Find("torch_dtype");
   if (dtype != nullptr && *dtype != "float32" && *dtype != "bfloat16" && *dtype != "float16") {
-    f.Complain("dtype", dtype->dump(), "\"float32\", \"bfloat16\" or \"float16\"");
+    f.Complain("dtype", Shown(dtype->dump()), "\"float32\", \"bfloat16\" or \"float16\"");
   }
 }
 
@@ -147,26 +150,33 @@ void CheckShapes(const Fields& f, const LlamaConfig& c) {
   if (f.Find("head_dim") == nullptr && c.hidden % c.heads != 0) {
     f.Complain("num_attention_heads", c.heads, Cat("a divisor of hidden_size ", c.hidden));
   }
+  if (c.heads * c.head_dim > kMostWidth) {
+    f.Complain("head_dim", c.head_dim,
+               Cat("at most ", kMostWidth, " together with num_attention_heads ", c.heads));
+  }
   if (c.head_dim % 2 != 0) f.Complain("head_dim", c.head_dim, "an even number (RoPE)");
 }
 
 }  // namespace
 
 absl::StatusOr<LlamaConfig> ParseLlamaConfig(std::string_view text, std::string_view where) {
-  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object()) return InvalidArgument(where, ": not a JSON object");
+  const absl::StatusOr<json> parsed = ParseJson(text);
+  if (!parsed.ok()) return Annotate(parsed.status(), where);
+  const json& object = *parsed;
+  if (!object.is_object()) return InvalidArgument(where, ": expected a JSON object");
   std::string errors;
   const Fields f(object, "", &errors);
   RefuseOtherModels(f);
   LlamaConfig c;
-  c.vocab = f.Count("vocab_size", Fields::kRequired);
-  c.hidden = f.Count("hidden_size", Fields::kRequired);
-  c.intermediate = f.Count("intermediate_size", Fields::kRequired);
-  c.layers = f.Count("num_hidden_layers", Fields::kRequired);
-  c.heads = f.Count("num_attention_heads", Fields::kRequired);
-  c.kv_heads = f.Count("num_key_value_heads", c.heads);
-  c.head_dim = f.Count("head_dim", std::max<int64_t>(1, c.hidden / c.heads));
-  c.max_positions = f.Count("max_position_embeddings", f.Count("max_sequence_length", 2048));
+  c.vocab = f.Count("vocab_size", Fields::kRequired, kMostVocab);
+  c.hidden = f.Count("hidden_size", Fields::kRequired, kMostWidth);
+  c.intermediate = f.Count("intermediate_size", Fields::kRequired, kMostWidth);
+  c.layers = f.Count("num_hidden_layers", Fields::kRequired, kMostLayers);
+  c.heads = f.Count("num_attention_heads", Fields::kRequired, kMostWidth);
+  c.kv_heads = f.Count("num_key_value_heads", c.heads, kMostWidth);
+  c.head_dim = f.Count("head_dim", std::max<int64_t>(1, c.hidden / c.heads), kMostWidth);
+  c.max_positions = f.Count("max_position_embeddings",
+                            f.Count("max_sequence_length", 2048, kMostPositions), kMostPositions);
   c.rms_eps = f.Number("rms_norm_eps", 1e-6);
   c.init_range = f.Number("initializer_range", 0.02);
   c.bos = f.TokenId("bos_token_id", 1);
@@ -182,11 +192,13 @@ absl::StatusOr<LlamaConfig> ParseLlamaConfig(std::string_view text, std::string_
 }
 
 absl::StatusOr<LlamaConfig> LoadLlamaConfig(const std::string& folder) {
-  const std::string path = folder + "/config.json";
-  std::ifstream in(path);
-  if (!in) return NotFound(path, ": cannot open");
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  return ParseLlamaConfig(text, path);
+  return ReadLlamaConfig(folder + "/config.json");
+}
+
+absl::StatusOr<LlamaConfig> ReadLlamaConfig(const std::string& file) {
+  constexpr int64_t kMostBytes = int64_t{16} << 20;
+  ASSIGN_OR_RETURN(const std::string text, ReadSmall(file, kMostBytes));
+  return ParseLlamaConfig(text, file);
 }
 
 std::string LlamaConfigJson(const LlamaConfig& c) {

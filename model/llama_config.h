@@ -39,11 +39,21 @@ struct LlamaConfig {
   int64_t parameters() const;
 };
 
+// What a model may be at most. None of these is near: the largest published are in brackets. They
+// keep every product of sizes within int64, and what a plan walks through (each layer, for each
+// phase) within minutes, so that a slip of the keyboard is an error at once.
+inline constexpr int64_t kMostVocab = int64_t{1} << 24;      // (256000; ids are int32)
+inline constexpr int64_t kMostWidth = int64_t{1} << 20;      // hidden, MLP, all heads (53248)
+inline constexpr int64_t kMostLayers = 512;                  // (126)
+inline constexpr int64_t kMostPositions = int64_t{1} << 30;  // (10 million)
+
 // Parses config.json's text; `where` names the file in errors. Both spellings of RoPE scaling
 // (rope_scaling, rope_parameters) and of the dtype (torch_dtype, dtype) are read; biases, sliding
-// windows, other activations, other RoPE types and other model types are refused by name.
+// windows, other activations, other RoPE types and other model types are refused by name, and so is
+// a key that stands there twice. INVALID_ARGUMENT; for the file itself see ReadSmall.
 absl::StatusOr<LlamaConfig> ParseLlamaConfig(std::string_view json, std::string_view where);
-absl::StatusOr<LlamaConfig> LoadLlamaConfig(const std::string& folder);
+absl::StatusOr<LlamaConfig> LoadLlamaConfig(const std::string& folder);  // <folder>/config.json
+absl::StatusOr<LlamaConfig> ReadLlamaConfig(const std::string& file);
 // GaLore's presets: 9m 20m 35m 40m 60m 71m 100m 130m 250m 350m 1b 3b 7b (vocabulary as published
 // unless `vocab` > 0). An unknown name is an error that lists them.
 absl::StatusOr<LlamaConfig> LlamaPreset(std::string_view name, int64_t vocab);

@@ -23,6 +23,9 @@ constexpr Preset kPresets[] = {
 }  // namespace
 
 absl::StatusOr<LlamaConfig> LlamaPreset(std::string_view name, int64_t vocab) {
+  if (vocab > kMostVocab) {
+    return InvalidArgument("model.vocab: expected at most ", kMostVocab, ", got ", vocab);
+  }
   std::string names;
   for (const Preset& p : kPresets) {
     if (p.name == name) {

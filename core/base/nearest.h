@@ -27,15 +27,24 @@ inline size_t EditDistance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-// The first of the closest names; "" if every one differs in more than half of the letters given.
+// The first of the closest names; "" if every one differs in more than half of the letters given,
+// or if nobody mistyped that many.
 inline std::string Nearest(std::string_view name, const std::vector<std::string>& known) {
+  constexpr size_t kMostLetters = 200;
   std::string best;
+  if (name.size() > kMostLetters) return best;
   size_t best_distance = name.size() / 2 + 1;
   for (const std::string& k : known) {
     const size_t distance = EditDistance(name, k);
     if (distance < best_distance) best = k, best_distance = distance;
   }
   return best;
+}
+
+// ", did you mean badam?" where one is close, else "".
+inline std::string DidYouMean(std::string_view name, const std::vector<std::string>& known) {
+  const std::string nearest = Nearest(name, known);
+  return nearest.empty() ? "" : Cat(", did you mean ", nearest, "?");
 }
 
 // "full, badam, blockllm", with "; did you mean badam?" where one is close.

@@ -4,19 +4,31 @@
 
 namespace blockstep {
 
-ThreadPool::ThreadPool(int threads) {
-  CHECK_GE(threads, 1);
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
+namespace {
+
+void StopAll(std::mutex& mutex, bool& stop, std::condition_variable& wake,
+             std::vector<std::thread>& workers) {
+  {
+    std::lock_guard lock(mutex);
+    stop = true;
+  }
+  wake.notify_all();
+  for (std::thread& worker : workers) worker.join();
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(mutex_);
-    stop_ = true;
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  CHECK_GE(threads, 1);
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
+  } catch (...) {  // the system gives no more: those that run must end before they are forgotten
+    StopAll(mutex_, stop_, wake_, workers_);
+    throw;
   }
-  wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
 }
+
+ThreadPool::~ThreadPool() { StopAll(mutex_, stop_, wake_, workers_); }
 
 void ThreadPool::Drain(Loop& loop, int worker) {
   for (int64_t i; (i = loop.next.fetch_add(1)) < loop.items;) (*loop.body)(i, worker);

@@ -1,7 +1,5 @@
 #include "core/data/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,9 +17,11 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian");
 
-absl::Status ReadAt(int fd, const std::string& path, void* data, int64_t bytes, int64_t offset) {
+absl::Status ReadAt(const File& file, void* data, int64_t bytes, int64_t offset) {
+  const std::string& path = file.path();
   for (int64_t done = 0; done < bytes;) {
-    const ssize_t got = ::pread(fd, static_cast<char*>(data) + done, bytes - done, offset + done);
+    const ssize_t got =
+        ::pread(file.fd(), static_cast<char*>(data) + done, bytes - done, offset + done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoStatus(errno, Cat(path, ": cannot read"));
     if (got == 0) {
@@ -65,39 +65,23 @@ SafetensorsEntry EntryOf(const TensorInfo& tensor, std::string dtype) {
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   SafetensorsFile file;
-  file.path_ = path;
-  file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file.fd_ < 0) return ErrnoStatus(errno, Cat(path, ": cannot open"));
-  struct stat info = {};
-  if (::fstat(file.fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
-    return DataLoss(path, ": not a regular file");
-  }
+  ASSIGN_OR_RETURN(file.file_, File::OpenInput(path));
+  ASSIGN_OR_RETURN(const int64_t bytes, file.file_.Size());
   uint64_t length = 0;
-  if (info.st_size < 8) return DataLoss(path, ": expected at least 8 bytes, got ", info.st_size);
-  RETURN_IF_ERROR(ReadAt(file.fd_, path, &length, sizeof length, 0));
+  if (bytes < 8) return DataLoss(path, ": expected at least 8 bytes, got ", bytes);
+  RETURN_IF_ERROR(ReadAt(file.file_, &length, sizeof length, 0));
   if (length > kMaxSafetensorsHeader) {
     return DataLoss(path, ": expected a header of at most ", kMaxSafetensorsHeader, " bytes, got ",
                     length, "; is this a safetensors file?");
   }
-  if (static_cast<int64_t>(length) > info.st_size - 8) {
+  if (static_cast<int64_t>(length) > bytes - 8) {
     return DataLoss(path, ": truncated: expected a header of ", length, " bytes, got a file of ",
-                    info.st_size);
+                    bytes);
   }
   std::string text(length, '\0');
-  RETURN_IF_ERROR(ReadAt(file.fd_, path, text.data(), static_cast<int64_t>(length), 8));
-  ASSIGN_OR_RETURN(file.entries_, ParseSafetensorsHeader(text, info.st_size, path));
+  RETURN_IF_ERROR(ReadAt(file.file_, text.data(), static_cast<int64_t>(length), 8));
+  ASSIGN_OR_RETURN(file.entries_, ParseSafetensorsHeader(text, bytes, path));
   return file;
-}
-
-SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept { *this = std::move(other); }
-SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(fd_, other.fd_);
-  std::swap(entries_, other.entries_);
-  return *this;
-}
-SafetensorsFile::~SafetensorsFile() {
-  if (fd_ >= 0) ::close(fd_);
 }
 
 const SafetensorsEntry* SafetensorsFile::Find(std::string_view name) const {
@@ -108,19 +92,19 @@ const SafetensorsEntry* SafetensorsFile::Find(std::string_view name) const {
 
 absl::Status SafetensorsFile::ReadRows(std::string_view name, Range rows, float* out) const {
   const SafetensorsEntry* entry = Find(name);
-  if (entry == nullptr) return NotFound(path_, ": no tensor ", name);
+  if (entry == nullptr) return NotFound(path(), ": no tensor ", name);
   CHECK_LE(0, rows.begin);
   CHECK_LE(rows.begin, rows.end);
   CHECK_LE(rows.end, entry->rows());
   if (entry->dtype != "F32" && entry->dtype != "BF16" && entry->dtype != "F16") {
-    return DataLoss(path_, ": tensor ", name, ": expected dtype F32, BF16 or F16, got ",
+    return DataLoss(path(), ": tensor ", name, ": expected dtype F32, BF16 or F16, got ",
                     entry->dtype);
   }
   const int64_t count = rows.size() * entry->cols();
   const int64_t bytes = rows.size() * entry->row_bytes();
   char* at = reinterpret_cast<char*>(out) + count * 4 - bytes;
-  RETURN_IF_ERROR(Annotate(
-      ReadAt(fd_, path_, at, bytes, entry->offset + rows.begin * entry->row_bytes()), name));
+  RETURN_IF_ERROR(
+      Annotate(ReadAt(file_, at, bytes, entry->offset + rows.begin * entry->row_bytes()), name));
   if (entry->dtype != "F32") Widen(entry->dtype, count, out);
   return absl::OkStatus();
 }

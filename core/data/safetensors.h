@@ -1,4 +1,4 @@
-// Weights in safetensors files, read and written row range by row range with pread and pwrite: a
+// Weights in safetensors files, read row range by row range with pread: a
 // mapped file that is cut short kills the process, and mapped pages inflate the peak.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/math.h"
 #include "core/data/safetensors_header.h"
+#include "core/io/file_ops.h"
 #include "core/tensor/tensor_table.h"
 
 namespace blockstep {
@@ -21,11 +22,8 @@ class SafetensorsFile {
  public:
   // NOT_FOUND: no such file; INVALID_ARGUMENT, DATA_LOSS: see ParseSafetensorsHeader.
   static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
-  SafetensorsFile(SafetensorsFile&& other) noexcept;
-  SafetensorsFile& operator=(SafetensorsFile&& other) noexcept;
-  ~SafetensorsFile();
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }  // sorted by name
   const SafetensorsEntry* Find(std::string_view name) const;                 // null: there is none
 
@@ -35,8 +33,7 @@ class SafetensorsFile {
 
  private:
   SafetensorsFile() = default;
-  std::string path_;
-  int fd_ = -1;
+  File file_;
   std::vector<SafetensorsEntry> entries_;
 };
 
@@ -60,31 +57,6 @@ class SafetensorsFolder {
   std::string path_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, size_t, std::less<>> file_of_;  // name -> index in files_
-};
-
-// A file that its owners fill: one creates it at its full size with its header, any number of
-// writers write their rows. Rows nobody wrote are zero.
-class SafetensorsWriter {
- public:
-  // Fails if the file exists. Blocks are reserved, so that a full disk shows here.
-  static absl::StatusOr<SafetensorsWriter> Create(const std::string& path,
-                                                  std::vector<SafetensorsEntry> tensors);
-  // Another writer of a file that Create made.
-  static absl::StatusOr<SafetensorsWriter> Attach(const std::string& path);
-  SafetensorsWriter(SafetensorsWriter&& other) noexcept;
-  SafetensorsWriter& operator=(SafetensorsWriter&& other) noexcept;
-  ~SafetensorsWriter();
-
-  // Rows [begin, end) of the F32 tensor `name` from (rows, cols) values.
-  absl::Status WriteRows(std::string_view name, Range rows, const float* values) const;
-  absl::Status Sync() const;  // to disk
-  const std::vector<SafetensorsEntry>& entries() const { return entries_; }
-
- private:
-  SafetensorsWriter() = default;
-  std::string path_;
-  int fd_ = -1;
-  std::vector<SafetensorsEntry> entries_;
 };
 
 // The entries that a table's tensors have in a file: vectors are 1-D.

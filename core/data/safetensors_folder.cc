@@ -2,11 +2,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
+#include "core/base/shown.h"
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
+#include "core/io/json_text.h"
 #include "nlohmann/json.hpp"
 
 namespace blockstep {
@@ -25,9 +25,10 @@ bool Ignored(const std::string& name, const TensorTable& table) {
 
 // Name of each tensor's file, from the index.
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
-  std::ifstream in(path);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  const auto index = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  ASSIGN_OR_RETURN(const std::string text, ReadSmall(path, kMaxSafetensorsHeader));
+  const absl::StatusOr<nlohmann::json> parsed = ParseJson(text);
+  if (!parsed.ok()) return DataLoss(path, ": ", parsed.status().message());
+  const nlohmann::json& index = *parsed;
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     return DataLoss(path, ": expected a JSON object with a weight_map");
   }
@@ -35,8 +36,8 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
   for (const auto& [name, file] : index["weight_map"].items()) {
     const std::string text_of = file.is_string() ? file.get<std::string>() : "";
     if (text_of.empty() || text_of.find('/') != std::string::npos) {
-      return DataLoss(path, ": tensor ", name, ": expected a file name without folders, got ",
-                      file.dump());
+      return DataLoss(path, ": tensor ", Shown(name),
+                      ": expected a file name without folders, got ", Shown(file.dump()));
     }
     files[name] = text_of;
   }
@@ -69,7 +70,7 @@ absl::StatusOr<SafetensorsFolder> SafetensorsFolder::Open(const std::string& fol
       result.files_.push_back(std::move(file));
     }
     if (result.files_[at->second].Find(name) == nullptr) {
-      return DataLoss(index, ": tensor ", name, " is not in ", file_name);
+      return DataLoss(index, ": tensor ", Shown(name), " is not in ", Shown(file_name));
     }
     result.file_of_[name] = at->second;
   }
@@ -107,20 +108,26 @@ absl::Status SafetensorsFolder::ReadRows(std::string_view name, Range rows, floa
 
 absl::Status SafetensorsFolder::Matches(const TensorTable& table) const {
   std::string wrong;
+  constexpr int kMostUnexpected = 20;  // a hostile file may hold a million
+  int unexpected = 0;
   for (const TensorInfo& t : table.tensors) {
     const SafetensorsEntry* found = Find(t.name);
     const SafetensorsEntry wanted = EntryOf(t);
     if (found == nullptr) {
       wrong += Cat("\n  missing: ", t.name);
     } else if (found->shape != wanted.shape) {
-      wrong +=
-          Cat("\n  ", t.name, ": expected shape ", ShapeText(wanted), ", got ", ShapeText(*found));
+      wrong += Cat("\n  ", t.name, ": expected shape ", ShapeText(wanted), ", got ",
+                   Shown(ShapeText(*found)));
     } else if (found->dtype != "F32" && found->dtype != "BF16" && found->dtype != "F16") {
       wrong += Cat("\n  ", t.name, ": expected dtype F32, BF16 or F16, got ", found->dtype);
     }
   }
   for (const auto& [name, file] : file_of_) {
-    if (table.Find(name) < 0 && !Ignored(name, table)) wrong += Cat("\n  unexpected: ", name);
+    if (table.Find(name) >= 0 || Ignored(name, table)) continue;
+    if (++unexpected <= kMostUnexpected) wrong += Cat("\n  unexpected: ", Shown(name));
+  }
+  if (unexpected > kMostUnexpected) {
+    wrong += Cat("\n  and ", unexpected - kMostUnexpected, " more that are unexpected");
   }
   if (wrong.empty()) return absl::OkStatus();
   return DataLoss(path_, ": weights do not match the configuration:", wrong);

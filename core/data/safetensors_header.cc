@@ -8,7 +8,9 @@
 
 #include "core/base/check.h"
 #include "core/base/math.h"
+#include "core/base/shown.h"
 #include "core/base/status.h"
+#include "core/io/json_text.h"
 #include "nlohmann/json.hpp"
 
 namespace blockstep {
@@ -32,13 +34,16 @@ int64_t Size(const json& value) {
   return value.get<int64_t>();
 }
 
-// Bytes that dtype and shape ask for; -1: negative dimension or overflow.
+// Bytes that dtype and shape ask for; -1: negative dimension or overflow, of any dimensions that a
+// row is made of too, should there be no row.
 int64_t WantedBytes(const SafetensorsEntry& entry) {
   int64_t bytes = SafetensorsDTypeBytes(entry.dtype);
+  bool none = false;
   for (const int64_t dim : entry.shape) {
-    if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes)) return -1;
+    none |= dim == 0;
+    if (dim < 0 || __builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) return -1;
   }
-  return bytes;
+  return none ? 0 : bytes;
 }
 
 absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const json& value,
@@ -52,12 +57,12 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const json&
   }
   entry.dtype = dtype->get<std::string>();
   if (SafetensorsDTypeBytes(entry.dtype) == 0) {
-    return DataLoss(at, ": unknown dtype '", entry.dtype, "'");
+    return DataLoss(at, ": unknown dtype '", Shown(entry.dtype), "'");
   }
   for (const json& dim : *shape) entry.shape.push_back(Size(dim));
   const int64_t begin = Size((*offsets)[0]), end = Size((*offsets)[1]);
   if (begin < 0 || end < begin) {
-    return DataLoss(at, ": data_offsets: expected 0 <= begin <= end, got ", offsets->dump());
+    return DataLoss(at, ": data_offsets: expected 0 <= begin <= end, got ", Shown(offsets->dump()));
   }
   if (end > data_bytes) {
     return DataLoss(at, ": data ends at ", end, ", but the file has ", data_bytes,
@@ -66,7 +71,7 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const json&
   entry.bytes = end - begin;
   if (const int64_t wanted = WantedBytes(entry); wanted != entry.bytes) {
     return DataLoss(at, ": expected ", wanted, " bytes of data for ", entry.dtype, " ",
-                    shape->dump(), ", got ", entry.bytes);
+                    Shown(shape->dump()), ", got ", entry.bytes);
   }
   entry.offset = begin;
   return entry;
@@ -90,14 +95,16 @@ int64_t SafetensorsDTypeBytes(std::string_view dtype) {
 absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(std::string_view text,
                                                                      int64_t file_bytes,
                                                                      std::string_view where) {
-  const json header = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) return DataLoss(where, ": the header is not a JSON object");
+  const absl::StatusOr<json> parsed = ParseJson(text);
+  if (!parsed.ok()) return DataLoss(where, ": header: ", parsed.status().message());
+  const json& header = *parsed;
+  if (!header.is_object()) return DataLoss(where, ": header: expected a JSON object");
   const int64_t data_start = 8 + static_cast<int64_t>(text.size());
   std::vector<SafetensorsEntry> entries;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") continue;
     ASSIGN_OR_RETURN(SafetensorsEntry entry, ParseEntry(name, value, file_bytes - data_start,
-                                                        Cat(where, ": tensor ", name)));
+                                                        Cat(where, ": tensor ", Shown(name))));
     entries.push_back(std::move(entry));
   }
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
@@ -106,7 +113,7 @@ absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(std::string
   int64_t end = 0;
   for (SafetensorsEntry& entry : entries) {
     if (entry.offset != end) {
-      return DataLoss(where, ": tensor ", entry.name, ": expected data to begin at ", end,
+      return DataLoss(where, ": tensor ", Shown(entry.name), ": expected data to begin at ", end,
                       ", where the previous tensor ends, got ", entry.offset, " (",
                       entry.offset < end ? "overlap" : "hole", ")");
     }

@@ -1,7 +1,5 @@
 #include "core/data/token_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,52 +50,46 @@ absl::Status Failed(const std::string& path, const char* what) {
 absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
   CHECK_GT(options.vocab_size, 0);
   TokenFile file;
-  file.path_ = options.path;
   file.vocab_size_ = options.vocab_size;
-  file.fd_ = ::open(options.path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file.fd_ < 0) {
-    return Failed(options.path, "cannot open");
-  }
-  struct stat info = {};
-  if (::fstat(file.fd_, &info) != 0) return Failed(options.path, "cannot stat");
-  if (!S_ISREG(info.st_mode)) {
-    return DataLoss("token file ", options.path, ": not a regular file");
-  }
+  absl::StatusOr<File> opened = File::OpenInput(options.path);
+  if (!opened.ok()) return Annotate(opened.status(), "token file");
+  file.file_ = *std::move(opened);
+  ASSIGN_OR_RETURN(const int64_t bytes, file.file_.Size());
   if (ResolveLayout(options) == TokenLayout::kLlmc) {
-    RETURN_IF_ERROR(file.ReadHeader(info.st_size));
+    RETURN_IF_ERROR(file.ReadHeader(bytes));
     return file;
   }
-  if (info.st_size % 2 != 0) {
+  if (bytes % 2 != 0) {
     return DataLoss("token file ", options.path,
-                    ": expected an even number of bytes (raw uint16 ids), got ", info.st_size);
+                    ": expected an even number of bytes (raw uint16 ids), got ", bytes);
   }
   file.token_bytes_ = 2;
-  file.tokens_ = info.st_size / 2;
+  file.tokens_ = bytes / 2;
   return file;
 }
 
 absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   if (file_bytes < kHeaderBytes) {
     return DataLoss(
-        "token file ", path_, ": expected a header of ", kHeaderBytes, " bytes, got a file of ",
+        "token file ", path(), ": expected a header of ", kHeaderBytes, " bytes, got a file of ",
         file_bytes,
         "; ids without a header are read from names ending in .raw or .u16 (a link will do)");
   }
   std::array<int32_t, 3> header = {};
-  if (ReadFully(fd_, header.data(), sizeof(header), 0) != sizeof(header)) {
-    return Failed(path_, "cannot read the header");
+  if (ReadFully(file_.fd(), header.data(), sizeof(header), 0) != sizeof(header)) {
+    return Failed(path(), "cannot read the header");
   }
   const auto [magic, version, count] = header;
   if (magic != kTokenMagicUint16 && magic != kTokenMagicUint32) {
     return DataLoss(
-        "token file ", path_, ": expected magic ", kTokenMagicUint16, " (uint16) or ",
+        "token file ", path(), ": expected magic ", kTokenMagicUint16, " (uint16) or ",
         kTokenMagicUint32, " (uint32), got ", magic,
         "; ids without a header are read from names ending in .raw or .u16 (a link will do)");
   }
   const bool wide = magic == kTokenMagicUint32;
   const int32_t wanted = wide ? kTokenVersionUint32 : kTokenVersionUint16;
   if (version != wanted) {
-    return DataLoss("token file ", path_, ": expected version ", wanted, " for magic ", magic,
+    return DataLoss("token file ", path(), ": expected version ", wanted, " for magic ", magic,
                     ", got ", version);
   }
   token_bytes_ = wide ? 4 : 2;
@@ -105,30 +97,14 @@ absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   offset_ = kHeaderBytes;
   const int64_t wanted_bytes = kHeaderBytes + tokens_ * token_bytes_;
   if (count < 0 || wanted_bytes < file_bytes) {
-    return DataLoss("token file ", path_, ": expected ", count, " tokens of ", token_bytes_,
+    return DataLoss("token file ", path(), ": expected ", count, " tokens of ", token_bytes_,
                     " bytes after the header, got ", file_bytes - kHeaderBytes, " bytes");
   }
   if (wanted_bytes > file_bytes) {
-    return DataLoss("token file ", path_, ": truncated: expected ", count, " tokens (header), got ",
-                    (file_bytes - kHeaderBytes) / token_bytes_);
+    return DataLoss("token file ", path(), ": truncated: expected ", count,
+                    " tokens (header), got ", (file_bytes - kHeaderBytes) / token_bytes_);
   }
   return absl::OkStatus();
-}
-
-TokenFile::~TokenFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-TokenFile::TokenFile(TokenFile&& other) noexcept { *this = std::move(other); }
-
-TokenFile& TokenFile::operator=(TokenFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(fd_, other.fd_);
-  std::swap(tokens_, other.tokens_);
-  std::swap(token_bytes_, other.token_bytes_);
-  std::swap(offset_, other.offset_);
-  std::swap(vocab_size_, other.vocab_size_);
-  return *this;
 }
 
 absl::Status TokenFile::Read(int64_t first, absl::Span<int32_t> ids) const {
@@ -138,17 +114,18 @@ absl::Status TokenFile::Read(int64_t first, absl::Span<int32_t> ids) const {
   // The narrow ids land in the upper half of `ids` and are widened upwards, in place: reading needs
   // no memory of its own.
   char* const raw = reinterpret_cast<char*>(ids.data()) + count * (4 - token_bytes_);
-  const int64_t got = ReadFully(fd_, raw, count * token_bytes_, offset_ + first * token_bytes_);
-  if (got < 0) return Failed(path_, "cannot read");
+  const int64_t got =
+      ReadFully(file_.fd(), raw, count * token_bytes_, offset_ + first * token_bytes_);
+  if (got < 0) return Failed(path(), "cannot read");
   if (got < count * token_bytes_) {
-    return DataLoss("token file ", path_, ": truncated while open: expected ", tokens_,
+    return DataLoss("token file ", path(), ": truncated while open: expected ", tokens_,
                     " tokens, got ", first + got / token_bytes_);
   }
   for (int64_t i = 0; i < count; ++i) {
     uint32_t id = 0;
     std::memcpy(&id, raw + i * token_bytes_, token_bytes_);
     if (id >= static_cast<uint64_t>(vocab_size_)) {
-      return DataLoss("token file ", path_, ": token ", first + i,
+      return DataLoss("token file ", path(), ": token ", first + i,
                       ": expected an id below the vocabulary size ", vocab_size_, ", got ", id);
     }
     ids[i] = static_cast<int32_t>(id);

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/base/math.h"
+#include "core/io/file_ops.h"
 
 namespace blockstep {
 
@@ -34,13 +35,10 @@ struct TokenFileOptions {
 
 class TokenFile {
  public:
-  // NOT_FOUND: no such file; DATA_LOSS: not this layout, or cut short.
+  // NOT_FOUND: no such file; DATA_LOSS: no regular file, not this layout, or cut short.
   static absl::StatusOr<TokenFile> Open(const TokenFileOptions& options);
-  ~TokenFile();
-  TokenFile(TokenFile&& other) noexcept;
-  TokenFile& operator=(TokenFile&& other) noexcept;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
   int64_t tokens() const { return tokens_; }
   int64_t token_bytes() const { return token_bytes_; }  // 2 or 4
   int64_t vocab_size() const { return vocab_size_; }
@@ -57,8 +55,7 @@ class TokenFile {
   TokenFile() = default;
   absl::Status ReadHeader(int64_t file_bytes);
 
-  std::string path_;
-  int fd_ = -1;
+  File file_;
   int64_t tokens_ = 0;
   int64_t token_bytes_ = 0;
   int64_t offset_ = 0;  // bytes before the first id

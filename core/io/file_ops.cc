@@ -27,6 +27,14 @@ absl::Status Whole(Call call, int64_t bytes, std::string_view doing, const std::
   return absl::OkStatus();
 }
 
+absl::Status NotRegular(const std::string& path, mode_t mode) {
+  const char* kind = S_ISDIR(mode)    ? "a folder"
+                     : S_ISFIFO(mode) ? "a pipe"
+                     : S_ISSOCK(mode) ? "a socket"
+                                      : "a device";
+  return DataLoss(path, ": expected a regular file, got ", kind);
+}
+
 }  // namespace
 
 const char* FileOpName(FileOpKind kind) {
@@ -51,10 +59,16 @@ File::~File() {
   if (fd_ >= 0) close(fd_);
 }
 
-absl::StatusOr<File> File::OpenForRead(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+absl::StatusOr<File> File::OpenInput(const std::string& path) {
+  struct stat info = {};
+  if (stat(path.c_str(), &info) != 0) return FileError("read", path, errno);
+  if (!S_ISREG(info.st_mode)) return NotRegular(path, info.st_mode);
+  // Without waiting, should a FIFO have taken its place meanwhile; a regular file does not care.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0) return FileError("read", path, errno);
-  return File(fd, path);
+  File file(fd, path);
+  RETURN_IF_ERROR(file.Size().status());
+  return file;
 }
 
 absl::StatusOr<File> File::OpenForWrite(const std::string& path) {
@@ -66,7 +80,7 @@ absl::StatusOr<File> File::OpenForWrite(const std::string& path) {
 absl::StatusOr<int64_t> File::Size() const {
   struct stat info;
   if (fstat(fd_, &info) != 0) return FileError("read", path_, errno);
-  if (!S_ISREG(info.st_mode)) return InvalidArgument(path_, ": not a regular file");
+  if (!S_ISREG(info.st_mode)) return NotRegular(path_, info.st_mode);
   return info.st_size;
 }
 
@@ -91,9 +105,10 @@ absl::Status FileOps::CreateFolder(const std::string& path) const {
   return FileError("create folder", path, error);
 }
 
-absl::StatusOr<File> FileOps::Create(const std::string& path) const {
+absl::StatusOr<File> FileOps::Create(const std::string& path, FileMode mode) const {
   RETURN_IF_ERROR(Before({FileOpKind::kCreate, path}));
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  const int fd =
+      open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<mode_t>(mode));
   if (fd < 0) return FileError("create", path, errno);
   return File(fd, path);
 }
@@ -136,7 +151,9 @@ absl::Status FileOps::Rename(const std::string& from, const std::string& to) con
 
 absl::Status FileOps::FsyncFolder(const std::string& path) const {
   RETURN_IF_ERROR(Before({FileOpKind::kFsyncFolder, path}));
-  ASSIGN_OR_RETURN(const File folder, File::OpenForRead(path));
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return FileError("fsync folder", path, errno);
+  const File folder(fd, path);
   return fsync(folder.fd()) == 0 ? absl::OkStatus() : FileError("fsync folder", path, errno);
 }
 
@@ -150,25 +167,46 @@ absl::Status FileOps::RemoveAll(const std::string& path) const {
   return error ? FileError("remove", path, error.value()) : absl::OkStatus();
 }
 
-absl::Status FileOps::WriteSmall(const std::string& path, std::string_view text) const {
-  ASSIGN_OR_RETURN(const File file, Create(path));
+absl::StatusOr<File> FileOps::WriteNew(const std::string& path, std::string_view text,
+                                       FileMode mode) const {
+  ASSIGN_OR_RETURN(File file, Create(path, mode));
   RETURN_IF_ERROR(Write(file, text.data(), static_cast<int64_t>(text.size()), 0));
-  return Fsync(file);
+  RETURN_IF_ERROR(Fsync(file));
+  return file;
 }
 
-absl::Status FileOps::ReplaceSmall(const std::string& path, std::string_view text) const {
+absl::Status FileOps::WriteSmall(const std::string& path, std::string_view text) const {
+  return WriteNew(path, text, FileMode::kUmask).status();
+}
+
+absl::StatusOr<File> FileOps::PutInPlace(const std::string& path, std::string_view text,
+                                         FileMode mode) const {
   const std::string temporary = path + ".tmp";
-  RETURN_IF_ERROR(RemoveAll(temporary));
-  RETURN_IF_ERROR(WriteSmall(temporary, text));
-  RETURN_IF_ERROR(Rename(temporary, path));
-  return FsyncFolder(std::filesystem::path(path).parent_path().string());
+  RETURN_IF_ERROR(RemoveAll(temporary));  // an old one might be open to others
+  absl::StatusOr<File> file = WriteNew(temporary, text, mode);
+  absl::Status status = file.status();
+  if (status.ok()) status = Rename(temporary, path);
+  if (status.ok()) return file;
+  (void)RemoveAll(temporary);  // on a full disk it takes room
+  return status;
+}
+
+absl::Status FileOps::FsyncFolderOf(const std::string& path) const {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return FsyncFolder(folder.empty() ? "." : folder);
+}
+
+absl::Status FileOps::ReplaceSmall(const std::string& path, std::string_view text,
+                                   FileMode mode) const {
+  RETURN_IF_ERROR(PutInPlace(path, text, mode).status());
+  return FsyncFolderOf(path);
 }
 
 absl::StatusOr<std::string> ReadSmall(const std::string& path, int64_t limit) {
-  ASSIGN_OR_RETURN(const File file, File::OpenForRead(path));
+  ASSIGN_OR_RETURN(const File file, File::OpenInput(path));
   ASSIGN_OR_RETURN(const int64_t size, file.Size());
   if (size > limit) {
-    return InvalidArgument(path, ": expected at most ", limit, " bytes, got ", size);
+    return DataLoss(path, ": expected at most ", limit, " bytes, got ", size);
   }
   std::string text(static_cast<size_t>(size), '\0');
   RETURN_IF_ERROR(file.Read(text.data(), size, 0));

@@ -12,6 +12,7 @@
 #include "dist/group_status.h"
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/retention.h"
+#include "launcher/config/train_config.h"
 
 namespace blockstep {
 namespace {
@@ -24,6 +25,7 @@ constexpr char kPassedOver[] = "newer, but skipped: ";
 struct Part {
   std::string run_id, parent_run_id, config_hash, maths_text, from_checkpoint;
   int64_t from_step = 0;
+  std::string config_hash_then;  // as its checkpoints have it
 };
 
 std::string RunJson(const std::vector<Part>& parts) {
@@ -37,9 +39,18 @@ std::string RunJson(const std::vector<Part>& parts) {
                               {"from_checkpoint", p.from_checkpoint},
                               {"from_step", p.from_step},
                               {"config_hash", p.config_hash},
+                              {"maths_version", kMathsVersion},
                               {"maths", p.maths_text}});
   }
   return j.dump(2) + "\n";
+}
+
+// A run of an earlier build is continued by this one if the maths are the same in today's words.
+void Upgrade(Part& part, int version) {
+  const std::string text = UpgradeMathsText(part.maths_text, version);
+  if (text == part.maths_text || part.config_hash != HashOfText(part.maths_text)) return;
+  part.maths_text = text;
+  part.config_hash = HashOfText(text);
 }
 
 absl::StatusOr<std::vector<Part>> ReadRun(const std::string& run_folder) {
@@ -54,7 +65,8 @@ absl::StatusOr<std::vector<Part>> ReadRun(const std::string& run_folder) {
     }
     for (const Json& p : j.at("parts")) {
       parts.push_back({p.at("run_id"), p.at("parent_run_id"), p.at("config_hash"), p.at("maths"),
-                       p.at("from_checkpoint"), p.at("from_step")});
+                       p.at("from_checkpoint"), p.at("from_step"), p.at("config_hash")});
+      Upgrade(parts.back(), p.value("maths_version", 1));
     }
   } catch (const Json::exception& e) {
     return DataLoss(path, ": corrupt: ", e.what());
@@ -198,7 +210,9 @@ absl::StatusOr<RunFolder> ForkRun(const RunFolderOptions& options) {
   const std::string run = fs::path(part.from_checkpoint).parent_path().parent_path().string();
   if (const auto parts = ReadRun(run); parts.ok()) {
     for (const Part& p : *parts) {
-      if (p.run_id == manifest.run_id) was.maths_text = p.maths_text;
+      if (p.run_id != manifest.run_id) continue;
+      was.maths_text = p.maths_text;
+      if (was.config_hash == p.config_hash_then) was.config_hash = p.config_hash;
     }
   }
   ASSIGN_OR_RETURN(std::string change, CompareMaths(was, options, checkpoint));
@@ -239,6 +253,12 @@ RunFolder FromWire(const std::string& text) {
 }
 
 }  // namespace
+
+std::string RunFolder::inputs_before() const {
+  const fs::path run =
+      resume_from.empty() ? fs::path(path) : fs::path(resume_from).parent_path().parent_path();
+  return (run / "inputs.json").string();
+}
 
 std::string RandomHex128() {
   std::random_device source;

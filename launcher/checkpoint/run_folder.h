@@ -2,6 +2,7 @@
 //   <run>/run.json      run_id and where the run came from, newest last
 //   <run>/run.lock      held while a start works here
 //   <run>/saved         there once a checkpoint was announced
+//   <run>/inputs.json   full digests of what was read, once they are taken
 //   <run>/config.txt    the configuration as it ran; config-<run_id>.txt: of earlier parts of the
 //   run <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/  <run>/ledger/
 #pragma once
@@ -48,7 +49,7 @@ struct RunFolderOptions {
   // if it has saved and none is whole. Else a checkpoint or run folder: this new run starts from it
   // and records its run_id as parent.
   std::string resume;
-  std::string config_text;  // whole configuration, for people and for continuing
+  std::string config_text;  // RunConfigText: for people and for continuing
   std::string maths_text;   // canonical text of the fields that change the maths, one per line
   std::string config_hash;  // of maths_text
   // A run that "auto" finds at or beyond this step is finished: nothing is written, and its disk
@@ -72,6 +73,9 @@ struct RunFolder {
   std::string note;  // which checkpoints were passed over, or that there was none; mostly empty
   std::string metrics_path() const { return path + "/metrics.jsonl"; }
   std::string tensorboard_path() const { return path + "/tensorboard"; }
+  std::string inputs_path() const { return path + "/inputs.json"; }
+  // The same of the run that is continued, which may be this one.
+  std::string inputs_before() const;
   std::string ledger_path() const { return path + "/ledger"; }
 };
 

@@ -14,7 +14,7 @@ std::string Label(const ManifestTensor& tensor) {
 absl::Status SliceReader::CheckSizes() const {
   for (const ManifestFile& file : manifest_->files) {
     const std::string path = folder_ + "/" + file.name;
-    absl::StatusOr<File> in = File::OpenForRead(path);
+    absl::StatusOr<File> in = File::OpenInput(path);
     if (absl::IsNotFound(in.status())) {
       return DataLoss("checkpoint ", folder_, ": missing file ", file.name,
                       ", which the manifest lists");
@@ -30,7 +30,7 @@ absl::Status SliceReader::CheckSizes() const {
 }
 
 absl::StatusOr<std::string> SliceReader::Hashed(const ManifestFile& file) const {
-  ASSIGN_OR_RETURN(const File in, File::OpenForRead(folder_ + "/" + file.name));
+  ASSIGN_OR_RETURN(const File in, File::OpenInput(folder_ + "/" + file.name));
   std::string text(static_cast<size_t>(file.hashed_bytes), '\0');
   RETURN_IF_ERROR(in.Read(text.data(), file.hashed_bytes, 0));
   Sha256 sha;
@@ -46,7 +46,7 @@ absl::StatusOr<const File*> SliceReader::Opened(int file) {
   auto found = open_.find(file);
   if (found == open_.end()) {
     const std::string path = folder_ + "/" + manifest_->files[static_cast<size_t>(file)].name;
-    ASSIGN_OR_RETURN(File in, File::OpenForRead(path));
+    ASSIGN_OR_RETURN(File in, File::OpenInput(path));
     found = open_.emplace(file, std::move(in)).first;
   }
   return &found->second;

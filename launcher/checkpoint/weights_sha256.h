@@ -9,9 +9,8 @@
 
 namespace blockstep {
 
-// Collective; the hash is returned on every rank. Rows travel to rank 0 in pieces (at most 16 MiB
-// are under way): weights' bytes - rank 0's own are sent in Exchange, which communicator counters
-// show.
+// Collective; the hash is returned on every rank. Bytes sent: those of the weights but rank 0's
+// own.
 absl::StatusOr<std::string> WeightsSha256(const OwnedWeights& weights, Communicator* group);
 
 // Memory that takes while it lasts on rank `rank`, beyond the weights.

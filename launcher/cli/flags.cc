@@ -39,6 +39,14 @@ CLI::Validator ZeroOrMore() {
   return NumberThat("a number >= 0", [](double value) { return value >= 0; });
 }
 
+CLI::Validator NotEmpty() {
+  return CLI::Validator(
+      [](std::string& text) {
+        return text.empty() ? std::string("expected a name, got an empty text") : std::string();
+      },
+      "");
+}
+
 void AddSets(CLI::App& app, std::vector<std::string>& sets) {
   app.add_option(
          "--set", sets,

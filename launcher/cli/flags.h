@@ -17,5 +17,6 @@ void AddSets(CLI::App& app, std::vector<std::string>& sets);
 // Bounds of numbers, in words: CLI11's own print the largest double.
 CLI::Validator AboveZero();
 CLI::Validator ZeroOrMore();
+CLI::Validator NotEmpty();  // of a text: the name of a file or folder
 
 }  // namespace blockstep

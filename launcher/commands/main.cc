@@ -7,6 +7,7 @@
 #include "launcher/cli/build_identity.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/commands/command.h"
+#include "launcher/machine/heap.h"
 
 namespace blockstep {
 namespace {
@@ -68,4 +69,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace blockstep
 
-int main(int argc, char** argv) { return blockstep::Main(argc, argv); }
+int main(int argc, char** argv) {
+  blockstep::LimitHeap();
+  return blockstep::Main(argc, argv);
+}

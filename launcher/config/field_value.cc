@@ -1,11 +1,11 @@
 #include "launcher/config/field_value.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <vector>
 
-#include "core/base/str.h"
+#include "core/base/nearest.h"
+#include "core/base/shown.h"
 
 namespace blockstep {
 namespace {
@@ -15,35 +15,6 @@ using google::protobuf::EnumDescriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
-
-// Levenshtein distance.
-size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t above = row[j + 1];
-      row[j + 1] = std::min({above + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row.back();
-}
-
-std::string Nearest(std::string_view name, const std::vector<std::string>& candidates) {
-  std::string best;
-  size_t best_distance = std::max<size_t>(2, name.size() / 2) + 1;
-  for (const std::string& candidate : candidates) {
-    const size_t distance = Distance(name, candidate);
-    if (distance < best_distance) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best.empty() ? "" : Cat(", did you mean ", best, "?");
-}
 
 std::vector<std::string> ValueNames(const EnumDescriptor* type) {
   std::vector<std::string> names;
@@ -68,11 +39,11 @@ bool ParseWhole(std::string_view text, T* value) {
 std::string NearestField(std::string_view name, const Descriptor* type) {
   std::vector<std::string> names;
   for (int i = 0; i < type->field_count(); ++i) names.push_back(type->field(i)->name());
-  return Nearest(name, names);
+  return DidYouMean(name, names);
 }
 
 std::string NearestValue(std::string_view name, const EnumDescriptor* type) {
-  return Nearest(name, ValueNames(type));
+  return DidYouMean(name, ValueNames(type));
 }
 
 std::optional<std::string> SetField(Message* message, const FieldDescriptor* field,
@@ -81,7 +52,7 @@ std::optional<std::string> SetField(Message* message, const FieldDescriptor* fie
   const bool add = field->is_repeated();
   const auto wanted = [&](std::string_view what) {
     const std::string_view quote = form == ValueForm::kString ? "\"" : "";
-    return Cat("expected ", what, ", got ", quote, text, quote);
+    return Cat("expected ", what, ", got ", quote, Shown(text), quote);
   };
   const bool numeric = form == ValueForm::kNumber || form == ValueForm::kUnquoted;
   switch (field->cpp_type()) {
@@ -89,6 +60,8 @@ std::optional<std::string> SetField(Message* message, const FieldDescriptor* fie
       if (form != ValueForm::kString && form != ValueForm::kUnquoted) {
         return wanted("a string in quotes");
       }
+      // System calls would take the part before it for the name of a file.
+      if (text.find('\0') != std::string_view::npos) return wanted("no zero byte");
       std::string value(text);
       add ? r->AddString(message, field, std::move(value))
           : r->SetString(message, field, std::move(value));

@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "core/base/str.h"
+#include "core/base/shown.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "launcher/config/field_value.h"
@@ -35,29 +35,37 @@ class Reader : google::protobuf::io::ErrorCollector {
     while (true) {
       Fields(message, "", "");
       if (AtEnd()) return;
-      Complain("", Cat("expected a field name, got ", Shown()));
+      Complain("", Cat("expected a field name, got ", Current()));
       tokens_.Next();
     }
   }
 
  private:
-  bool AtEnd() { return tokens_.current().type == Tokenizer::TYPE_END; }
+  bool AtEnd() { return stopped_ || tokens_.current().type == Tokenizer::TYPE_END; }
   bool Looking(std::string_view text) { return tokens_.current().text == text; }
   bool Take(std::string_view text) {
     if (!Looking(text)) return false;
     tokens_.Next();
     return true;
   }
-  std::string Shown() { return AtEnd() ? "the end of the file" : tokens_.current().text; }
+  std::string Current() { return AtEnd() ? "the end of the file" : Shown(tokens_.current().text); }
   std::string Place() {
     return Cat(file_, ":", tokens_.current().line + 1, ":", tokens_.current().column + 1);
   }
   void Complain(std::string_view path, std::string text) {
-    errors_->push_back({Place(), path.empty() ? text : Cat(path, ": ", text)});
+    Add(Place(), path.empty() ? text : Cat(Shown(path), ": ", text));
+  }
+  // The rest of what is no configuration says nothing more.
+  void Add(const std::string& place, std::string text) {
+    if (stopped_) return;
+    errors_->push_back({place, std::move(text)});
+    if (errors_->size() < kMostErrors) return;
+    errors_->push_back({place, "nothing is read after this many errors"});
+    stopped_ = true;
   }
   void AddError(int line, google::protobuf::io::ColumnNumber column,
                 const std::string& text) override {
-    errors_->push_back({Cat(file_, ":", line + 1, ":", column + 1), text});
+    Add(Cat(file_, ":", line + 1, ":", column + 1), text);
   }
 
   // Fields up to `close` (not taken). A null message: skip, its name was wrong.
@@ -86,7 +94,7 @@ class Reader : google::protobuf::io::ErrorCollector {
     if (Looking("{")) {
       Braces(message, field, path);
     } else if (!colon) {
-      Complain(path, Cat("expected ':' or '{', got ", Shown()));
+      Complain(path, Cat("expected ':' or '{', got ", Current()));
     } else if (Take("[")) {
       if (field != nullptr && !field->is_repeated())
         Complain(path, "expected one value, got a list");
@@ -97,7 +105,7 @@ class Reader : google::protobuf::io::ErrorCollector {
           return;
         }
         if (!Looking("]") && !Take(",")) {
-          Complain(path, Cat("expected ',' or ']', got ", Shown()));
+          Complain(path, Cat("expected ',' or ']', got ", Current()));
           return;
         }
       }
@@ -107,6 +115,17 @@ class Reader : google::protobuf::io::ErrorCollector {
   }
 
   void Braces(Message* message, const FieldDescriptor* field, const std::string& path) {
+    if (depth_ == kDeepest) {
+      Complain(path, Cat("expected at most ", kDeepest, " levels of '{', got more"));
+      stopped_ = true;
+      return;
+    }
+    ++depth_;
+    BracesInside(message, field, path);
+    --depth_;
+  }
+
+  void BracesInside(Message* message, const FieldDescriptor* field, const std::string& path) {
     const std::string opened = Place();
     std::string inside = path;
     Message* inner = nullptr;
@@ -125,11 +144,11 @@ class Reader : google::protobuf::io::ErrorCollector {
     while (!Take("}")) {
       Fields(inner, inside, "}");
       if (AtEnd()) {
-        errors_->push_back({opened, Cat(inside, ": this '{' is not closed")});
+        Add(opened, Cat(Shown(inside), ": this '{' is not closed"));
         return;
       }
       if (Looking("}")) continue;
-      Complain(inside, Cat("expected a field name or '}', got ", Shown()));
+      Complain(inside, Cat("expected a field name or '}', got ", Current()));
       tokens_.Next();
     }
   }
@@ -150,7 +169,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       if (type() == Tokenizer::TYPE_INTEGER || type() == Tokenizer::TYPE_FLOAT) {
         form = ValueForm::kNumber;
       } else if (type() != Tokenizer::TYPE_IDENTIFIER) {
-        Complain(path, Cat("expected a value, got ", Shown()));
+        Complain(path, Cat("expected a value, got ", Current()));
         return false;
       }
       text += tokens_.current().text;
@@ -158,11 +177,17 @@ class Reader : google::protobuf::io::ErrorCollector {
     }
     if (field == nullptr) return true;
     if (auto problem = SetField(message, field, text, form)) {
-      errors_->push_back({place, Cat(path, ": ", *problem)});
+      Add(place, Cat(Shown(path), ": ", *problem));
     }
     return true;
   }
 
+  // A configuration has four levels; each of an unknown field's costs a piece of the stack.
+  static constexpr int kDeepest = 32;
+  static constexpr size_t kMostErrors = 90;
+
+  int depth_ = 0;
+  bool stopped_ = false;
   std::string file_;
   FieldPlaces* places_;
   std::vector<ConfigError>* errors_;
@@ -182,7 +207,7 @@ namespace {
 // `seen`: repeated fields that were given before, in the same list of assignments.
 void ApplyOne(std::string_view assignment, Message* message, std::set<std::string>* seen,
               FieldPlaces* places, std::vector<ConfigError>* errors) {
-  const std::string where = Cat("--set ", assignment);
+  const std::string where = Cat("--set ", Shown(assignment));
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos) {
     errors->push_back({where, "expected field=value, got no '='"});
@@ -196,14 +221,15 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
     const std::string name = path.substr(begin, end - begin);
     if (field != nullptr) {
       if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_repeated()) {
-        errors->push_back({where, Cat(path.substr(0, begin - 1), ": has no fields to set here")});
+        errors->push_back(
+            {where, Cat(Shown(path.substr(0, begin - 1)), ": has no fields to set here")});
         return;
       }
       message = message->GetReflection()->MutableMessage(message, field);
     }
     field = message->GetDescriptor()->FindFieldByName(name);
     if (field == nullptr) {
-      errors->push_back({where, Cat(path.substr(0, end), ": unknown field",
+      errors->push_back({where, Cat(Shown(path.substr(0, end)), ": unknown field",
                                     NearestField(name, message->GetDescriptor()))});
       return;
     }

@@ -1,6 +1,7 @@
 // Reads protobuf text format with errors for people: every one of them at once, with file, line,
 // column, field, what was expected, what it got and the nearest name. (TextFormat::Parser stops at
-// the first unknown field.) Subset: scalars, enums, strings, messages in braces, lists in brackets.
+// the first unknown field.) What is no configuration at all, nested without end or wrong all over,
+// is not read to its end. Subset: scalars, enums, strings, messages in braces, lists in brackets.
 #pragma once
 
 #include <map>
@@ -9,13 +10,9 @@
 #include <vector>
 
 #include "google/protobuf/message.h"
+#include "launcher/config/config_error.h"
 
 namespace blockstep {
-
-struct ConfigError {
-  std::string where;  // "run.txt:3:7" or "--set"
-  std::string text;   // "train.step: unknown field, did you mean train.steps?"
-};
 
 // Where each field was given, by dotted path. A repeated message has its number in it,
 // "policy.phase[1].steps", and besides a place of its own, "policy.phase[1]".

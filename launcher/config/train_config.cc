@@ -1,12 +1,13 @@
 #include "launcher/config/train_config.h"
 
-#include <fstream>
-#include <sstream>
+#include <algorithm>
 
 #include "core/base/status.h"
+#include "core/io/file_ops.h"
 #include "launcher/config/textproto_reader.h"
 #include "launcher/config/train_config_proto.h"
 #include "launcher/config/validate.h"
+#include "model/llama_tensors.h"
 
 namespace blockstep {
 namespace {
@@ -38,23 +39,39 @@ absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_
   NotePlaces(places, config.script);
   Validate(places, where, &config, &errors);
   if (errors.empty()) return config;
-  std::string all =
-      Cat("configuration: ", errors.size(), errors.size() == 1 ? " error" : " errors");
-  for (const ConfigError& error : errors) all += Cat("\n", error.where, ": ", error.text);
-  return absl::InvalidArgumentError(all);
+  // Whoever has to fix a script should not learn of its second half only after the first one.
+  if (!config.script.empty()) {
+    if (const absl::StatusOr<LlamaConfig> model = ModelOf(config); model.ok()) {
+      for (ConfigError& e : ScriptErrors(config, LlamaTensors(*model))) errors.push_back(e);
+    }
+  }
+  return ErrorOf("configuration", errors);
 }
 
 absl::StatusOr<TrainConfig> LoadTrainConfig(const std::string& file,
                                             const std::vector<std::string>& overrides) {
   if (file.empty()) return ParseTrainConfig("", "", overrides);
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  // A folder opens but does not read; an empty file reads nothing and is fine.
-  if (!in || (in.peek() != std::ifstream::traits_type::eof() && !(text << in.rdbuf())) ||
-      in.bad()) {
-    return NotFound("configuration ", file, ": cannot be read; expected a text file");
+  constexpr int64_t kMostBytes = int64_t{64} << 20;  // a script of a million entries
+  const absl::StatusOr<std::string> text = ReadSmall(file, kMostBytes);
+  if (!text.ok()) return Annotate(text.status(), "configuration");
+  return ParseTrainConfig(*text, file, overrides);
+}
+
+absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config) {
+  const TrainConfig::Model& model = config.model;
+  if (!model.path.empty()) return LoadLlamaConfig(model.path);
+  if (!model.preset.empty()) return LlamaPreset(model.preset, model.vocab);
+  return ReadLlamaConfig(model.config);
+}
+
+absl::Status ErrorOf(std::string_view what, const std::vector<ConfigError>& errors) {
+  constexpr size_t kShown = 100;
+  std::string all = Cat(what, ": ", errors.size(), errors.size() == 1 ? " error" : " errors");
+  for (size_t i = 0; i < std::min(errors.size(), kShown); ++i) {
+    all += Cat("\n", errors[i].where, errors[i].where.empty() ? "" : ": ", errors[i].text);
   }
-  return ParseTrainConfig(text.str(), file, overrides);
+  if (errors.size() > kShown) all += Cat("\nand ", errors.size() - kShown, " more");
+  return absl::InvalidArgumentError(all);
 }
 
 }  // namespace blockstep

@@ -11,9 +11,11 @@
 #include "core/data/slot_order.h"
 #include "core/tensor/tensor_table.h"
 #include "dist/grad_reducer.h"
+#include "launcher/config/config_error.h"
 #include "model/llama_config.h"
 #include "model/save_plan.h"
 #include "optim/policy/policy.h"
+#include "optim/rules/rules.h"
 
 namespace blockstep {
 
@@ -73,6 +75,7 @@ struct TrainConfig {
   struct Optimizer {
     OptimizerKind rule = OptimizerKind::kAdamW;
     double lr = 0.001, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
+    DecayOn weight_decay_on = DecayOn::kMatrices;
     Schedule schedule;
   } optimizer;
   // name .. sweep_elements as written; seed, total_steps, groups, lag and script are filled by
@@ -91,6 +94,7 @@ struct TrainConfig {
     double comm_timeout_s = 300;
     double compute_timeout_s = 1800;
     std::string trace;
+    std::string digests;
     int64_t memory_limit_bytes = 0;  // of a process; 0: what there is
   } runtime;
   struct Coordinator {
@@ -124,19 +128,28 @@ struct TrainConfig {
 
 // Reads `file` (empty: defaults only), then `overrides` ("train.steps=100",
 // "data.train=a.bin,b.bin" or one after the other), then checks fields against each other. The
-// error lists everything that is wrong, a line each: `file:line:col: field: expected, got`.
+// error lists everything that is wrong, a line each: `file:line:col: field: expected, got`; of a
+// script, too, what does not fit the model, where there is one. `file` is a regular one.
 absl::StatusOr<TrainConfig> LoadTrainConfig(const std::string& file,
                                             const std::vector<std::string>& overrides = {});
 // The same from text; `where` stands for the file name.
 absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_view where,
                                              const std::vector<std::string>& overrides = {});
 
-// Every field with its value, in the form that LoadTrainConfig reads: what a run folder keeps.
+// Every field with its value, in the form that LoadTrainConfig reads.
 std::string PrintTrainConfig(const TrainConfig& config);
+// The same with files by absolute paths, as a run folder keeps it: whoever continues the run may
+// stand in another folder. Names are no maths: no hash sees the difference.
+std::string RunConfigText(const TrainConfig& config);
 
 // "train.steps: 1000" a line, of every field that changes the maths by its value; what the SOURCE
 // fields lead to is in ModelText and InputsText (launcher/run/inputs.h).
 std::string MathsText(const TrainConfig& config);
+// The version of that text's words. A field that comes later says what its absence meant
+// (absent_means in proto/config.proto) and needs none; a line that is worded anew does.
+inline constexpr int kMathsVersion = 2;
+// A maths text of an earlier version as this one would have written it.
+std::string UpgradeMathsText(const std::string& text, int version);
 // Hash64 of ModelText and MathsText as 16 hex digits: ranks and coordinator compare it. No file is
 // in it, as a coordinator may run where no data are.
 std::string ConfigHash(const TrainConfig& config, const LlamaConfig& model);
@@ -147,8 +160,13 @@ std::string HashOfText(std::string_view text);  // as ConfigHash writes it
 // limit, trace and TLS files.
 std::string SharedText(const TrainConfig& config);
 
+// The model a configuration names: folder, config.json or preset.
+absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config);
+
 // PolicyConfig as the model makes it: names of the script become indices; seed, step count and lag
 // are the run's. The error lists every phase and entry that does not fit the model, with its place.
 absl::StatusOr<PolicyConfig> ResolvePolicy(const TrainConfig& config, const TensorTable& table);
+// The same list, without what Validate says of a script by itself.
+std::vector<ConfigError> ScriptErrors(const TrainConfig& config, const TensorTable& table);
 
 }  // namespace blockstep

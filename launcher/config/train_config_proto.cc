@@ -1,5 +1,8 @@
 #include "launcher/config/train_config_proto.h"
 
+#include <algorithm>
+#include <limits>
+
 namespace blockstep {
 namespace {
 
@@ -15,6 +18,7 @@ static_assert(static_cast<int>(Numerics::kSlotExact) == proto::TrainSection::slo
 static_assert(static_cast<int>(Recompute::kLayer) == proto::TrainSection::layer);
 static_assert(static_cast<int>(AccumulateChoice::kSharded) == proto::TrainSection::sharded);
 static_assert(static_cast<int>(ScheduleShape::kCosine) == proto::ScheduleConfig::cosine);
+static_assert(static_cast<int>(DecayOn::kAll) == proto::OptimizerConfig::all);
 static_assert(static_cast<int>(BlockOrder::kRandom) == proto::PolicySection::random);
 static_assert(static_cast<int>(TensorPolicy::kAsBlocks) == proto::PolicySection::as_blocks);
 static_assert(static_cast<int>(BlockLlmMode::kPaper) == proto::PolicySection::paper);
@@ -31,6 +35,10 @@ struct Load {
   void operator()(T& plain, const U& value, Set) const {
     if constexpr (std::is_enum_v<T>) {
       plain = Same<T>(value);
+    } else if constexpr (std::is_same_v<T, int>) {
+      // What does not fit must not come back as a small number: Validate refuses the greatest.
+      constexpr int64_t kMost = std::numeric_limits<int>::max();
+      plain = static_cast<int>(std::clamp<int64_t>(value, -kMost, kMost));
     } else {
       plain = value;
     }
@@ -95,6 +103,7 @@ void Optimizer(TrainConfig::Optimizer& plain, proto::OptimizerConfig* wire, Copy
   FIELD(beta2);
   FIELD(eps);
   FIELD(weight_decay);
+  FIELD(weight_decay_on);
   Schedule(plain.schedule, wire->mutable_schedule(), copy);
 }
 template <typename Copy>
@@ -128,6 +137,7 @@ void Runtime(TrainConfig::Runtime& plain, proto::RuntimeConfig* wire, Copy copy)
   FIELD(compute_timeout_s);
   FIELD(memory_limit_bytes);
   FIELD(trace);
+  FIELD(digests);
 }
 template <typename Copy>
 void Coordinator(TrainConfig::Coordinator& plain, proto::CoordinatorConfig* wire, Copy copy) {

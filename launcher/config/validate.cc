@@ -4,9 +4,20 @@
 
 #include "core/base/str.h"
 #include "launcher/config/host_port.h"
+#include "optim/policy/limits.h"
 
 namespace blockstep {
 namespace {
+
+// Bounds that no run comes near; within them products of fields fit int64, and times fit what the
+// clocks count in.
+constexpr int64_t kMostSteps = int64_t{1} << 40;
+constexpr int64_t kMostSlots = int64_t{1} << 20;
+constexpr int64_t kMostEntries = int64_t{1} << 20;
+constexpr int64_t kMostKept = int64_t{1} << 30;
+constexpr int64_t kMostThreads = 1024;  // what an affinity mask holds (CPU_SETSIZE)
+constexpr int64_t kMostLocalRanks = 256;
+constexpr double kMostSeconds = 1e8;  // three years
 
 class Checks {
  public:
@@ -36,6 +47,10 @@ class Checks {
   void AtLeast(const std::string& field, T value, T least) {
     Require(value >= least, field, value, Cat(">= ", least));
   }
+  template <typename T>
+  void AtMost(const std::string& field, T value, T most) {
+    Require(value <= most, field, value, Cat("<= ", most));
+  }
 
  private:
   const FieldPlaces& places_;
@@ -49,18 +64,22 @@ void ModelAndData(const TrainConfig& c, Checks& checks) {
                  Cat(sources, " of them"), "only one of model.path, model.config, model.preset");
   checks.Require(sources >= 1, "model", "none", "one of model.path, model.config, model.preset");
   checks.AtLeast("model.vocab", c.model.vocab, int64_t{0});
+  checks.AtMost("model.vocab", c.model.vocab, kMostVocab);
   checks.Require(c.model.vocab == 0 || !c.model.preset.empty() || sources == 0, "model.vocab",
                  c.model.vocab, "0 without model.preset");
   checks.AtLeast("data.tokens", c.data.tokens, int64_t{1});
+  checks.AtMost("data.tokens", c.data.tokens, kMostPositions);
   checks.AtLeast("batch.slots", c.batch.slots, int64_t{1});
+  checks.AtMost("batch.slots", c.batch.slots, kMostSlots);
   checks.AtLeast("batch.micro_slots", c.batch.micro_slots, int64_t{1});
   checks.Require(c.batch.micro_slots <= c.batch.slots, "batch.micro_slots", c.batch.micro_slots,
                  Cat("<= batch.slots (", c.batch.slots, ")"));
 }
 
 void Training(const TrainConfig& c, Checks& checks) {
-  checks.AtLeast("train.steps", c.train.steps, int64_t{1});
+  checks.AtMost("train.steps", c.train.steps, kMostSteps);
   checks.AtLeast("train.loss_chunk", c.train.loss_chunk, int64_t{1});
+  checks.AtMost("train.loss_chunk", c.train.loss_chunk, kMostPositions);
   checks.AtLeast("train.clip_norm", c.train.clip_norm, 0.0);
   checks.AtLeast("train.max_bad_steps", c.train.max_bad_steps, int64_t{1});
   checks.Require(c.train.precision == Precision::kFp32, "train.precision", "bf16",
@@ -88,38 +107,42 @@ void Training(const TrainConfig& c, Checks& checks) {
                  o.schedule.floor, "0 to 1 (a share of lr)");
 }
 
+// As the policy will be, but for the tensors of a script: those need the model.
+PolicyConfig WithoutModel(const TrainConfig& c) {
+  PolicyConfig policy = c.policy;
+  policy.total_steps = c.train.steps;
+  policy.lag = c.coordinator.lag;
+  for (const NamedPhase& named : c.script) {
+    policy.script.push_back(
+        {.set = {std::vector<ActiveEntry>(named.entries.size())}, .steps = named.steps});
+  }
+  return policy;
+}
+
+// The policy's own limits, said of the fields where they come from.
 void PolicyFields(const TrainConfig& c, Checks& checks) {
+  for (const FieldFault& fault : CheckLimits(WithoutModel(c))) {
+    const std::string field = fault.field == "total_steps" ? "train.steps"
+                              : fault.field == "lag"       ? "coordinator.lag"
+                                                           : "policy." + fault.field;
+    checks.At(field.substr(0, field.find("].") + 1), field, false, fault.got, fault.expected);
+  }
   const PolicyConfig& p = c.policy;
-  checks.AtLeast("policy.block_steps", p.block_steps, int64_t{1});
-  checks.AtLeast("policy.embedding_split", p.embedding_split, 1);
-  checks.Require(p.sparsity >= 0 && p.sparsity < 1, "policy.sparsity", p.sparsity,
-                 "a value in [0, 1)");
-  checks.AtLeast("policy.patience", p.patience, int64_t{1});
-  checks.AtLeast("policy.probes_per_step", p.probes_per_step, 0);
-  checks.AtLeast("policy.sweep_elements", p.sweep_elements, int64_t{0});
-  checks.Require(p.mask == BlockLlmMask::kNone, "policy.mask",
-                 p.mask == BlockLlmMask::kShare ? "share" : "literal",
-                 "none (this build selects whole tensors)");
-  checks.Require((p.name == "scripted") == !c.script.empty(), "policy.phase",
-                 Cat(c.script.size(), " phases"),
-                 p.name == "scripted" ? "at least one with policy.name scripted"
-                                      : "none without policy.name scripted");
-  int64_t steps = 0;  // no more than needed, so that the sum cannot overflow
+  checks.AtMost("policy.block_steps", p.block_steps, kMostSteps);
+  checks.AtMost<int64_t>("policy.embedding_split", p.embedding_split, kMostEntries);
+  checks.AtMost("policy.patience", p.patience, kMostSteps);
+  checks.AtMost<int64_t>("policy.probes_per_step", p.probes_per_step, kMostEntries);
   for (size_t i = 0; i < c.script.size(); ++i) {
-    const NamedPhase& phase = c.script[i];
-    const std::string field = Cat("policy.phase[", i, "]");
-    checks.At(field, Cat(field, ".steps"), phase.steps >= 1, phase.steps, ">= 1");
-    checks.At(field, Cat(field, ".entry"), !phase.entries.empty(), "none", "at least one");
-    steps += std::clamp<int64_t>(phase.steps, 0, std::max<int64_t>(0, c.train.steps - steps));
-    for (size_t e = 0; e < phase.entries.size(); ++e) {
-      const NamedRows& rows = phase.entries[e];
-      const std::string entry = Cat(field, ".entry[", e, "]");
+    const std::string phase = Cat("policy.phase[", i, "]");
+    checks.At(phase, Cat(phase, ".steps"), c.script[i].steps <= kMostSteps, c.script[i].steps,
+              Cat("<= ", kMostSteps));
+    for (size_t e = 0; e < c.script[i].entries.size(); ++e) {
+      const NamedRows& rows = c.script[i].entries[e];
+      const std::string entry = Cat("policy.phase[", i, "].entry[", e, "]");
       checks.At(entry, Cat(entry, ".tensor"), !rows.tensor.empty(), "none", "a tensor's name");
       checks.At(entry, Cat(entry, ".lr_scale"), rows.lr_scale > 0, rows.lr_scale, "> 0");
     }
   }
-  checks.Require(c.script.empty() || steps >= c.train.steps, "policy.phase",
-                 Cat(steps, " steps in total"), Cat("at least train.steps (", c.train.steps, ")"));
 }
 
 void PlaceAndShow(const TrainConfig& c, Checks& checks) {
@@ -128,7 +151,9 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
                  c.placement.pin_budget_bytes, "0 without placement.mode budget");
   checks.AtLeast("placement.pin_budget_bytes", c.placement.pin_budget_bytes, int64_t{0});
   checks.AtLeast("runtime.threads", c.runtime.threads, int64_t{0});
+  checks.AtMost("runtime.threads", c.runtime.threads, kMostThreads);
   checks.AtLeast("runtime.local_ranks", c.runtime.local_ranks, int64_t{1});
+  checks.AtMost("runtime.local_ranks", c.runtime.local_ranks, kMostLocalRanks);
   checks.Require(c.runtime.transport == TransportKind::kLocal || c.runtime.local_ranks == 1,
                  "runtime.local_ranks", c.runtime.local_ranks,
                  "1 with transport mpi (mpirun -n sets the number of ranks)");
@@ -139,7 +164,6 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("runtime.memory_limit_bytes", c.runtime.memory_limit_bytes, int64_t{0});
   const TrainConfig::Coordinator& k = c.coordinator;
   checks.Require(k.grace_s > 0, "coordinator.grace_s", k.grace_s, "> 0");
-  checks.AtLeast("coordinator.lag", k.lag, int64_t{0});
   checks.Require(k.lease_s >= 2, "coordinator.lease_s", k.lease_s, ">= 2");
   checks.Require(k.keepalive_s > 0, "coordinator.keepalive_s", k.keepalive_s, "> 0");
   const int tls = !k.tls_ca.empty() + !k.tls_cert.empty() + !k.tls_key.empty();
@@ -153,6 +177,7 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   }
   checks.AtLeast("checkpoint.every_steps", c.checkpoint.every_steps, int64_t{0});
   checks.AtLeast("checkpoint.keep", c.checkpoint.keep, int64_t{0});
+  checks.AtMost("checkpoint.keep", c.checkpoint.keep, kMostKept);
   checks.AtLeast("checkpoint.keep_every_steps", c.checkpoint.keep_every_steps, int64_t{0});
   checks.Require(c.checkpoint.every_steps == 0 ||
                      c.checkpoint.keep_every_steps % c.checkpoint.every_steps == 0,
@@ -161,6 +186,14 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
   checks.AtLeast("checkpoint.max_file_bytes", c.checkpoint.max_file_bytes, int64_t{1});
   checks.Require(c.checkpoint.disk_timeout_s > 0, "checkpoint.disk_timeout_s",
                  c.checkpoint.disk_timeout_s, "> 0");
+  for (const auto& [field, seconds] :
+       {std::pair<std::string, double>("runtime.comm_timeout_s", c.runtime.comm_timeout_s),
+        {"coordinator.grace_s", k.grace_s},
+        {"coordinator.lease_s", k.lease_s},
+        {"coordinator.keepalive_s", k.keepalive_s},
+        {"checkpoint.disk_timeout_s", c.checkpoint.disk_timeout_s}}) {
+    checks.AtMost(field, seconds, kMostSeconds);
+  }
   checks.AtLeast("eval.every_steps", c.eval.every_steps, int64_t{0});
   checks.AtLeast("eval.slots", c.eval.slots, int64_t{0});
   checks.Require(c.eval.every_steps == 0 || !c.data.val.empty(), "eval.every_steps",

@@ -8,11 +8,10 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
-#include <fstream>
 #include <memory>
-#include <sstream>
 
 #include "core/base/status.h"
+#include "core/io/file_ops.h"
 
 namespace blockstep {
 namespace {
@@ -133,15 +132,13 @@ absl::StatusOr<std::string> Alternatives(const std::vector<std::string>& names) 
 }
 
 absl::StatusOr<std::string> ReadPem(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf())) {
-    return NotFound("TLS file ", path, ": cannot be read; expected PEM");
-  }
-  if (text.str().find("-----BEGIN ") == std::string::npos) {
+  constexpr int64_t kMost = 1 << 20;
+  absl::StatusOr<std::string> text = ReadSmall(path, kMost);
+  if (!text.ok()) return Annotate(text.status(), "TLS file");
+  if (text->find("-----BEGIN ") == std::string::npos) {
     return DataLoss("TLS file ", path, ": expected PEM, got no -----BEGIN line");
   }
-  return text.str();
+  return text;
 }
 
 }  // namespace

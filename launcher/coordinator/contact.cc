@@ -5,7 +5,6 @@
 
 #include "core/base/status.h"
 #include "core/io/file_ops.h"
-#include "core/io/private_file.h"
 
 namespace blockstep {
 namespace {
@@ -43,7 +42,7 @@ absl::StatusOr<Contact> ParseContact(const std::string& text, const std::string&
 }
 
 absl::Status WriteContact(const std::string& folder, const Contact& contact) {
-  return WritePrivateFile(PathIn(folder), ContactText(contact));
+  return FileOps().ReplaceSmall(PathIn(folder), ContactText(contact), FileMode::kPrivate);
 }
 
 absl::StatusOr<Contact> ReadContact(const std::string& folder) {

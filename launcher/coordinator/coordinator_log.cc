@@ -10,6 +10,7 @@
 
 #include "core/base/check.h"
 #include "core/base/status.h"
+#include "core/io/file_ops.h"
 
 namespace blockstep {
 namespace {
@@ -19,6 +20,10 @@ namespace {
 absl::Status Failed(std::string_view doing, const std::string& path) {
   return ResourceExhausted("coordinator log: cannot ", doing, " ", path, ": ",
                            std::strerror(errno));
+}
+
+absl::Status OfDisk(const absl::Status& status) {
+  return status.ok() ? status : ResourceExhausted("coordinator log: ", status.message());
 }
 
 bool WriteAll(int file, std::string_view bytes, int64_t offset) {
@@ -95,27 +100,15 @@ absl::Status CoordinatorLog::CutTo(int64_t size) {
 
 absl::Status CoordinatorLog::Rewrite(const proto::LogHead& head) {
   const std::string bytes = LogOf(head);
-  const std::string next = path_ + ".next";
-  const int file = open(next.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0) return Failed("create", next);
-  if (!WriteAll(file, bytes, 0) || fsync(file) != 0 || rename(next.c_str(), path_.c_str()) != 0) {
-    const absl::Status status = Failed("write", next);
-    close(file);
-    unlink(next.c_str());  // on a full disk it takes room
-    return status;
-  }
+  const FileOps files;
+  absl::StatusOr<File> file = files.PutInPlace(path_, bytes);
+  if (!file.ok()) return OfDisk(file.status());
   if (file_ >= 0) close(file_);
-  file_ = file;
+  file_ = file->Release();
   size_ = static_cast<int64_t>(bytes.size());
   appended_ = 0;
-  const size_t slash = path_.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-  const int dir = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = dir >= 0 && fsync(dir) == 0;
   // A crash may bring the old file back, without what would be appended to the new one.
-  broken_ = synced ? absl::OkStatus() : Failed("fsync", folder);
-  if (dir >= 0) close(dir);
-  return broken_;
+  return broken_ = OfDisk(files.FsyncFolderOf(path_));
 }
 
 absl::Status CoordinatorLog::Append(const proto::StepReport& report) {

@@ -47,7 +47,9 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
                              ": cannot listen there; check that the port is free, that the address "
                              "is this host's, and that the TLS files match");
   }
-  made->server_->GetHealthCheckService()->SetServingStatus("blockstep.proto.Coordinator", true);
+  grpc::HealthCheckServiceInterface* health = made->server_->GetHealthCheckService();
+  health->SetServingStatus("blockstep.proto.Coordinator", true);
+  made->service_->ShowHealth(health);
   if (!o.http_address.empty()) {
     ASSIGN_OR_RETURN(made->http_, HttpEndpoint::Start({.address = o.http_address,
                                                        .token = o.http_token,

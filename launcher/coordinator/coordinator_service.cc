@@ -98,6 +98,20 @@ void CoordinatorService::Wake() {
   for (Stream* stream : streams_) stream->Pump();
 }
 
+void CoordinatorService::ShowHealth(grpc::HealthCheckServiceInterface* health) {
+  {
+    std::lock_guard lock(health_mutex_);
+    health_ = health;
+  }
+  UpdateHealth();
+}
+
+// The state is read under the lock, so that the last of several calls shows the newest one.
+void CoordinatorService::UpdateHealth() {
+  std::lock_guard lock(health_mutex_);
+  if (health_ != nullptr) health_->SetServingStatus(state_->Able().ok());
+}
+
 void CoordinatorService::EndStreams() {
   std::lock_guard lock(mutex_);
   ended_ = true;
@@ -114,12 +128,16 @@ grpc::ServerWriteReactor<proto::DirectiveEvent>* CoordinatorService::Directives(
 CoordinatorService::Unary* CoordinatorService::Join(Context* context,
                                                     const proto::JoinRequest* request,
                                                     proto::JoinReply* reply) {
-  return Answer(context, state_->Join(*request), reply);
+  absl::StatusOr<proto::JoinReply> result = state_->Join(*request);
+  UpdateHealth();
+  return Answer(context, std::move(result), reply);
 }
 CoordinatorService::Unary* CoordinatorService::Report(Context* context,
                                                       const proto::ReportRequest* request,
                                                       proto::ReportReply* reply) {
-  return Answer(context, state_->Report(*request), reply);
+  absl::StatusOr<proto::ReportReply> result = state_->Report(*request);
+  UpdateHealth();
+  return Answer(context, std::move(result), reply);
 }
 CoordinatorService::Unary* CoordinatorService::Heartbeat(Context* context,
                                                          const proto::HeartbeatRequest* request,
@@ -139,12 +157,16 @@ CoordinatorService::Unary* CoordinatorService::Status(Context* context, const pr
 CoordinatorService::Unary* CoordinatorService::SaveNow(Context* context,
                                                        const proto::SaveNowRequest* request,
                                                        proto::OrdersReply* reply) {
-  return Answer(context, state_->SaveNow(request->run_id()), reply);
+  absl::StatusOr<proto::OrdersReply> result = state_->SaveNow(request->run_id());
+  UpdateHealth();
+  return Answer(context, std::move(result), reply);
 }
 CoordinatorService::Unary* CoordinatorService::Stop(Context* context,
                                                     const proto::StopRequest* request,
                                                     proto::OrdersReply* reply) {
-  return Answer(context, state_->Stop(request->run_id()), reply);
+  absl::StatusOr<proto::OrdersReply> result = state_->Stop(request->run_id());
+  UpdateHealth();
+  return Answer(context, std::move(result), reply);
 }
 
 }  // namespace blockstep

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
 #include "launcher/coordinator/run_state.h"
 #include "proto/coordinator.grpc.pb.h"
 
@@ -14,6 +15,10 @@ namespace blockstep {
 class CoordinatorService final : public proto::Coordinator::CallbackService {
  public:
   explicit CoordinatorService(RunState* state);
+
+  // From now on `health` says SERVING while the log takes reports, NOT_SERVING while it is broken;
+  // it outlives the last call.
+  void ShowHealth(grpc::HealthCheckServiceInterface* health);
 
   // Ends every stream with UNAVAILABLE; later ones are refused. Before Server::Shutdown.
   void EndStreams();
@@ -33,8 +38,12 @@ class CoordinatorService final : public proto::Coordinator::CallbackService {
  private:
   class Stream;
   void Wake();
+  // After every call that writes to the log, before it is answered.
+  void UpdateHealth();
 
   RunState* const state_;
+  std::mutex health_mutex_;  // before RunState's own
+  grpc::HealthCheckServiceInterface* health_ = nullptr;
   std::mutex mutex_;  // before any stream's and RunState's own
   std::set<Stream*> streams_;
   bool ended_ = false;

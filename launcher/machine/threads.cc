@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <system_error>
 #include <thread>
 
+#include "core/base/status.h"
 #include "launcher/machine/cgroup.h"
 
 namespace blockstep {
@@ -55,6 +57,16 @@ int ThreadsPerRankHere(const std::vector<CpuSet>& masks, int self) {
 
 int ThreadsPerRankHere(int ranks) {
   return ThreadsPerRankHere(std::vector<CpuSet>(std::max(1, ranks), Affinity()), 0);
+}
+
+absl::StatusOr<std::unique_ptr<ThreadPool>> StartThreads(int threads) {
+  try {
+    return std::make_unique<ThreadPool>(threads);
+  } catch (const std::system_error& error) {
+    return ResourceExhausted("runtime.threads: cannot start ", threads, " threads: ", error.what(),
+                             "; set fewer, or raise the limit on processes (ulimit -u, the ",
+                             "cgroup's pids.max) or on memory");
+  }
 }
 
 }  // namespace blockstep

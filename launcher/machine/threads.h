@@ -6,7 +6,11 @@
 
 #include <bitset>
 #include <limits>
+#include <memory>
 #include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/thread_pool.h"
 
 namespace blockstep {
 
@@ -28,5 +32,8 @@ int ThreadsPerRank(const std::vector<CpuSet>& masks, int self,
 int ThreadsPerRankHere(const std::vector<CpuSet>& masks, int self);
 // Of ranks that all have this process's mask.
 int ThreadsPerRankHere(int ranks);
+
+// A pool of so many threads. RESOURCE_EXHAUSTED where the system does not start them.
+absl::StatusOr<std::unique_ptr<ThreadPool>> StartThreads(int threads);
 
 }  // namespace blockstep

@@ -5,7 +5,8 @@
 namespace blockstep {
 
 absl::StatusOr<std::string> CloseRun(const RankJob& job, const ResolvedRun& resolved,
-                                     OpenedRun& opened, RankObserver& observer) {
+                                     OpenedRun& opened, const std::string& state_hash,
+                                     RankObserver& observer) {
   Communicator& group = job.group();
   ASSIGN_OR_RETURN(std::string hash, opened.session->WeightsHash());
   const std::string& trace = job.config.runtime.trace;
@@ -21,6 +22,7 @@ absl::StatusOr<std::string> CloseRun(const RankJob& job, const ResolvedRun& reso
   const int64_t from = opened.folder.resume_step;
   observer.OnNote(Cat(from == 0 ? std::string("blocks") : Cat("blocks since step ", from),
                       " sha256 ", observer.console()->BlocksHash()));
+  observer.OnNote(Cat("state sha256 ", state_hash));
   observer.OnNote(Cat("weights sha256 ", hash));
   return hash;
 }

@@ -10,6 +10,7 @@ namespace blockstep {
 
 // Collective: the trace is written, memory and hashes are shown. Returns the hash of the weights.
 absl::StatusOr<std::string> CloseRun(const RankJob& job, const ResolvedRun& resolved,
-                                     OpenedRun& opened, RankObserver& observer);
+                                     OpenedRun& opened, const std::string& state_hash,
+                                     RankObserver& observer);
 
 }  // namespace blockstep

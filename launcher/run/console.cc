@@ -6,6 +6,7 @@
 #include <ctime>
 #include <iomanip>
 #include <optional>
+#include <set>
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
@@ -71,9 +72,13 @@ struct Console::Impl {
     const double count = report.tokens > 0 ? static_cast<double>(report.tokens) : 1.0;
     const double loss = report.loss_sum / count;
     blocks.Update(Cat(report.step, " ", step.phase));
+    std::string trained;
     for (const TensorNorm& norm : report.norms) {
       blocks.Update(Cat(" ", norm.tensor, ":", static_cast<int>(norm.role), ":", norm.elements));
+      if (norm.role == Role::kTrain) trained += Cat(norm.tensor, ":", norm.elements, " ");
     }
+    // The label tells row ranges of one tensor apart. A sweep trains nothing.
+    if (!trained.empty()) active_sets.insert(step.label + "\n" + trained);
     seconds += seconds_of_step;
     tokens += report.tokens;
     progress.Step({.step = report.step,
@@ -121,9 +126,10 @@ struct Console::Impl {
   std::optional<TensorBoardWriter> board;
   double seconds = 0;
   int64_t tokens = 0;
-  Sha256 blocks;          // of what was active at each step since this start
-  int64_t last_step = 0;  // that was done
-  bool losing = false;    // metrics cannot be written just now
+  Sha256 blocks;                      // of what was active at each step since this start
+  std::set<std::string> active_sets;  // that were trained since then
+  int64_t last_step = 0;              // that was done
+  bool losing = false;                // metrics cannot be written just now
 };
 
 Console::Console(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -151,7 +157,10 @@ absl::StatusOr<std::unique_ptr<Console>> Console::Open(const TrainConfig& config
   return std::unique_ptr<Console>(new Console(std::move(impl)));
 }
 
-std::string Console::BlocksHash() { return impl_->blocks.Hex(); }
+std::string Console::BlocksHash() {
+  const size_t sets = impl_->active_sets.size();
+  return Cat(impl_->blocks.Hex(), ", ", sets, sets == 1 ? " active set" : " active sets");
+}
 
 absl::Status Console::OnStep(const StepResult& step, double seconds) {
   return impl_->OnStep(step, seconds);

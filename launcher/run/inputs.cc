@@ -1,5 +1,7 @@
 #include "launcher/run/inputs.h"
 
+#include <filesystem>
+
 #include "core/base/sha256.h"
 #include "core/base/status.h"
 #include "core/data/file_digest.h"
@@ -12,18 +14,19 @@ namespace {
 
 absl::StatusOr<std::string> TokenLines(const std::string& field,
                                        const std::vector<std::string>& paths,
-                                       const LlamaConfig& model) {
+                                       const LlamaConfig& model, std::vector<InputFile>& files) {
   std::string text;
   for (size_t i = 0; i < paths.size(); ++i) {
     ASSIGN_OR_RETURN(const TokenFile file,
                      TokenFile::Open({.path = paths[i], .vocab_size = model.vocab}));
     ASSIGN_OR_RETURN(const std::string digest, SampledSha256(paths[i]));
-    text += Cat(field, "[", i, "]: ", file.tokens(), " tokens, sha256 ", digest, "\n");
+    files.push_back({Cat(field, "[", i, "]"), paths[i], digest});
+    text += Cat(field, "[", i, "]: ", file.tokens(), " tokens, sampled sha256 ", digest, "\n");
   }
   return text;
 }
 
-absl::StatusOr<std::string> WeightsLine(const std::string& folder) {
+absl::StatusOr<std::string> WeightsLine(const std::string& folder, std::vector<InputFile>& inputs) {
   if (folder.empty()) return std::string("model.weights: fresh\n");
   ASSIGN_OR_RETURN(const SafetensorsFolder weights, SafetensorsFolder::Open(folder));
   const std::vector<std::string> files = weights.Files();
@@ -31,19 +34,22 @@ absl::StatusOr<std::string> WeightsLine(const std::string& folder) {
   for (const std::string& file : files) {
     ASSIGN_OR_RETURN(const std::string digest, SampledSha256(file));
     all.Update(digest);
+    inputs.push_back(
+        {Cat("model.path/", std::filesystem::path(file).filename().string()), file, digest});
   }
-  return Cat("model.weights: ", files.size(), files.size() == 1 ? " file" : " files", ", sha256 ",
-             all.Hex(), "\n");
+  return Cat("model.weights: ", files.size(), files.size() == 1 ? " file" : " files",
+             ", sampled sha256 ", all.Hex(), "\n");
 }
 
 }  // namespace
 
 absl::StatusOr<Inputs> ReadInputs(const TrainConfig& config, const LlamaConfig& model) {
   Inputs inputs;
-  ASSIGN_OR_RETURN(inputs.maths, WeightsLine(config.model.path));
-  ASSIGN_OR_RETURN(const std::string train, TokenLines("data.train", config.data.train, model));
+  ASSIGN_OR_RETURN(inputs.maths, WeightsLine(config.model.path, inputs.files));
+  ASSIGN_OR_RETURN(const std::string train,
+                   TokenLines("data.train", config.data.train, model, inputs.files));
   inputs.maths += train;
-  ASSIGN_OR_RETURN(inputs.shown, TokenLines("data.val", config.data.val, model));
+  ASSIGN_OR_RETURN(inputs.shown, TokenLines("data.val", config.data.val, model, inputs.files));
   return inputs;
 }
 

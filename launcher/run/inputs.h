@@ -1,17 +1,22 @@
-// What a run reads, said by content: moving a file changes nothing here, replacing it does.
+// What a run reads, said by sampled digests (core/data/file_digest.h): moving a file changes
+// nothing here, replacing it does. Full digests are taken later, beside training
+// (launcher/train/input_digests.h).
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "launcher/config/train_config.h"
+#include "launcher/train/input_digests.h"
 
 namespace blockstep {
 
 struct Inputs {
-  // Lines of what changes the result: "data.train[0]: 1003544 tokens, sha256 5f3a..." and
-  // "model.weights: fresh, or 2 files, sha256 ...". Digests are sampled (core/data/file_digest.h).
+  // Lines of what changes the result: "data.train[0]: 1003544 tokens, sampled sha256 5f3a..." and
+  // "model.weights: fresh" or "2 files, sampled sha256 ...".
   std::string maths;
-  std::string shown;  // the same of data.val
+  std::string shown;             // the same of data.val
+  std::vector<InputFile> files;  // all of them
 };
 
 // Opens each file that the configuration names. Errors are those of the files.

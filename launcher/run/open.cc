@@ -3,6 +3,7 @@
 #include "core/base/status.h"
 #include "dist/group_status.h"
 #include "launcher/checkpoint/retention.h"
+#include "launcher/machine/threads.h"
 #include "launcher/run/carry_policy.h"
 #include "launcher/run/inputs.h"
 
@@ -14,7 +15,7 @@ absl::Status OpenSession(const RankJob& job, const ResolvedRun& resolved, Opened
       Session::Create(job.config, resolved.model,
                       {.backend = resolved.backend,
                        .group = &job.group(),
-                       .pool = &run.pool,
+                       .pool = run.pool.get(),
                        .tracer = job.config.runtime.trace.empty() ? nullptr : &run.tracer,
                        .disk = &run.place.disk,
                        .arena_bytes = ArenaAddressSpace()});
@@ -27,7 +28,7 @@ absl::Status OpenFolder(const RankJob& job, const ResolvedRun& resolved, OpenedR
   ASSIGN_OR_RETURN(run.folder,
                    OpenRunFolder({.path = job.flags.run,
                                   .resume = job.flags.resume,
-                                  .config_text = PrintTrainConfig(job.config),
+                                  .config_text = resolved.config_text,
                                   .maths_text = resolved.maths,
                                   .config_hash = resolved.config_hash,
                                   .steps = job.config.train.steps,
@@ -71,7 +72,10 @@ absl::Status WithTheOneBefore(const absl::Status& status, const RunFolder& run) 
 
 absl::StatusOr<std::unique_ptr<OpenedRun>> OpenRun(const RankJob& job,
                                                    const ResolvedRun& resolved) {
-  auto run = std::make_unique<OpenedRun>(job.env.threads);
+  auto run = std::make_unique<OpenedRun>();
+  absl::StatusOr<std::unique_ptr<ThreadPool>> pool = StartThreads(job.env.threads);
+  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), pool.status(), "threads"));
+  run->pool = *std::move(pool);
   // Whatever can be wrong with input is found before the run has a folder.
   RETURN_IF_ERROR(OpenSession(job, resolved, *run));
   RETURN_IF_ERROR(OpenFolder(job, resolved, *run));

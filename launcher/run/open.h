@@ -13,9 +13,7 @@ namespace blockstep {
 
 // Never moved: parts hold addresses of others.
 struct OpenedRun {
-  explicit OpenedRun(int threads) : pool(threads) {}
-
-  ThreadPool pool;
+  std::unique_ptr<ThreadPool> pool;
   Tracer tracer;  // used if runtime.trace names a file
   RunPlace place;
   std::unique_ptr<Session> session;

@@ -54,7 +54,7 @@ void RankObserver::OnSlots(int64_t step, std::span<const SlotRecord> slots) {
   const absl::Status status = ledger_->Write(step, slots);
   if (status.ok()) return;
   ledger_.reset();
-  std::fprintf(stderr, "blockstep: THE DATA LEDGER OF RANK %d ENDS HERE: %s\n", rank_,
+  std::fprintf(stderr, "blockstep: DATA LEDGER OF RANK %d STOPPED: %s\n", rank_,
                std::string(Std(status.message())).c_str());
 }
 

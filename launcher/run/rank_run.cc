@@ -52,10 +52,11 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   }
   RankObserver observer(job.group());
   ASSIGN_OR_RETURN(const ConnectedRun connected, ConnectRun(job, resolved, *opened));
-  ASSIGN_OR_RETURN(TrainOutcome outcome,
+  ASSIGN_OR_RETURN(TrainedRun trained,
                    TrainRun(job, resolved, *opened, connected.source, observer));
-  ASSIGN_OR_RETURN(std::string hash, CloseRun(job, resolved, *opened, observer));
-  return RankOutcome{.outcome = std::move(outcome), .weights_hash = std::move(hash)};
+  ASSIGN_OR_RETURN(std::string hash,
+                   CloseRun(job, resolved, *opened, trained.state_hash, observer));
+  return RankOutcome{.outcome = std::move(trained.outcome), .weights_hash = std::move(hash)};
 }
 
 }  // namespace blockstep

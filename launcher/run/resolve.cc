@@ -47,6 +47,8 @@ absl::StatusOr<ResolvedRun> ResolveRun(const RankJob& job) {
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), ResolveHere(job, run, inputs), "configuration"));
   run.maths = RunMathsText(job.config, run.model, inputs);
   RETURN_IF_ERROR(AgreeOnLines(job.group(), SharedLines(job, run.maths, inputs)));
+  run.inputs = std::move(inputs.files);
+  run.config_text = RunConfigText(job.config);
   run.config_hash = HashOfText(run.maths);
   run.memory = {.threads = job.env.threads,
                 .process_ranks = job.env.process_ranks,

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/device/backend.h"
 #include "launcher/run/rank_job.h"
+#include "launcher/train/input_digests.h"
 #include "launcher/train/plan/memory_check.h"
 
 namespace blockstep {
@@ -15,8 +17,10 @@ struct ResolvedRun {
   LlamaConfig model;
   TensorTable table;
   PolicyConfig policy;
-  std::string maths;        // everything that changes the result, a field a line
-  std::string config_hash;  // of maths
+  std::vector<InputFile> inputs;  // every file that it reads
+  std::string config_text;        // as the run folder keeps it
+  std::string maths;              // everything that changes the result, a field a line
+  std::string config_hash;        // of maths
   MemoryCheckShape memory;
   MemoryPromise promise;
 };

@@ -1,5 +1,8 @@
 #include "launcher/run/train.h"
 
+#include <cstdio>
+#include <optional>
+
 #include "core/base/status.h"
 #include "dist/group_status.h"
 #include "launcher/checkpoint/weights_io.h"
@@ -21,8 +24,20 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RankJob& job,
                           .control = job.env.coordination,
                           .run = &opened.folder,
                           .config_hash = resolved.config_hash,
+                          .config_text = resolved.config_text,
                           .tokenizer_files = TokenizerFiles(tokenizer),
                           .place = &opened.place});
+}
+
+// Full digests of the inputs, taken beside training.
+InputDigestsOptions DigestsOf(const ResolvedRun& resolved, OpenedRun& opened) {
+  return {
+      .files = resolved.inputs,
+      .record = opened.folder.inputs_path(),
+      .before = opened.folder.inputs_before(),
+      .tell =
+          [](const std::string& text) { std::fprintf(stderr, "blockstep: %s\n", text.c_str()); },
+      .disk = &opened.place.disk};
 }
 
 // What people should know of a run that begins.
@@ -50,9 +65,9 @@ void ShowBegin(const RankJob& job, const ResolvedRun& resolved, const OpenedRun&
 
 }  // namespace
 
-absl::StatusOr<TrainOutcome> TrainRun(const RankJob& job, const ResolvedRun& resolved,
-                                      OpenedRun& opened, DirectiveSource* source,
-                                      RankObserver& observer) {
+absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resolved,
+                                    OpenedRun& opened, DirectiveSource* source,
+                                    RankObserver& observer) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                    MakeTrainer(job, resolved, opened, source, observer));
   RETURN_IF_ERROR(WithTheOneBefore(trainer->Start(), opened.folder));
@@ -60,7 +75,12 @@ absl::StatusOr<TrainOutcome> TrainRun(const RankJob& job, const ResolvedRun& res
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), observer.Open(job.config, opened.folder), "metrics"));
   opened.undo.Keep();
   ShowBegin(job, resolved, opened, observer);
-  return trainer->Run();
+  std::optional<InputDigests> digests;
+  if (job.leads()) digests.emplace(DigestsOf(resolved, opened));
+  TrainedRun trained;
+  ASSIGN_OR_RETURN(trained.outcome, trainer->Run());
+  ASSIGN_OR_RETURN(trained.state_hash, trainer->StateHash());
+  return trained;
 }
 
 }  // namespace blockstep

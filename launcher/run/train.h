@@ -7,9 +7,14 @@
 
 namespace blockstep {
 
+struct TrainedRun {
+  TrainOutcome outcome;
+  std::string state_hash;  // of the optimizer state at the end (launcher/checkpoint/state_sha256.h)
+};
+
 // Collective. From the moment the metrics are open the run folder keeps what was written into it.
-absl::StatusOr<TrainOutcome> TrainRun(const RankJob& job, const ResolvedRun& resolved,
-                                      OpenedRun& opened, DirectiveSource* source,
-                                      RankObserver& observer);
+absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resolved,
+                                    OpenedRun& opened, DirectiveSource* source,
+                                    RankObserver& observer);
 
 }  // namespace blockstep

@@ -64,14 +64,10 @@ absl::Status Saver::BeforeCommit(const ActiveSet& set) {
 }
 
 absl::Status Saver::MakeWay() {
-  if (save_ == nullptr) return absl::OkStatus();
   const double before = report_.stall_seconds;
-  {
-    const Stall stall(*this);
-    RETURN_IF_ERROR(save_->Finish());
-  }
+  RETURN_IF_ERROR(Await());
   report_.waited_seconds = report_.stall_seconds - before;
-  return Report(save_->outcome());
+  return save_ == nullptr ? absl::OkStatus() : Report(save_->outcome());
 }
 
 absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, SaveMode mode,
@@ -116,12 +112,14 @@ absl::Status Saver::Advance() {
 }
 
 absl::Status Saver::Finish() {
+  RETURN_IF_ERROR(Await());
+  return save_ == nullptr ? absl::OkStatus() : Report(save_->outcome());
+}
+
+absl::Status Saver::Await() {
   if (save_ == nullptr) return absl::OkStatus();
-  {
-    const Stall stall(*this);
-    RETURN_IF_ERROR(save_->Finish());
-  }
-  return Report(save_->outcome());
+  const Stall stall(*this);
+  return save_->Finish();
 }
 
 absl::Status Saver::Report(const absl::StatusOr<CheckpointInfo>& outcome) {

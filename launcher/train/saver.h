@@ -62,6 +62,7 @@ class Saver {
   const absl::Status& last() const { return last_; }            // how the last save ended
 
  private:
+  absl::Status Await();  // training waits until the save under way, if any, has ended
   absl::Status Report(const absl::StatusOr<CheckpointInfo>& outcome);
   StagingMemory Staging();
   SaveOptions HowToSave();

@@ -1,8 +1,5 @@
 #include "launcher/train/session.h"
 
-#include <fstream>
-#include <sstream>
-
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
 #include "launcher/checkpoint/weights_io.h"
@@ -85,21 +82,18 @@ DocumentMask MaskOf(const TrainConfig& config) {
 
 }  // namespace
 
-absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config) {
-  const TrainConfig::Model& model = config.model;
-  if (!model.path.empty()) return LoadLlamaConfig(model.path);
-  if (!model.preset.empty()) return LlamaPreset(model.preset, model.vocab);
-  std::ifstream file(model.config);
-  if (!file) return NotFound("model.config: ", model.config, " cannot be read");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return ParseLlamaConfig(text.str(), model.config);
-}
-
 absl::StatusOr<std::unique_ptr<Session>> Session::Create(const TrainConfig& config,
                                                          const LlamaConfig& model, SessionEnv env) {
+  std::unique_ptr<StepDigests> digests;
+  if (!config.runtime.digests.empty() && env.backend->device.real_memory) {
+    const int rank = env.group->rank();
+    ASSIGN_OR_RETURN(digests, StepDigests::Create(
+                                  *env.backend, OpDigestPath(config.runtime.digests, rank), rank));
+    env.backend = &digests->backend();
+  }
   ASSIGN_OR_RETURN(Arena arena, Arena::Reserve(*env.backend, env.arena_bytes));
   std::unique_ptr<Session> session(new Session(config, env, std::move(arena)));
+  session->digests_ = std::move(digests);
   RETURN_IF_ERROR(session->Build(model));
   return session;
 }
@@ -152,7 +146,8 @@ absl::Status Session::Build(const LlamaConfig& model) {
   ASSIGN_OR_RETURN(rule_, MakeRule("adamw", {.beta1 = opt.beta1,
                                              .beta2 = opt.beta2,
                                              .eps = opt.eps,
-                                             .weight_decay = opt.weight_decay}));
+                                             .weight_decay = opt.weight_decay,
+                                             .decay_on = opt.weight_decay_on}));
   // Without memory nothing is read, and what is planned need not have its data here.
   const bool reads = env_.backend->device.real_memory;
   if (reads && !config_.data.train.empty()) {
@@ -249,6 +244,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .compute = compute_.get(),
       .arena = &arena_,
       .tracer = env_.tracer,
+      .digests = digests_.get(),
       .slots = config_.batch.slots,
       .micro_slots = config_.batch.micro_slots,
       .tokens = config_.data.tokens,

@@ -75,6 +75,7 @@ class Session {
 
   TrainConfig config_;
   SessionEnv env_;
+  std::unique_ptr<StepDigests> digests_;  // (optional) whose backend is env_'s then
   Arena arena_;
   std::unique_ptr<Stream> compute_;
   std::unique_ptr<Llama> model_;
@@ -85,8 +86,5 @@ class Session {
   // Step s begins at position s*S + this of the order: not 0 after a resume with another S.
   int64_t data_offset_ = 0;
 };
-
-// The model a configuration names: folder, config.json or preset.
-absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config);
 
 }  // namespace blockstep

@@ -2,6 +2,7 @@
 
 #include "core/base/status.h"
 #include "core/base/trace.h"
+#include "launcher/train/state_slices.h"
 
 namespace blockstep {
 namespace {
@@ -129,19 +130,10 @@ absl::Status Trainer::Evaluate(int64_t step) {
   return o_.observer->OnEval(step, *last_eval_);
 }
 
-std::vector<StateSlice> Trainer::StateSlices() {
-  std::vector<StateSlice> slices;
-  for (const EntryState& state : engine_->states().entries()) {
-    for (size_t i = 0; i < state.specs.size(); ++i) {
-      slices.push_back({.tensor = state.entry.tensor,
-                        .rows = state.entry.rows,
-                        .name = state.specs[i].name,
-                        .layout = state.specs[i].layout,
-                        .view = state.tensors[i],
-                        .row0 = state.rows.begin});
-    }
-  }
-  return slices;
+absl::StatusOr<std::string> Trainer::StateHash() {
+  Session& s = *o_.session;
+  RETURN_IF_ERROR(s.compute().Synchronize());
+  return StateSha256(s.model().table(), StateOf(engine_->states()), &s.group());
 }
 
 absl::Status Trainer::Save(SaveMode mode) {
@@ -153,14 +145,12 @@ absl::Status Trainer::Save(SaveMode mode) {
   state_.run_id = o_.run->run_id;
   state_.parent_run_id = o_.run->parent_run_id;
   s.StoreDataCursor(state_);
-  state_.counters.clear();
-  for (const EntryState& entry : engine_->states().entries()) {
-    state_.counters.push_back({entry.entry.tensor, entry.entry.rows, entry.step});
-  }
+  StateToHash now = StateOf(engine_->states());
+  state_.counters = std::move(now.counters);
   state_.config_hash = o_.config_hash;
-  state_.config_text = PrintTrainConfig(s.config());
+  state_.config_text = o_.config_text;
   if (s.group().rank() == 0) RETURN_IF_ERROR(o_.control->PolicyState(state_.step, state_));
-  return saver_->Save(state_, StateSlices(), mode, since);
+  return saver_->Save(state_, std::move(now.states), mode, since);
 }
 
 absl::Status Trainer::SaveLast() {
@@ -197,7 +187,7 @@ absl::Status Trainer::Restore() {
   }
   RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
   RETURN_IF_ERROR(s.compute().Synchronize());
-  RETURN_IF_ERROR(reader->LoadStates(StateSlices()));
+  RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states));
   for (EntryState& entry : engine_->states().entries()) {
     for (const EntryCounter& counter : state_.counters) {
       if (counter.tensor == entry.entry.tensor && counter.rows == entry.entry.rows) {

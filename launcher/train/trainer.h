@@ -35,7 +35,7 @@ struct TrainerOptions {
   RunObserver* observer = nullptr;           // (optional)
   RunControl* control = nullptr;             // (optional)
   const RunFolder* run = nullptr;            // null: nothing is saved (verify, benchmarks)
-  std::string config_hash;                   // of this run, for its checkpoints
+  std::string config_hash, config_text;      // of this run, for its checkpoints
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
   RunPlace* place = nullptr;                 // (optional) kept up to date for a watchdog
   FileHook save_hook;                        // (optional) tests
@@ -52,6 +52,8 @@ class Trainer {
   // What `resume_from` held; default-constructed for a fresh run.
   const TrainerState& state() const { return state_; }
   StepEngine& engine() { return *engine_; }
+  // Of the optimizer state as it is now (launcher/checkpoint/state_sha256.h). Collective.
+  absl::StatusOr<std::string> StateHash();
 
  private:
   explicit Trainer(TrainerOptions options);
@@ -60,7 +62,6 @@ class Trainer {
   // The state as it is now, when the run ends: an error if it cannot be saved.
   absl::Status SaveLast();
   absl::Status Evaluate(int64_t step);
-  std::vector<StateSlice> StateSlices();
   void At(RunStage stage);
   DiskWatch* Disk() { return o_.place == nullptr ? nullptr : &o_.place->disk; }
   // Counts bad steps; true: too many in a row.

@@ -54,7 +54,7 @@ struct PolicyConfig {
   uint64_t seed = 0;
   int64_t total_steps = 0;
   int groups = 1;
-  int lag = 1;  // horizon of patience rules is 1 + lag
+  int64_t lag = 1;  // horizon of patience rules is 1 + lag
 
   // badam, blockllm: tensors outside the decoder layers. kFrozen never train, kAlways train in
   // every phase beside the block, kAsBlocks are blocks like the others.

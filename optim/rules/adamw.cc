@@ -11,6 +11,7 @@ std::vector<StateSpec> AdamW::States(const TensorInfo&) const {
 
 void AdamW::Update(const KernelTable& kernels, Stream& stream, const UpdateArgs& args) const {
   CHECK_EQ(args.states.size(), 2u);
+  const bool decays = args.decay || hyper_.decay_on == DecayOn::kAll;
   kernels.adamw(stream, {.param = args.param,
                          .grad = args.grad,
                          .m = args.states[0],
@@ -19,7 +20,7 @@ void AdamW::Update(const KernelTable& kernels, Stream& stream, const UpdateArgs&
                          .beta1 = static_cast<float>(hyper_.beta1),
                          .beta2 = static_cast<float>(hyper_.beta2),
                          .eps = static_cast<float>(hyper_.eps),
-                         .weight_decay = args.decay ? static_cast<float>(hyper_.weight_decay) : 0,
+                         .weight_decay = decays ? static_cast<float>(hyper_.weight_decay) : 0,
                          .step = args.step,
                          .grad_scale = args.grad_scale});
 }

@@ -1,5 +1,6 @@
 // AdamW (Loshchilov & Hutter, 2019): decoupled decay, applied before the update as torch does.
-// Decay is for matrices only: TensorInfo::decay arrives as UpdateArgs::decay.
+// Decay is for matrices (TensorInfo::decay arrives as UpdateArgs::decay) or, with DecayOn::kAll,
+// for every tensor.
 #pragma once
 
 #include "core/step/update_rule.h"

@@ -1,6 +1,7 @@
 // Update rules by name.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,11 +12,16 @@
 
 namespace blockstep {
 
+// Which tensors weight decay shrinks: those with TensorInfo::decay, which norms have not, or every
+// parameter, as torch.optim.AdamW does when it is given all of them in one group.
+enum class DecayOn : uint8_t { kMatrices, kAll };
+
 struct RuleHyper {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0.0;
+  DecayOn decay_on = DecayOn::kMatrices;
 };
 
 std::vector<std::string> KnownRules();

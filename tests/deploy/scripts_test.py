@@ -6,7 +6,7 @@ import subprocess
 import unittest
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SCRIPTS = ["deploy/quickstart.sh", "deploy/setup.sh", "deploy/test.sh", "tests/bench/compare.sh"]
+SCRIPTS = ["deploy/bare.sh", "deploy/quickstart.sh", "deploy/setup.sh", "deploy/test.sh", "tests/bench/compare.sh"]
 
 
 def run(script, *args):

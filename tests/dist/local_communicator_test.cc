@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <mutex>
 
@@ -42,12 +43,15 @@ std::vector<std::string> Endings(int ranks, LocalOptions options,
 }
 
 TEST(LocalErrors, MissingRankIsNamed) {
-  const std::vector<std::string> endings = Endings(3, {.timeout = 200ms}, [](Communicator& c) {
+  std::atomic<int> waited{0};
+  const std::vector<std::string> endings = Endings(3, {.timeout = 1s}, [&](Communicator& c) {
     c.Barrier("start");
-    if (c.rank() == 2) {
-      std::this_thread::sleep_for(600ms);
+    if (c.rank() == 2) {  // away until the others have given up
+      while (waited < 2) std::this_thread::sleep_for(1ms);
     } else {
       c.Barrier("step 7");
+      (void)c.stream().Synchronize();
+      ++waited;
     }
   });
   for (int r : {0, 1}) {

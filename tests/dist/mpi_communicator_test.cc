@@ -1,5 +1,6 @@
 // Run under mpirun by ctest. Without arguments: the suite, and gradients over MPI. `missing-rank`:
-// a rank that never comes; `singleton`, not under mpirun: what a mismatched MPI looks like.
+// a rank that never comes; `short-message`: one that sends less than it should; `singleton`, not
+// under mpirun: what a mismatched MPI looks like.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -77,11 +78,11 @@ TEST(Mpi, KnowsThePlaceOnThisMachine) {
 }
 
 int MissingRank() {
-  auto mpi = MpiRuntime::Create({.timeout = 500ms});
+  auto mpi = MpiRuntime::Create({.timeout = 3s});
   if (!mpi.ok()) return 1;
   Communicator& world = (*mpi)->world();
   if (world.rank() == 1) {
-    std::this_thread::sleep_for(5s);
+    std::this_thread::sleep_for(1h);  // mpirun ends this rank when the other one has ended
   } else {
     std::vector<int> data(2);
     world.AllGather({{data.data(), {0, 4, 8}}}, "step 7");
@@ -90,6 +91,24 @@ int MissingRank() {
     std::printf("%s; progress %s %s\n", status.ToString().c_str(), at.op.c_str(), at.what.c_str());
     std::fflush(stdout);
   }
+  _exit(1);
+}
+
+// Ranks that disagree on the size of a part.
+int ShortMessage() {
+  auto mpi = MpiRuntime::Create({.timeout = 20s});
+  if (!mpi.ok()) return 1;
+  Communicator& world = (*mpi)->world();
+  std::vector<int> data(4);
+  const bool first = world.rank() == 0;
+  world.AllGather({{data.data(), {0, 4, first ? 12 : 8}}}, "step 7");
+  const absl::Status status = world.stream().Synchronize();
+  if (first) {
+    std::printf("%s\n", status.ToString().c_str());
+    std::fflush(stdout);
+    _exit(1);
+  }
+  std::this_thread::sleep_for(20s);  // mpirun ends it
   _exit(1);
 }
 
@@ -106,6 +125,7 @@ int Singleton() {
 int main(int argc, char** argv) {
   using namespace blockstep;
   if (argc > 1 && std::strcmp(argv[1], "missing-rank") == 0) return MissingRank();
+  if (argc > 1 && std::strcmp(argv[1], "short-message") == 0) return ShortMessage();
   if (argc > 1 && std::strcmp(argv[1], "singleton") == 0) return Singleton();
   testing::InitGoogleTest(&argc, argv);
   // Messages are cut at an odd size, so that cutting is tested without gigabytes.

@@ -194,7 +194,7 @@ TEST(UnitStoreErrors, AnIdOutsideTheTableNamesTensorAndRank) {
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainCpu();
   std::vector<std::string> endings(2);
-  RunRanks(2, {.timeout = std::chrono::milliseconds(300)}, [&](Communicator& group) {
+  RunRanks(2, {.timeout = std::chrono::seconds(2)}, [&](Communicator& group) {
     Rank rank(table, Pins::kNone, backend, group);
     const int32_t id = group.rank() == 1 ? 200 : 3;
     std::vector<float> out(32);

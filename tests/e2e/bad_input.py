@@ -12,7 +12,7 @@ import cli
 # exit_codes.h
 OK, USAGE, BAD_INPUT, RESOURCES, PEERS, NON_FINITE, STOPPED = 0, 2, 3, 4, 5, 6, 75
 # What a run says besides messages.
-PROGRESS = re.compile(r"(run|model|plan:|step|checkpoint|memory:|weights sha256|blocks sha256|full:) ?")
+PROGRESS = re.compile(r"(run|model|plan:|step|checkpoint|memory:|weights sha256|state sha256|blocks sha256|full:) ?")
 
 
 def tree(folder):

@@ -66,7 +66,7 @@ class BadInput(BadInputTest):
         config = lambda text: [cli.BLOCKSTEP, "train", "--run", self.run_folder, "--config",
             self.path("run.txt", text)]
         self.refused("missing", [cli.BLOCKSTEP, "train", "--config", self.path("no.txt")], USAGE,
-            "no.txt: cannot be read; expected a text file")
+            "no.txt: No such file")
         self.refused("open brace", config('model {\n  preset: "9m"\n'), USAGE,
             "run.txt:1:7: model: this '{' is not closed")
         self.refused("unknown field", config('model { preset: "9m" }\nbatch {\n  slotz: 4\n}\n'), USAGE,
@@ -90,10 +90,10 @@ class BadInput(BadInputTest):
         def model(name, code, said, **fields):
             path = self.path("model.json", json.dumps(dict(json.loads(self.tiny), **fields)))
             self.train(name, {"model.config": path}, code, "rank 0: ", "model.json", *said)
-        self.train("missing", {"model.config": self.path("no.json")}, BAD_INPUT, "rank 0: model.config: ",
-            "no.json cannot be read")
+        self.train("missing", {"model.config": self.path("no.json")}, BAD_INPUT, "rank 0: ",
+            "no.json: No such file")
         self.train("no JSON", {"model.config": self.path("half.json", self.tiny[:100])}, USAGE,
-            "half.json: not a JSON object")
+            "half.json: expected JSON, got an error at byte ")
         model("heads do not divide", USAGE,
             ["num_attention_heads: expected a divisor of hidden_size 32, got 5"], num_attention_heads=5,
             num_key_value_heads=5)
@@ -105,7 +105,8 @@ class BadInput(BadInputTest):
         whole = tokens([5] * 2000)
         self.train("missing", {"data.train": self.path("no.bin")}, BAD_INPUT, "rank 0: token file", "no.bin",
             "No such file")
-        self.train("folder", {"data.train": self.dir}, BAD_INPUT, "rank 0: token file", "not a regular file")
+        self.train("folder", {"data.train": self.dir}, BAD_INPUT, "rank 0: token file",
+            "expected a regular file, got a folder")
         self.train("bad magic", data("magic.bin", tokens([5] * 2000, magic=7)), BAD_INPUT,
             "expected magic 20240520", "got 7")
         self.train("another version", data("version.bin", tokens([5] * 2000, version=9)), BAD_INPUT,
@@ -143,13 +144,13 @@ class BadInput(BadInputTest):
         entry = lambda **fields: {"x": dict(one["x"], **fields)}
         where = ("rank 0: ", "model.safetensors")
         self.train("missing folder", {"model.config": "", "model.path": self.path("no")}, BAD_INPUT,
-            "no/config.json: cannot open")
-        weights("cut in its data", BAD_INPUT, *where, "but the file has", content=whole[:-1000])
+            "no/config.json: No such file")
+        weights("cut in its data", BAD_INPUT, *where, "the file has", content=whole[:-1000])
         weights("cut in its header", BAD_INPUT, *where, "expected a header of", content=whole[:100])
         weights("empty", BAD_INPUT, *where, "expected at least 8 bytes, got 0", content=b"")
         weights("header of 2^60 bytes", BAD_INPUT, *where, "expected a header of at most",
             content=struct.pack("<Q", 1 << 60) + whole[8:])
-        weights("header that is no JSON", BAD_INPUT, *where, "not a JSON object",
+        weights("header that is no JSON", BAD_INPUT, *where, "header: expected JSON, got an error at byte",
             content=safetensors(b"\xff" * 64))
         weights("offsets outside", BAD_INPUT, *where, "tensor x",
             content=safetensors(entry(data_offsets=[0, 1 << 40]), b"12345678"))

@@ -46,7 +46,7 @@ class BadPlaces(BadInputTest):
             "expected a token, since other hosts can reach it, got none")
         self.train("plaintext to another host", {}, USAGE, "expected TLS files",
             flags=["--coordinator", "192.0.2.1:7"])
-        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: cannot be read; expected PEM",
+        self.train("TLS files missing", {}, BAD_INPUT, "rank 0: TLS file", "ca.pem: No such file or directory",
                    flags=["--coordinator", "127.0.0.1:1", "--tls", self.path("no")])
         pem = self.path("pem")
         os.mkdir(pem)
@@ -202,19 +202,17 @@ class BadPlaces(BadInputTest):
         for mpi in (False, True):
             with self.subTest(mpi=mpi):
                 data = shutil.copy(cli.TINY["data.train"], self.path(f"train{mpi}.bin"))
+                gate = cli.Gate(self.folder.name, 1, rank=0 if mpi else "none")
                 args = cli.command(self.path(f"run{mpi}"), {"data.train": data, "data.order": "file",
                                                             "train.steps": 5000}, ranks=2, mpi=mpi)
-                process = subprocess.Popen(args, env=cli.environment(), stderr=subprocess.PIPE, text=True,
-                                           stdin=subprocess.DEVNULL)
+                process = subprocess.Popen(args, env=dict(cli.environment(), **gate.env), stderr=subprocess.PIPE,
+                                           text=True, stdin=subprocess.DEVNULL)
                 self.addCleanup(process.kill)
-                text = ""
-                for line in process.stderr:
-                    text += line
-                    if line.startswith("step 1/"):
-                        # What rank 0 reads of that step is there, rank 1's part is not.
-                        os.truncate(data, 1024 + 2 * (step * slots * per_slot + 3 * per_slot + 1))
-                        break
-                text += process.stderr.read()
+                gate.wait(1, process)
+                # What rank 0 reads of that step is there, rank 1's part is not.
+                os.truncate(data, 1024 + 2 * (step * slots * per_slot + 3 * per_slot + 1))
+                gate.open(1)
+                text = process.stderr.read()
                 process.stderr.close()
                 self.assertEqual(process.wait(timeout=60), BAD_INPUT, text)
                 said = [l for l in text.splitlines() if l.startswith("blockstep")]

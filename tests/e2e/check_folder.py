@@ -28,7 +28,7 @@ def config_problems(c):
         yield f"architectures {c.get('architectures')}, model_type {c.get('model_type')}"
     for key in INTEGERS:
         if type(c.get(key)) is not int or c[key] <= 0:
-            yield f"{key}: {c.get(key)!r}, wanted a positive integer"
+            yield f"{key}: expected a positive integer, got {c.get(key)!r}"
     if not isinstance(c.get("rms_norm_eps"), float) or not 0 < c["rms_norm_eps"] < 1:
         yield f"rms_norm_eps: {c.get('rms_norm_eps')!r}"
     if not isinstance(c.get("tie_word_embeddings"), bool):
@@ -43,7 +43,7 @@ def config_problems(c):
              "llama3": ("factor", "low_freq_factor", "high_freq_factor",
                         "original_max_position_embeddings")}.get(rope.get("rope_type", "default"))
     if needs is None or any(not isinstance(rope.get(key), (int, float)) for key in needs):
-        yield f"rope: {rope}, wanted {needs}"
+        yield f"rope: expected {needs}, got {rope}"
     if c.get("dtype", c.get("torch_dtype")) not in DTYPES:
         yield f"dtype: {c.get('dtype', c.get('torch_dtype'))!r}"
     for key in ("bos_token_id", "eos_token_id"):
@@ -125,7 +125,7 @@ def problems(folder):
     for name in sorted(wanted.keys() | tensors.keys()):
         have = list(tensors[name][:2]) if name in tensors else None
         if name not in wanted or have != [dtype, wanted[name]]:
-            found.append(f"{name}: {have}, wanted {[dtype, wanted.get(name)]}")
+            found.append(f"{name}: expected {[dtype, wanted.get(name)]}, got {have}")
     return found, tensors
 
 
@@ -145,7 +145,7 @@ def main():
     args = parser.parse_args()
     found, tensors = problems(args.folder)
     if args.sha256 and args.sha256 != weights_sha256(tensors):
-        found.append(f"the weights' SHA-256 is {weights_sha256(tensors)}, wanted {args.sha256}")
+        found.append(f"the weights' SHA-256: expected {args.sha256}, got {weights_sha256(tensors)}")
     for problem in found:
         print(problem)
     print(f"{len(tensors)} tensors, " + (f"{len(found)} PROBLEMS" if found else "as transformers loads them"))

@@ -50,12 +50,12 @@ def problems(lines, files, slot_tokens, slots_per_step, steps, first=0):
     for step in range(first, steps):
         count = len({line["position"] for line in by_step[step]})
         if count not in slots_per_step:
-            found.append(f"step {step}: read {count} slots, wanted {sorted(slots_per_step)}")
+            found.append(f"step {step}: expected {sorted(slots_per_step)} slots, got {count}")
         wanted = list(range(begin, begin + count))
         for number in range(1 + max((line["pass"] for line in by_step[step]), default=0)):
             positions = sorted(line["position"] for line in by_step[step] if line["pass"] == number)
             if positions != wanted:
-                found.append(f"step {step}: pass {number} read positions {positions}, wanted {wanted}")
+                found.append(f"step {step}: pass {number}: expected positions {wanted}, got {positions}")
         begin += count
     readers = {}
     used = collections.defaultdict(set)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -16,6 +17,8 @@ MPI_ENV = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
 }
+# What ends a test that hangs. No test waits for it: it has room for a machine of a quarter of the speed.
+LAST_RESORT_S = 300
 POLICIES = {
     "full": {},
     "badam": {"policy.block_steps": 7},
@@ -41,7 +44,7 @@ def command(run, settings, ranks=1, mpi=True, flags=()):
     for name, value in fields.items():
         args += ["--set", f"{name}={value}"]
     if mpi:
-        args = ["timeout", "-k", "5", "120", "mpirun", "-n", str(ranks), *args]
+        args = ["timeout", "-k", "5", str(LAST_RESORT_S), "mpirun", "-n", str(ranks), *args]
     return args
 
 
@@ -52,25 +55,83 @@ def environment():
 def train(run, settings, expect=0, **kwargs):
     """Trains to the end; returns stderr."""
     done = subprocess.run(command(run, settings, **kwargs), env=environment(), text=True,
-                          capture_output=True, timeout=180, stdin=subprocess.DEVNULL)
+                          capture_output=True, timeout=LAST_RESORT_S + 30, stdin=subprocess.DEVNULL)
     if done.returncode != expect:
         raise AssertionError(f"expected exit code {expect}, got {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stderr
+
+
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(child) for child in f.read().split()]
+    except OSError:  # it has just ended
+        return []
 
 
 def ranks_of(pid):
     """The ranks that an mpirun (inside `timeout`) has started."""
     found, left = [], [pid]
     while left:
-        of = left.pop()
-        with open(f"/proc/{of}/task/{of}/children") as f:
-            below = [int(child) for child in f.read().split()]
+        below = children_of(left.pop())
         left += below
         for child in below:
-            with open(f"/proc/{child}/comm") as f:
-                if f.read().strip() == "blockstep":
-                    found.append(child)
+            try:
+                with open(f"/proc/{child}/comm") as f:
+                    if f.read().strip() == "blockstep":
+                        found.append(child)
+            except OSError:
+                pass
     return found
+
+
+def state_of(pid):
+    """As in /proc/<pid>/stat: "T" is stopped; "" if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return ""
+
+
+def pending(pid, number):
+    """Whether a (stopped) process has a signal to take when it goes on."""
+    with open(f"/proc/{pid}/status") as f:
+        masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$", f.read(), re.M)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+def wait_until(ready, process=None, seconds=LAST_RESORT_S):
+    """Until ready() is true, while `process` runs. The time is a last resort."""
+    until = time.monotonic() + seconds
+    while not ready():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"it ended before, with exit code {process.poll()}")
+        if time.monotonic() > until:
+            raise AssertionError(f"expected it within {seconds} s")
+        time.sleep(0.005)
+
+
+class Gate:
+    """Holds a process in counted calls (fault_shim.c) until they are let go: what a test does meanwhile comes at that
+    very point of the run, on a fast machine and on a slow one. By default rank 0 when it has announced a step."""
+    made = 0
+
+    def __init__(self, folder, *at, call="announce", rank=0, prefix="FAULT"):
+        Gate.made += 1
+        self.path = os.path.join(folder, f"gate{Gate.made}")
+        self.env = {"LD_PRELOAD": os.environ["FAULT_SHIM"], f"{prefix}_CALL": call, f"{prefix}_RANK": str(rank),
+                    f"{prefix}_AT": ",".join(map(str, at)), f"{prefix}_GATE": self.path}
+
+    def held(self, at):
+        return os.path.exists(f"{self.path}.{at}.held")
+
+    def wait(self, at, process):
+        wait_until(lambda: self.held(at), process)
+
+    def open(self, at):
+        with open(f"{self.path}.{at}", "w"):
+            pass
 
 
 def weights_hash(text):

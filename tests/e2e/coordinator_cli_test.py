@@ -28,19 +28,21 @@ class Coordinator(coordinated.CoordinatedTest):
         run = self.new_run()
         ranks = self.begin(run, f"127.0.0.1:{port}", mpi=True, flags=["--tls", certs])
         self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
-        self.assertEqual(process.wait(timeout=20), 0)  # the run is done
+        self.assertEqual(process.wait(timeout=cli.LAST_RESORT_S), 0)  # the run is done
         self.assertIn("the run is done", process.stderr.read())
 
     def test_killed_and_restarted_loses_no_step(self):
         wanted = self.embedded()
         process, folder, address = self.start()
         run = self.new_run()
-        ranks = self.begin(run, address)
-        for kill, step in enumerate((10, 30, 50)):
-            self.wait_for_step(run, step)
+        steps = (10, 30, 50)
+        gate = self.gate(*steps)
+        ranks = self.begin(run, address, env=gate.env)
+        for kill, step in enumerate(steps):
+            gate.wait(step, ranks)
             process.kill()
             process.wait()
-            time.sleep(0.5)
+            gate.open(step)
             process, _, again = self.start(folder=folder)
             self.assertEqual(again, address)
             status = self.ask("status", "--coordinator", address)
@@ -57,10 +59,12 @@ class Coordinator(coordinated.CoordinatedTest):
                        "FAULT_RANK": "none", "FAULT_AT": str(at), "FAULT_SIGNAL": str(int(number))}
                 process, folder, address = self.start(env=env)
                 run = self.new_run()
-                ranks = self.begin(run, address)
+                gate = self.gate(20)
+                ranks = self.begin(run, address, env=gate.env if place == "idle" else {})
                 if place == "idle":
-                    self.wait_for_step(run, 20)
+                    gate.wait(20, ranks)
                     process.send_signal(number)
+                    gate.open(20)
                 how = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
                 self.assertEqual(how.si_status, number)
                 if name == "STOP":
@@ -79,12 +83,14 @@ class Coordinator(coordinated.CoordinatedTest):
         wanted = self.embedded()
         process, folder, address = self.start()
         run = self.new_run()
-        ranks = self.begin(run, address, dict(POLICY, **{"coordinator.grace_s": 1}), mpi=True)
-        self.wait_for_step(run, 20)
+        gate = self.gate(20, mpi=True)
+        ranks = self.begin(run, address, dict(POLICY, **{"coordinator.grace_s": 3}), mpi=True, env=gate.env)
+        gate.wait(20, ranks)
         process.kill()
         process.wait()
+        gate.open(20)
         text = self.end(ranks, expect=75)
-        self.assertIn(" for 1 s at step ", text)
+        self.assertIn(" for 3 s at step ", text)
         self.assertIn("continue with --resume auto", text)
         self.assertIn("checkpoint", text)
         self.start(folder=folder)
@@ -94,16 +100,15 @@ class Coordinator(coordinated.CoordinatedTest):
         self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
 
     def test_status_and_stop(self):
-        # Orders come with heartbeats, one a second: the run must last longer than that.
-        slow = dict(POLICY, **{"train.steps": 500})
-        wanted = self.embedded(slow)
+        wanted = self.embedded()
         # Both kinds of coordinator answer to the run's folder.
-        for address in ("", self.start(slow)[2]):
+        for address in ("", self.start()[2]):
             run = self.new_run()
-            ranks = self.begin(run, address, slow)
-            self.wait_for_step(run, 3)
+            gate = self.gate(3)
+            ranks = self.begin(run, address, env=gate.env)
+            gate.wait(3, ranks)
             status = json.loads(self.ask("status", run, "--json"))
-            self.assertEqual(status["total_steps"], "500")
+            self.assertEqual(status["total_steps"], "60")
             self.assertEqual([r["rank"] for r in status["ranks"]], [0, 1])
             self.assertTrue(all(r["connected"] for r in status["ranks"]))
             with open(os.path.join(run, "run.json")) as f:
@@ -111,25 +116,29 @@ class Coordinator(coordinated.CoordinatedTest):
             self.assertIn("run_id: expected " + status["run_id"] + ", got no",
                           self.ask("stop", run, "--run-id", "no", expect=5))
             self.assertIn("asked run " + status["run_id"], self.ask("stop", run))
+            self.heartbeats(run)
+            gate.open(3)
             text = self.end(ranks, expect=75)
             self.assertIn("asked to stop; saved at step", text)
             self.assertFalse(os.path.exists(os.path.join(run, "coordinator.json")))
             self.assertIn("coordinator.json", self.ask("status", run, expect=3))
-            ranks = self.begin(run, address, slow, ranks=1)
+            ranks = self.begin(run, address, ranks=1)
             self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
 
     def test_asked_to_end_before_the_run_is_done(self):
         wanted = self.embedded()
         process, folder, address = self.start()
         run = self.new_run()
-        ranks = self.begin(run, address)
-        self.wait_for_step(run, 10)
+        gate = self.gate(10)
+        ranks = self.begin(run, address, env=gate.env)
+        gate.wait(10, ranks)
         process.send_signal(signal.SIGTERM)
-        self.assertEqual(process.wait(timeout=20), 75)
+        self.assertEqual(process.wait(timeout=cli.LAST_RESORT_S), 75)
+        gate.open(10)
         self.assertIn(f"stopped before the end of the run; start it again with --folder {folder} to continue", process.stderr.read())
         process, _, _ = self.start(folder=folder)
         self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
-        self.assertEqual(process.wait(timeout=20), 0)
+        self.assertEqual(process.wait(timeout=cli.LAST_RESORT_S), 0)
 
     def test_refusals_on_the_command_line(self):
         self.assertIn("did you mean --folder?", self.ask("coordinator", "--folde", "x", expect=2))

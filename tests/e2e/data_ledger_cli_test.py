@@ -53,7 +53,7 @@ class DataLedger(cli.RunTest):
             before = max((line["step"] for line in check_ledger.read(run)), default=-1)
             done = subprocess.run(
                 cli.command(run, self.settings, ranks=ranks, flags=["--resume", "auto"]), env=env,
-                text=True, capture_output=True, timeout=150, stdin=subprocess.DEVNULL)
+                text=True, capture_output=True, timeout=cli.LAST_RESORT_S + 30, stdin=subprocess.DEVNULL)
             self.assertEqual(done.returncode, code, done.stderr)
             start = cli.first_step(done.stderr)
             redone += before + 1 - start

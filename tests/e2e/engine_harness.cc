@@ -37,9 +37,16 @@ class RankRun {
       : spec_(spec), rank_(rank), group_(group), source_(policy), pool_(spec.threads) {}
 
   void Run(RunOutcome& outcome) {
-    const absl::StatusOr<const Backend*> backend =
+    absl::StatusOr<const Backend*> backend =
         spec_.own_backend != nullptr ? spec_.own_backend : FindBackend(spec_.backend);
     CHECK_OK(backend);
+    std::unique_ptr<StepDigests> digests;
+    if (!spec_.digests.empty()) {
+      auto made = StepDigests::Create(**backend, OpDigestPath(spec_.digests, rank_), rank_);
+      CHECK_OK(made);
+      digests = *std::move(made);
+      backend = &digests->backend();
+    }
     auto arena = Arena::Reserve(**backend, kArenaBytes);
     CHECK_OK(arena);
     auto compute = (*backend)->device.new_compute_stream("compute", &pool_, rank_);
@@ -76,7 +83,9 @@ class RankRun {
     CHECK_OK(compute->Synchronize());
     CHECK_OK(group_->stream().Synchronize());
 
-    auto rule = MakeRule("adamw", {.beta2 = 0.95, .eps = spec_.eps, .weight_decay = 0.1});
+    auto rule = MakeRule(
+        "adamw",
+        {.beta2 = 0.95, .eps = spec_.eps, .weight_decay = 0.1, .decay_on = spec_.decay_on});
     CHECK_OK(rule);
     const int64_t steps = spec_.steps, tokens = spec_.tokens, vocab = config.vocab;
     const ScheduleConfig schedule =
@@ -92,6 +101,7 @@ class RankRun {
          .compute = compute.get(),
          .arena = &*arena,
          .tracer = tracer,
+         .digests = digests.get(),
          .slots = spec_.slots,
          .micro_slots = spec_.micro_slots,
          .tokens = tokens,
@@ -150,6 +160,21 @@ class RankRun {
   ThreadPool pool_;
 };
 
+std::unique_ptr<Policy> PolicyOf(const RunSpec& spec, const TensorTable& table) {
+  PolicyConfig config = spec.policy;
+  config.total_steps = spec.steps;
+  auto policy = MakePolicy(config, table);
+  CHECK_OK(policy);
+  return *std::move(policy);
+}
+
+RunOutcome NewOutcome(const RunSpec& spec, const TensorTable& table) {
+  RunOutcome outcome;
+  outcome.bytes.resize(spec.ranks);
+  for (const TensorInfo& t : table.tensors) outcome.weights.emplace_back(t.size());
+  return outcome;
+}
+
 }  // namespace
 
 // A walk with a few repeated patterns, which a small model can learn; the same for a position
@@ -171,16 +196,19 @@ LlamaConfig TinyLlama(bool tied) {
           .tied = tied};
 }
 
+RunOutcome RunTrainingRank(const RunSpec& spec, Communicator& group) {
+  CHECK(spec.policy.name == "scripted" || spec.policy.name == "full");
+  const TensorTable table = LlamaTensors(ModelOf(spec));
+  SharedPolicy policy(PolicyOf(spec, table));
+  RunOutcome outcome = NewOutcome(spec, table);
+  RankRun(spec, group.rank(), &group, &policy).Run(outcome);
+  return outcome;
+}
+
 RunOutcome RunTraining(const RunSpec& spec) {
   const TensorTable table = LlamaTensors(ModelOf(spec));
-  PolicyConfig policy_config = spec.policy;
-  policy_config.total_steps = spec.steps;
-  auto policy = MakePolicy(policy_config, table);
-  CHECK_OK(policy);
-  SharedPolicy shared(std::move(*policy));
-  RunOutcome outcome;
-  outcome.bytes.resize(spec.ranks);
-  for (const TensorInfo& t : table.tensors) outcome.weights.emplace_back(t.size());
+  SharedPolicy shared(PolicyOf(spec, table));
+  RunOutcome outcome = NewOutcome(spec, table);
   auto groups =
       LocalGroup::Create(spec.ranks, {.max_delay_us = spec.comm_delay_us,
                                       .delay_seed = 3,

@@ -30,6 +30,7 @@ struct RunSpec {
   int call_sleep_us = 0;  // each collective takes at least this long
   double lr = 1e-2;
   double clip_norm = 1.0, eps = 1e-8;
+  DecayOn decay_on = DecayOn::kMatrices;
   bool measure_adam = false;  // also for a policy that does not read it
   bool tied = false;
   std::optional<LlamaConfig> model;  // instead of TinyLlama(tied)
@@ -39,6 +40,7 @@ struct RunSpec {
   std::function<void(int tensor, Range rows, float* out)> init;
   ReadSlots read_slots;          // (optional) instead of TokenAt's
   std::vector<Tracer*> tracers;  // (optional) per rank
+  std::string digests;           // (optional) file name, as runtime.digests
   // (optional) Called on each rank after each step.
   std::function<void(int rank, StepEngine& engine, Communicator& group, Arena& arena,
                      const StepResult& result)>
@@ -61,5 +63,9 @@ LlamaConfig TinyLlama(bool tied);
 int32_t TokenAt(int64_t position, int64_t t, int64_t vocab);
 
 RunOutcome RunTraining(const RunSpec& spec);
+
+// One rank of such a run, over a communicator of any kind: for ranks that are processes. The policy
+// is this rank's own, so one that reads no reports. Bytes and weights are this rank's.
+RunOutcome RunTrainingRank(const RunSpec& spec, Communicator& group);
 
 }  // namespace blockstep::testing

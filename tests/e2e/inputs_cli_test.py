@@ -1,13 +1,15 @@
 """What a run reads: another model or other data on resume are a change of the maths, another path is none; ranks
 that were given different things do not start."""
+import hashlib
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 
 import cli
-from bad_input import BAD_INPUT, PEERS, USAGE, BadInputTest, read, safetensors, write
+from bad_input import BAD_INPUT, PEERS, STOPPED, USAGE, BadInputTest, read, safetensors, tokens, write
 
 
 class Inputs(BadInputTest):
@@ -48,8 +50,8 @@ class Inputs(BadInputTest):
         tokens = (os.path.getsize(self.data) - 1024) // 2
         self.set_token(500000, 7)
         self.settings["train.steps"] = 2
-        self.resumed("other tokens", USAGE, f"- data.train[0]: {tokens} tokens, sha256 ",
-                     f"+ data.train[0]: {tokens} tokens, sha256 ")
+        self.resumed("other tokens", USAGE, f"- data.train[0]: {tokens} tokens, sampled sha256 ",
+                     f"+ data.train[0]: {tokens} tokens, sampled sha256 ")
         shutil.copy(cli.TINY["data.train"], self.data)
         # Accepted, it goes on, says what changed, and is the same maths from then on.
         self.settings["train.steps"] = 3
@@ -74,11 +76,71 @@ class Inputs(BadInputTest):
         self.assertNotIn("changed since", text)
         self.assertEqual(len(self.run_json()), 1)
 
+    def test_a_run_goes_on_from_another_folder(self):
+        """config.txt names files by absolute paths, so that it is the whole of what a continuation needs."""
+        for name in ("here", "there"):
+            os.mkdir(self.path(name))
+        shutil.copy(self.model, self.path("here/model.json"))
+        shutil.copy(self.data, self.path("here/train.bin"))
+        first = cli.command("run", {"model.config": "model.json", "data.train": "train.bin", "train.steps": 4,
+                                    "checkpoint.every_steps": 2}, mpi=False)
+        begun = subprocess.run(first, cwd=self.path("here"), env=cli.environment(), text=True, capture_output=True,
+                               stdin=subprocess.DEVNULL)
+        self.assertEqual(begun.returncode, 0, begun.stderr)
+        run = self.path("here/run")
+        shutil.rmtree(os.path.join(run, "checkpoints/step-00000004"))
+        again = [cli.BLOCKSTEP, "train", "--config", os.path.join(run, "config.txt"), "--run", run, "--resume", "auto"]
+        done = subprocess.run(again, cwd=self.path("there"), env=cli.environment(), text=True, capture_output=True,
+                              stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(cli.first_step(done.stderr), 2, done.stderr)
+        self.assertEqual(cli.weights_hash(done.stderr), cli.weights_hash(begun.stderr))
+
+    def until(self, args, seen):
+        """Starts a run that would not end by itself; stops it once `seen` of what it said is true. What it said."""
+        process = subprocess.Popen(args, env=cli.environment(), stderr=subprocess.PIPE, text=True,
+                                   stdin=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        text = ""
+        for line in process.stderr:
+            text += line
+            if seen(text):
+                break
+        process.send_signal(signal.SIGTERM)
+        text += process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.wait(), STOPPED, text)
+        return text
+
+    def test_full_digests(self):
+        """Taken beside training; they see what sampled ones do not."""
+        write(self.data, tokens([5, 6, 7, 8] * 800000))
+        record = os.path.join(self.run_folder, "inputs.json")
+        settings = dict(self.settings, **{"data.val": cli.TINY["data.train"], "train.steps": 100000})
+        args = cli.command(self.run_folder, settings, mpi=False)
+
+        def files():
+            return json.loads(read(record))["files"] if os.path.exists(record) else {}
+        self.until(args, lambda _: "sha256" in files().get("data.val[0]", {}))
+        for name, path in ("data.train[0]", self.data), ("data.val[0]", cli.TINY["data.train"]):
+            self.assertEqual(files()[name]["sha256"], hashlib.sha256(read(path)).hexdigest())
+            self.assertEqual(files()[name]["bytes"], os.path.getsize(path))
+        before = files()["data.train[0]"]
+        maths = self.run_json()[-1]["maths"]
+        self.assertIn(f"sampled sha256 {before['sampled_sha256']}\n", maths)
+        self.assertNotIn(before["sha256"], maths)
+        self.set_token(4000, 9)  # between what is sampled
+        text = self.until([*args, "--resume", "auto"], lambda text: "IS NOT THE FILE" in text)
+        self.assertIn(f"blockstep: data.train[0] IS NOT THE FILE THAT THIS RUN BEGAN WITH: {self.data}: expected sha256 "
+                      f"{before['sha256']}, got {hashlib.sha256(read(self.data)).hexdigest()}", text)
+        self.assertEqual(len(self.run_json()), 1)
+        self.assertEqual(self.run_json()[-1]["maths"], maths)
+
     def test_weights_that_a_run_began_with(self):
         folder = shutil.copytree(self.checkpoint, self.path("weights"))
         self.settings.update({"model.config": "", "model.path": folder})
         cli.train(self.run_folder, self.settings, mpi=False)
-        self.assertIn("model.weights: 1 file, sha256 ", self.run_json()[-1]["maths"])
+        self.assertIn("model.weights: 1 file, sampled sha256 ", self.run_json()[-1]["maths"])
         path = os.path.join(folder, "model.safetensors")
         write(path, read(path)[:-1] + b"\x01")
         self.resumed("other weights", USAGE, "- model.weights: 1 file", "+ model.weights: 1 file")

@@ -13,11 +13,13 @@ namespace {
 
 constexpr int64_t kSteps = kSanitized ? 12 : 100, kAsyncSteps = kSanitized ? 4 : 12;
 
-// "blockllm adam" and "blockllm paper" read the norms of Adam's direction.
+// "blockllm adam" and "blockllm paper" read the norms of Adam's direction; "badam split" has blocks
+// of rows of embedding and head.
 PolicyConfig PolicyNamed(const std::string& name) {
   PolicyConfig config{.name = name.substr(0, name.find(' ')), .seed = 11};
   if (name == "blockllm adam") config.score = BlockLlmScore::kAdam;
   if (name == "blockllm paper") config.mode = BlockLlmMode::kPaper;
+  if (name == "badam split") config.embedding_split = 2;
   config.block_steps = 7;
   config.sparsity = 0.6;
   config.patience = 5;
@@ -25,11 +27,19 @@ PolicyConfig PolicyNamed(const std::string& name) {
   return config;
 }
 
+// Wide enough for two blocks of rows, the second one smaller.
+LlamaConfig ModelFor(const std::string& policy, bool tied) {
+  LlamaConfig model = TinyLlama(tied);
+  if (policy == "badam split") model.vocab = 160;
+  return model;
+}
+
 class OneHash : public ::testing::TestWithParam<std::tuple<std::string, bool>> {};
 
 TEST_P(OneHash, WeightsAndBlocksDoNotDependOnRanks) {
   const auto& [policy, tied] = GetParam();
-  RunSpec spec{.policy = PolicyNamed(policy), .steps = kSteps, .slots = 6, .tied = tied};
+  RunSpec spec{
+      .policy = PolicyNamed(policy), .steps = kSteps, .slots = 6, .model = ModelFor(policy, tied)};
   const RunOutcome one = RunTraining(spec);
   EXPECT_LT(one.losses.back(), one.losses.front());
   if (policy != "full" && !kSanitized) {  // there it is too short
@@ -56,6 +66,34 @@ INSTANTIATE_TEST_SUITE_P(Policies, OneHash,
 INSTANTIATE_TEST_SUITE_P(AdamNorms, OneHash,
                          ::testing::Values(std::tuple("blockllm adam", false),
                                            std::tuple("blockllm paper", true)));
+
+INSTANTIATE_TEST_SUITE_P(RowBlocks, OneHash, ::testing::Values(std::tuple("badam split", false)));
+
+TEST(OneHashRowBlocks, RowsOfTheEmbeddingLearnByThemselves) {
+  const std::string policy = "badam split";
+  const LlamaConfig model = ModelFor(policy, false);
+  const RunOutcome run =
+      RunTraining({.ranks = 3, .policy = PolicyNamed(policy), .steps = kSteps, .model = model});
+  std::set<std::string> learned;  // tensor/elements of each step, without the phase
+  for (const std::string& block : run.blocks) learned.insert(block.substr(block.find(' ') + 1));
+  EXPECT_TRUE(learned.contains(Cat("0/", 64 * model.hidden)));
+  EXPECT_TRUE(kSanitized || learned.contains(Cat("0/", 96 * model.hidden)));
+}
+
+// placement.mode budget: some units are pinned, others gathered.
+TEST(OneHashPlacement, PinsOfSomeUnitsDoNotShow) {
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kSanitized ? kAsyncSteps : 40};
+  const RunOutcome one = RunTraining(spec);
+  for (const int ranks : {2, 3}) {
+    for (const std::vector<char>& pins :
+         {std::vector<char>{0, 0, 1, 1}, {1, 0, 1, 0}, {0, 1, 0, 1}}) {
+      spec.ranks = ranks;
+      spec.pinned = pins;
+      SCOPED_TRACE(::testing::PrintToString(pins));
+      EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
+    }
+  }
+}
 
 // Threads of a rank take tiles, they do not make them.
 TEST(OneHashThreads, ThreadsDoNotShow) {

@@ -34,7 +34,7 @@ void MatmulAfterIssuedCallsBegan(Stream& stream, const MatmulArgs& args) {
   stream.Run([] {
     if (traced.group == nullptr) return;
     ScopedSpan span(traced.tracer, "kernel", "matmul");
-    const auto deadline = std::chrono::steady_clock::now() + 5s;
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
     while (traced.group->progress().sequence < traced.group->bytes_sent().calls &&
            std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(100us);

@@ -3,7 +3,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 
 import cli
 
@@ -48,35 +47,30 @@ class Resume(cli.RunTest):
                              [row[:2] for row in cli.blocks(whole)], name)
 
     def test_signal_saves_and_auto_continues(self):
+        """mpirun gets the signal and passes it on, while rank 0 is stopped where it has announced a step."""
         wanted, rows = self.whole()
         run = self.new_run()
-        settings = dict(self.settings, **{"train.steps": 60})
-        ranks = 3
-        stops = 0
-        while True:
-            flags = ["--resume", "auto"]
-            process = subprocess.Popen(cli.command(run, settings, ranks=ranks, flags=flags),
-                                       env=cli.environment(), stderr=subprocess.PIPE, text=True,
+        for ranks, stop in ((3, True), (2, True), (1, False)):
+            fault = {"LD_PRELOAD": os.environ["FAULT_SHIM"], "FAULT_CALL": "announce", "FAULT_RANK": "0",
+                     "FAULT_AT": "15", "FAULT_SIGNAL": str(int(signal.SIGSTOP))} if stop else {}
+            settings = dict(self.settings, **{"coordinator.lease_s": 300})
+            process = subprocess.Popen(cli.command(run, settings, ranks=ranks, flags=["--resume", "auto"]),
+                                       env=dict(cli.environment(), **fault), stderr=subprocess.PIPE, text=True,
                                        stdin=subprocess.DEVNULL)
-            text = ""
-            for line in process.stderr:
-                text += line
-                if stops < 2 and line.startswith("step ") and "/60" in line:
-                    mpirun = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True,
-                                            text=True).stdout.split()
-                    for pid in mpirun:
-                        os.kill(int(pid), signal.SIGUSR1)
-                    stops += 1
-                    text += "".join(process.stderr)
-                    break
-            code = process.wait(timeout=60)
+            self.addCleanup(process.kill)
+            if stop:
+                cli.wait_until(lambda: any(cli.state_of(pid) == "T" for pid in cli.ranks_of(process.pid)), process)
+                stopped = [pid for pid in cli.ranks_of(process.pid) if cli.state_of(pid) == "T"]
+                self.assertEqual(len(stopped), 1)
+                for mpirun in cli.children_of(process.pid):
+                    os.kill(mpirun, signal.SIGUSR1)
+                cli.wait_until(lambda: cli.pending(stopped[0], signal.SIGUSR1), process)
+                os.kill(stopped[0], signal.SIGCONT)
+            text = process.stderr.read()
             process.stderr.close()
-            if code == 0:
-                break
-            self.assertEqual(code, 75, text)
-            self.assertIn("continue with --resume auto", text)
-            ranks = max(1, ranks - 1)
-        self.assertEqual(stops, 2)
+            code = process.wait(timeout=60)
+            self.assertEqual(code, 75 if stop else 0, text)
+            self.assertEqual("continue with --resume auto" in text, stop, text)
         self.assertEqual(cli.weights_hash(text), wanted)
         self.assertEqual(cli.blocks(run), rows)
 
@@ -116,10 +110,9 @@ class Resume(cli.RunTest):
                 break
         pid = process.pid
         if target is not None:
-            found = subprocess.run(["pgrep", "-f", f"^{cli.BLOCKSTEP} train --run {run} "],
-                                   capture_output=True, text=True).stdout.split()
+            found = sorted(cli.ranks_of(process.pid))
             self.assertEqual(len(found), ranks)
-            pid = int(found[target])
+            pid = found[target]
         os.kill(pid, number)
         text += process.stderr.read()
         process.stderr.close()

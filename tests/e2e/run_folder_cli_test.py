@@ -3,7 +3,6 @@ longer answers is named while it is waited for and ends the run by a documented 
 import os
 import re
 import subprocess
-import time
 
 import cli
 
@@ -16,19 +15,13 @@ class RunFolder(cli.RunTest):
                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE, start_new_session=True)
 
-    def until(self, seconds, ready):
-        end = time.monotonic() + seconds
-        while not ready():
-            self.assertLess(time.monotonic(), end, "it takes too long")
-            time.sleep(0.02)
-
     def test_two_runs_in_one_folder(self):
         run = self.new_run()
         settings = dict(self.settings, **{"train.steps": 100000, "coordinator.lease_s": 2})
         resume = ["--resume", "auto"]
         first = self.start(run, settings, mpi=False, flags=resume)
         try:
-            self.until(60, lambda: os.path.isdir(os.path.join(run, "checkpoints/step-00000005")))
+            cli.wait_until(lambda: os.path.isdir(os.path.join(run, "checkpoints/step-00000005")), first)
             for kwargs in ({"mpi": False}, {"ranks": 2}):
                 second = subprocess.run(cli.command(run, settings, flags=resume, **kwargs),
                                         env=cli.environment(), text=True, capture_output=True,
@@ -57,7 +50,7 @@ class RunFolder(cli.RunTest):
                    FAULT_RANK=str(rank), FAULT_AT=str(at), FAULT_SIGNAL="0")
         fields = dict(self.settings, **{"checkpoint.disk_timeout_s": 1.5}, **settings)
         done = subprocess.run(cli.command(run, fields, ranks=2), env=env, text=True,
-                              capture_output=True, timeout=100, stdin=subprocess.DEVNULL)
+                              capture_output=True, timeout=cli.LAST_RESORT_S + 30, stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 4, done.stderr)
         said = re.findall(rf"^blockstep: rank {rank}: step (\d+): training has waited (\S+) s for the save "
                           rf"of step (\d+): fsync {run}/checkpoints/\S+ \(for ", done.stderr, re.M)

@@ -1,6 +1,7 @@
 // What the step engine does around the kernels, against double: the first step's moments and
 // weights are those of AdamW with the mean gradient, clipped by its global norm, decay on matrices
-// only, for ragged ranks too. And a step without finite numbers writes nothing.
+// only or on all parameters, for ragged ranks too. And a step without finite numbers writes
+// nothing.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -53,10 +54,11 @@ double Norm(const Tensors& tensors) {
   return std::sqrt(sum);
 }
 
-TEST(StepMaths, FirstStepIsAdamWOfTheClippedMeanGradient) {
+void CompareFirstStep(DecayOn decay_on) {
   const TensorTable table = LlamaTensors(TinyLlama(false));
   RunSpec spec{.policy = {.name = "full"}, .steps = 1, .slots = 7, .micro_slots = 2};
   spec.numerics = Numerics::kFast;
+  spec.decay_on = decay_on;
   spec.lr = 0;
   const Tensors before = RunTraining(spec).weights;
   spec.lr = 1e-2;
@@ -73,7 +75,8 @@ TEST(StepMaths, FirstStepIsAdamWOfTheClippedMeanGradient) {
       const double lr = first.result.learning_rate;
       int64_t wrong = 0;
       for (size_t t = 0; t < table.tensors.size(); ++t) {
-        const double decay = table.tensors[t].decay ? 1 - lr * kDecay : 1;
+        const bool decays = decay_on == DecayOn::kAll || !table.tensors[t].vector;
+        const double decay = decays ? 1 - lr * kDecay : 1;
         for (size_t i = 0; i < before[t].size(); ++i) {
           const double g = scale * first.gradient[t][i], m = (1 - kBeta1) * g;
           const double v = (1 - kBeta2) * g * g, w = before[t][i];
@@ -91,6 +94,9 @@ TEST(StepMaths, FirstStepIsAdamWOfTheClippedMeanGradient) {
     }
   }
 }
+
+TEST(StepMaths, FirstStepIsAdamWOfTheClippedMeanGradient) { CompareFirstStep(DecayOn::kMatrices); }
+TEST(StepMaths, DecayOnAllReachesTheNorms) { CompareFirstStep(DecayOn::kAll); }
 
 // A rate that throws the weights out of fp32's range makes the step after the first non-finite.
 TEST(NonFinite, AStepWithoutFiniteGradientsWritesNothing) {

@@ -39,6 +39,45 @@ TEST(LlamaConfig, Defaults) {
   EXPECT_FALSE(c->tied);
 }
 
+TEST(LlamaConfig, SizesThatNoModelHasAreRefused) {
+  const std::pair<const char*, int64_t> most[] = {{"vocab_size", kMostVocab},
+                                                  {"hidden_size", kMostWidth},
+                                                  {"intermediate_size", kMostWidth},
+                                                  {"num_hidden_layers", kMostLayers},
+                                                  {"max_position_embeddings", kMostPositions}};
+  for (const auto& [field, value] : most) {
+    EXPECT_EQ(ErrorOf(field, value), "") << field;
+    EXPECT_THAT(ErrorOf(field, value + 1), HasSubstr(Cat(field, ": found ", value + 1)));
+    EXPECT_THAT(ErrorOf(field, value + 1), HasSubstr(Cat("at most ", value))) << field;
+    EXPECT_NE(ErrorOf(field, UINT64_MAX), "") << field;
+  }
+  EXPECT_THAT(ErrorOf("num_hidden_layers", 1000000000), HasSubstr("at most 512"));
+  // Each is fine by itself, their product is none that a matrix has.
+  nlohmann::json wide = Basic();
+  wide.update({{"num_attention_heads", 1 << 15}, {"hidden_size", 1 << 15}, {"head_dim", 64}});
+  EXPECT_THAT(std::string(Parse(wide).status().message()),
+              HasSubstr("head_dim: found 64, wanted at most 1048576 together with "
+                        "num_attention_heads 32768"));
+  EXPECT_THAT(ErrorOf("eos_token_id", int64_t{1} << 32), HasSubstr("a token id below"));
+  EXPECT_FALSE(LlamaPreset("9m", int64_t{1} << 31).ok());
+  EXPECT_TRUE(LlamaPreset("9m", kMostVocab).ok());
+}
+
+TEST(LlamaConfig, HostileTextIsOneShortError) {
+  const auto error = [](const std::string& text) {
+    return std::string(ParseLlamaConfig(text, "c.json").status().message());
+  };
+  const std::string good = Basic().dump();
+  EXPECT_THAT(error(good.substr(0, good.size() - 1) + R"(,"hidden_size":64})"),
+              HasSubstr("c.json: expected each key once, got \"hidden_size\" twice"));
+  EXPECT_THAT(error(R"({"hidden_act":)" + std::string(1000000, '[')), HasSubstr("nesting"));
+  nlohmann::json large = Basic();
+  large["hidden_act"] = std::string(1000000, 'x');
+  EXPECT_THAT(error(large.dump()), HasSubstr("... (1000002 bytes)"));
+  EXPECT_LT(error(large.dump()).size(), 1000u);
+  EXPECT_THAT(error("[]"), HasSubstr("c.json: expected a JSON object"));
+}
+
 TEST(LlamaConfig, ExplicitFields) {
   nlohmann::json json = Basic();
   json.update({{"num_key_value_heads", 2},

@@ -8,6 +8,8 @@ new) into DIR/tree (build/mutants), builds there with the preset cpu-release, an
 mutants and between calls. Each named test must be green first. A mutant is killed by a test case that
 fails or in the midst of which the test dies. A mutant that does not compile, a test that ran no case, and
 one that hangs (unless the entry says `hang = true`) are no kills. Exit code 0: all were killed.
+Tests are GoogleTest programs, also under mpirun, or unittest scripts, chosen from by `filter`; with an empty
+filter ctest itself says whether the test failed.
 """
 import argparse
 import fcntl
@@ -24,7 +26,7 @@ import tomllib
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PRESET = "cpu-release"
 NEEDED = {"file", "old", "new", "test", "filter", "says"}
-OPTIONAL = {"timeout", "hang", "ci"}
+OPTIONAL = {"timeout", "hang", "ci", "targets"}
 BUILD_SECONDS = 1200
 
 
@@ -93,6 +95,7 @@ class Builder:
         self.environment = dict(os.environ, TEST_TMPDIR=self.temporary)
         self.environment.setdefault("CCACHE_BASEDIR", ROOT)
         self.environment.setdefault("CCACHE_NOHASHDIR", "1")
+        self.tests = {}
         mirror(self.tree)
         if not os.path.isfile(os.path.join(self.build_dir, "build.ninja")):
             code, output = run(["cmake", "--preset", PRESET, "-Wno-dev"], 300, cwd=self.tree, env=self.environment)
@@ -105,22 +108,36 @@ class Builder:
         if code != 0:
             raise Wrong("build ran out of time" if code is None else "does not build:\n" + output[-4000:])
 
-    def commands(self):
-        """Of every ctest entry."""
+    def find_tests(self):
+        """Command and environment of every ctest entry."""
         shown = subprocess.run(["ctest", "--show-only=json-v1"], cwd=self.build_dir, check=True,
                                capture_output=True, text=True).stdout
-        return {t["name"]: t.get("command") for t in json.loads(shown)["tests"]}
+        for t in json.loads(shown)["tests"]:
+            properties = {p["name"]: p["value"] for p in t.get("properties", [])}
+            settings = dict(v.split("=", 1) for v in properties.get("ENVIRONMENT", []))
+            self.tests[t["name"]] = (t.get("command"), dict(self.environment, GTEST_COLOR="no", **settings))
 
-    def test(self, command, cases, seconds):
-        return run([*command, f"--gtest_filter={cases}"], seconds, cwd=self.temporary, env=self.environment)
+    def test(self, name, cases, seconds):
+        if not cases:
+            return run(["ctest", "-R", f"^{name}$", "--output-on-failure"], seconds, cwd=self.build_dir,
+                       env=self.environment)
+        command, environment = self.tests[name]
+        chosen = cases.split() if command[0].endswith("python3") else [f"--gtest_filter={cases}"]
+        return run([*command, *chosen], seconds, cwd=self.temporary, env=environment)
+
+
+# What GoogleTest, unittest and ctest say of a case that failed, and of a test that passed.
+FAILED = (r"^\[  FAILED  \] ([\w/.]+)", r"^(?:FAIL|ERROR): (\w+)", r"Test +#\d+: (\S+) \.+\*\*\*Failed")
+PASSED = (r"^\[  PASSED  \] [1-9]", r"^Ran [1-9]\d* tests? in [\d.]+s\n\nOK$", r"^100% tests passed, 0 tests failed out of 1$")
 
 
 def killer(code, output):
     """The test case that went red; None if none did."""
     if code in (0, None):
         return None
-    if failed := re.search(r"^\[  FAILED  \] ([\w/.]+)", output, re.M):
-        return failed[1]
+    for pattern in FAILED:
+        if failed := re.search(pattern, output, re.M):
+            return failed[1]
     begun = re.findall(r"^\[ RUN      \] (\S+)", output, re.M)
     return begun[-1] + " (died)" if begun and not re.search(r"^\[  PASSED  \]", output, re.M) else None
 
@@ -135,14 +152,18 @@ def broken(path, m):
     return ("\n" + text).replace("\n" + old, "\n" + new)[1:]
 
 
-def try_one(builder, m, command):
+def targets(m):
+    return m.get("targets", [m["test"]])
+
+
+def try_one(builder, m):
     """(killed by, or None; what happened)"""
     path = os.path.join(builder.tree, m["file"])
     whole = read(path)
     write(path, broken(path, m).encode())
     try:
-        builder.build([m["test"]])
-        code, output = builder.test(command, m["filter"], m.get("timeout", 60))
+        builder.build(targets(m))
+        code, output = builder.test(m["test"], m["filter"], m.get("timeout", 60))
     finally:
         write(path, whole)
     if code is None:
@@ -151,12 +172,12 @@ def try_one(builder, m, command):
     return by, f"SURVIVED (exit code {code})\n" + output[-2000:]
 
 
-def check_green(builder, mutants, commands):
+def check_green(builder, mutants):
     """Each case once, so that a filter that matches nothing is seen."""
     for test, cases in sorted({(m["test"], m["filter"]) for m in mutants.values()}):
         began = time.time()
-        code, output = builder.test(commands[test], cases, 300)
-        if code != 0 or not re.search(r"^\[  PASSED  \] [1-9]", output, re.M):
+        code, output = builder.test(test, cases, 300)
+        if code != 0 or not any(re.search(p, output, re.M) for p in PASSED):
             raise Wrong(f"{test} {cases}: not green without a mutant (exit code {code}):\n{output[-4000:]}")
         print(f"green    {test} {cases}  {time.time() - began:.1f} s", flush=True)
 
@@ -188,10 +209,10 @@ def main():
         builder = Builder(os.path.abspath(args.build))
         for m in chosen.values():
             broken(os.path.join(builder.tree, m["file"]), m)
-        builder.build(sorted({m["test"] for m in chosen.values()}))
-        commands = builder.commands()
+        builder.build(sorted({t for m in chosen.values() for t in targets(m)}))
+        builder.find_tests()
         print(f"built    {time.time() - began_all:.1f} s", flush=True)
-        check_green(builder, chosen, commands)
+        check_green(builder, chosen)
     except Wrong as e:
         sys.exit(f"mutants: {e}")
     rows = []
@@ -199,7 +220,7 @@ def main():
     for name, m in sorted(chosen.items(), key=lambda item: item[1]["test"]):
         began = time.time()
         try:
-            by, text = try_one(builder, m, commands[m["test"]])
+            by, text = try_one(builder, m)
         except Wrong as e:
             by, text = None, str(e)
         rows.append((name, m["test"], by, time.time() - began))

@@ -36,9 +36,11 @@ TEST(Rules, AdamWStates) {
 
 // Ten steps against a double reference. A float rounding is 2^-24 relative; a step makes about a
 // dozen per element, the terms are of the size of the parameter and of lr.
-void CompareTenSteps(bool decay) {
+// `decays`: whether weight decay is to be seen; `of_tensor`: what the tensor asks for.
+void CompareTenSteps(DecayOn on, bool of_tensor, bool decays) {
   constexpr int64_t kRows = 5, kCols = 77, kN = kRows * kCols;
-  const RuleHyper hyper{.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-6, .weight_decay = 0.1};
+  const RuleHyper hyper{
+      .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-6, .weight_decay = 0.1, .decay_on = on};
   const auto rule = MakeRule("adamw", hyper);
   ASSERT_TRUE(rule.ok());
   ThreadPool pool(1);
@@ -63,13 +65,13 @@ void CompareTenSteps(bool decay) {
                      .states = {view(m), view(v)},
                      .step = t,
                      .lr = lr,
-                     .decay = decay,
+                     .decay = of_tensor,
                      .grad_scale = &scale});
     for (int64_t i = 0; i < kN; ++i) {
       const double grad = static_cast<double>(g[i]) * scale;
       rm[i] = hyper.beta1 * rm[i] + (1 - hyper.beta1) * grad;
       rv[i] = hyper.beta2 * rv[i] + (1 - hyper.beta2) * grad * grad;
-      if (decay) rp[i] *= 1 - static_cast<double>(lr) * hyper.weight_decay;
+      if (decays) rp[i] *= 1 - static_cast<double>(lr) * hyper.weight_decay;
       const double m_hat = rm[i] / (1 - std::pow(hyper.beta1, t));
       const double v_hat = rv[i] / (1 - std::pow(hyper.beta2, t));
       rp[i] -= lr * m_hat / (std::sqrt(v_hat) + hyper.eps);
@@ -84,8 +86,12 @@ void CompareTenSteps(bool decay) {
   EXPECT_LE(worst, 1) << "share of the tolerance";
 }
 
-TEST(Rules, AdamWAgainstDoubleWithDecay) { CompareTenSteps(true); }
-TEST(Rules, AdamWAgainstDoubleWithoutDecay) { CompareTenSteps(false); }
+TEST(Rules, AdamWAgainstDoubleWithDecay) { CompareTenSteps(DecayOn::kMatrices, true, true); }
+TEST(Rules, AdamWAgainstDoubleWithoutDecay) { CompareTenSteps(DecayOn::kMatrices, false, false); }
+TEST(Rules, AdamWOnAllDecaysWhatIsNoMatrixToo) {
+  CompareTenSteps(DecayOn::kAll, false, true);
+  CompareTenSteps(DecayOn::kAll, true, true);
+}
 
 }  // namespace
 }  // namespace blockstep

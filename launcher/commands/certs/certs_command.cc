@@ -3,7 +3,6 @@
 
 #include "core/base/status.h"
 #include "core/io/file_ops.h"
-#include "core/io/private_file.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/cli/flags.h"
 #include "launcher/commands/command.h"
@@ -30,7 +29,9 @@ absl::Status WriteCertificates(const std::string& folder, const CertificateOptio
           path, ": exists and is not overwritten, since runs may trust it; choose another folder"));
     }
   }
-  for (const auto& [path, text] : files) RETURN_IF_ERROR(WritePrivateFile(path, text));
+  for (const auto& [path, text] : files) {
+    RETURN_IF_ERROR(FileOps().ReplaceSmall(path, text, FileMode::kPrivate));
+  }
   return absl::OkStatus();
 }
 

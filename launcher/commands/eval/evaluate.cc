@@ -13,6 +13,7 @@
 #include "launcher/checkpoint/retention.h"
 #include "launcher/checkpoint/weights_io.h"
 #include "launcher/config/model_text.h"
+#include "launcher/machine/threads.h"
 #include "launcher/run/rank_run.h"
 
 namespace blockstep {
@@ -97,12 +98,13 @@ absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, Communicator& g
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(Agree(group, resolve(), "weights"));
-  ThreadPool pool(threads);
+  absl::StatusOr<std::unique_ptr<ThreadPool>> pool = StartThreads(threads);
+  RETURN_IF_ERROR(Agree(group, pool.status(), "threads"));
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(config, model,
                       {.backend = &CpuBackend(),
                        .group = &group,
-                       .pool = &pool,
+                       .pool = pool->get(),
                        .arena_bytes = ArenaAddressSpace()});
   RETURN_IF_ERROR(Agree(group, made.status(), "session"));
   const std::unique_ptr<Session> session = *std::move(made);

@@ -58,7 +58,9 @@ int TrainCommand(int argc, char** argv) {
   app.name("blockstep train");
   app.add_option("--config", config_file, "configuration file; without it, the defaults");
   AddSets(app, sets);
-  app.add_option("--run", flags.run, "run folder; never overwritten")->capture_default_str();
+  app.add_option("--run", flags.run, "run folder; never overwritten")
+      ->capture_default_str()
+      ->check(NotEmpty());
   app.add_option("--resume", flags.resume,
                  "auto: resume the run in --run from its last checkpoint; or a checkpoint to start "
                  "a new run from");

@@ -1,6 +1,7 @@
 #include "launcher/commands/verify/run_case.h"
 
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -33,12 +34,13 @@ std::string EndOf(const std::string& path) {
   return at == std::string::npos ? text : text.substr(at);
 }
 
-// The hexadecimal word that follows `label` in the text.
-absl::StatusOr<std::string> HashAfter(const std::string& label, const std::string& log) {
-  const std::string text = TextOf(log);
+// What follows `label` on the last line that has it.
+absl::StatusOr<std::string> After(const std::string& label, const std::string& text,
+                                  const std::string& log) {
   const size_t at = text.rfind(label);
-  if (at == std::string::npos) return NotFound(log, ": no line '", label, "...'");
-  return text.substr(at + label.size(), 64);
+  if (at == std::string::npos) return NotFound(log, ": expected a line '", label, "...', got none");
+  const size_t begin = at + label.size();
+  return text.substr(begin, text.find('\n', begin) - begin);
 }
 
 std::vector<std::string> SettingsOf(const VerifyCase& c, const VerifySetup& setup) {
@@ -76,13 +78,43 @@ absl::StatusOr<ChildProcess> StartCoordinator(const std::string& program, const 
 
 }  // namespace
 
+absl::StatusOr<CaseResult> ReadResult(const std::string& log) {
+  const std::string text = TextOf(log);
+  CaseResult result;
+  ASSIGN_OR_RETURN(result.weights, After("weights sha256 ", text, log));
+  ASSIGN_OR_RETURN(result.state, After("state sha256 ", text, log));
+  ASSIGN_OR_RETURN(const std::string blocks, After("blocks sha256 ", text, log));
+  result.blocks = blocks.substr(0, 64);
+  if (std::sscanf(blocks.c_str() + result.blocks.size(), ", %ld active set", &result.active_sets) !=
+      1) {
+    return DataLoss(log, ": expected 'blocks sha256 HASH, N active sets', got 'blocks sha256 ",
+                    blocks, "'");
+  }
+  return result;
+}
+
+absl::Status CheckSwitched(const VerifyCase& c, const CaseResult& result) {
+  if (c.policy == "full" || result.active_sets > 1) return absl::OkStatus();
+  return FailedPrecondition("policy ", c.policy, " never switched: expected at least 2 active ",
+                            "sets, got ", result.active_sets,
+                            "; raise --steps or let the configuration switch sooner");
+}
+
+std::string DigestsOf(const VerifyCase& c, const VerifySetup& setup) {
+  return setup.folder + "/" + NameOf(c) + "-digests.txt";
+}
+
 std::string NameOf(const VerifyCase& c) {
   return Cat(c.policy, "-", c.ranks, "-", c.placement, "-", c.coordinator, "-", c.transport);
 }
 
 absl::StatusOr<CaseResult> RunCase(const VerifyCase& c, const VerifySetup& setup) {
-  const std::string name = setup.folder + "/" + NameOf(c), log = name + ".log";
+  const std::string name = setup.folder + "/" + NameOf(c) + (setup.digests ? "-digests" : "");
+  const std::string log = name + ".log";
   std::vector<std::string> settings = SettingsOf(c, setup);
+  if (setup.digests) {
+    settings.insert(settings.end(), {"--set", "runtime.digests=" + DigestsOf(c, setup)});
+  }
   std::optional<ChildProcess> coordinator;
   const auto began = std::chrono::steady_clock::now();
   if (c.coordinator == "external") {
@@ -104,9 +136,7 @@ absl::StatusOr<CaseResult> RunCase(const VerifyCase& c, const VerifySetup& setup
   ASSIGN_OR_RETURN(ChildProcess train, ChildProcess::Start(argv, log));
   ASSIGN_OR_RETURN(const int code, train.Wait(setup.limit_s));
   if (code != 0) return Internal("exit code ", code, "; ", log, " ends:", EndOf(log));
-  CaseResult result;
-  ASSIGN_OR_RETURN(result.weights, HashAfter("weights sha256 ", log));
-  ASSIGN_OR_RETURN(result.blocks, HashAfter("blocks sha256 ", log));
+  ASSIGN_OR_RETURN(CaseResult result, ReadResult(log));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   return result;
 }

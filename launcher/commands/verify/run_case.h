@@ -14,16 +14,30 @@ struct VerifySetup {
   std::vector<std::string> train_args;  // --config ... --set ...
   std::string folder;                   // for runs and logs
   double limit_s = 300;                 // of one case
+  bool digests = false;                 // of every op, beside the run
 };
 
 struct CaseResult {
-  std::string weights;  // SHA-256
-  std::string blocks;   // SHA-256 of the sequence of active sets
+  std::string weights;      // SHA-256
+  std::string state;        // SHA-256 of the optimizer state
+  std::string blocks;       // SHA-256 of the sequence of active sets
+  int64_t active_sets = 0;  // how many different ones were trained
   double seconds = 0;
+  bool SameAs(const CaseResult& o) const {
+    return weights == o.weights && state == o.state && blocks == o.blocks;
+  }
 };
 
-// Its files lie in <folder>/<name of the case>. Errors name the log.
+// Its files lie in <folder>/<name of the case>, with "-digests" if they are asked for. Errors name
+// the log.
 absl::StatusOr<CaseResult> RunCase(const VerifyCase& c, const VerifySetup& setup);
+// What the end of a run's log says.
+absl::StatusOr<CaseResult> ReadResult(const std::string& log);
+// FAILED_PRECONDITION: the policy is not `full` and never switched, so equal hashes would say
+// nothing about switches.
+absl::Status CheckSwitched(const VerifyCase& c, const CaseResult& result);
+// runtime.digests of the case.
+std::string DigestsOf(const VerifyCase& c, const VerifySetup& setup);
 
 // "blockllm-4-sharded-embedded-mpi"
 std::string NameOf(const VerifyCase& c);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <sstream>
 
 #include "core/base/status.h"
@@ -12,7 +13,7 @@
 #include "launcher/cli/flags.h"
 #include "launcher/cli/stop_signal.h"
 #include "launcher/commands/command.h"
-#include "launcher/commands/verify/run_case.h"
+#include "launcher/commands/verify/bisect.h"
 
 namespace blockstep {
 namespace {
@@ -21,7 +22,8 @@ namespace fs = std::filesystem;
 
 struct Flags {
   VerifyAxes axes;
-  bool pairwise = false, keep = false;
+  bool pairwise = false, keep = false, bisect = false;
+  std::vector<std::string> bisect_cases;  // two names, or none: the first two cases that differ
   int64_t steps = 100;
   double limit_s = 300;
   std::string mpirun = "mpirun", config, folder;
@@ -57,29 +59,35 @@ absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
 
 struct Verdict {
   int failed = 0, differ = 0;
+  std::optional<std::pair<VerifyCase, VerifyCase>> apart;  // the first two that differ
   std::map<std::string, int> ran;  // cases of a policy that ran to their end
   bool compared() const {
     return std::all_of(ran.begin(), ran.end(), [](const auto& p) { return p.second > 1; });
   }
   bool equal() const { return failed == 0 && differ == 0 && compared(); }
   std::string Text() const {
-    if (equal()) return "EQUAL: one hash of the weights and one block sequence per policy";
+    if (equal()) {
+      return "EQUAL: one hash of the weights, one of the state and one block sequence per policy";
+    }
     return Cat(differ > 0 ? Cat("NOT EQUAL: ", differ, " differ from the first of their policy")
                           : std::string("NOT SHOWN"),
-               failed > 0 ? Cat("; ", failed, " did not finish") : "",
+               failed > 0 ? Cat("; ", failed, " failed") : "",
                compared() ? "" : "; a policy ran in fewer than two cases: nothing to compare");
   }
 };
 
 // Runs all cases and prints a line for each.
 absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const VerifySetup& setup) {
-  std::map<std::string, CaseResult> first;
+  std::map<std::string, std::pair<VerifyCase, CaseResult>> first;
   Verdict verdict;
-  std::printf("%-9s %5s %-9s %-11s %-9s %8s  %-16s %-16s\n", "policy", "ranks", "placement",
-              "coordinator", "transport", "s", "weights", "blocks");
+  std::printf("%-9s %5s %-9s %-11s %-9s %8s  %-16s %-16s %-16s\n", "policy", "ranks", "placement",
+              "coordinator", "transport", "s", "weights", "state", "blocks");
   for (const VerifyCase& c : cases) {
-    const absl::StatusOr<CaseResult> result = RunCase(c, setup);
+    absl::StatusOr<CaseResult> result = RunCase(c, setup);
     if (absl::IsCancelled(result.status())) return result.status();
+    if (result.ok()) {
+      if (absl::Status switched = CheckSwitched(c, *result); !switched.ok()) result = switched;
+    }
     std::printf("%-9s %5s %-9s %-11s %-9s ", c.policy.c_str(), c.ranks.c_str(), c.placement.c_str(),
                 c.coordinator.c_str(), c.transport.c_str());
     if (!result.ok()) {
@@ -87,12 +95,13 @@ absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const Verif
       verdict.ran[c.policy] += 0;
       std::printf("FAILED: %s\n", std::string(Std(result.status().message())).c_str());
     } else {
-      const CaseResult& wanted = first.try_emplace(c.policy, *result).first->second;
+      const auto& [wanted_case, wanted] = first.try_emplace(c.policy, c, *result).first->second;
       ++verdict.ran[c.policy];
-      const bool same = wanted.weights == result->weights && wanted.blocks == result->blocks;
+      const bool same = wanted.SameAs(*result);
       verdict.differ += same ? 0 : 1;
-      std::printf("%8.1f  %.16s %.16s%s\n", result->seconds, result->weights.c_str(),
-                  result->blocks.c_str(), same ? "" : "  DIFFERS");
+      if (!same && !verdict.apart.has_value()) verdict.apart.emplace(wanted_case, c);
+      std::printf("%8.1f  %.16s %.16s %.16s%s\n", result->seconds, result->weights.c_str(),
+                  result->state.c_str(), result->blocks.c_str(), same ? "" : "  DIFFERS");
     }
     std::fflush(stdout);
   }
@@ -102,8 +111,8 @@ absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const Verif
 // The cases set these themselves.
 absl::Status CheckSets(const std::vector<std::string>& sets) {
   static constexpr std::string_view kOurs[] = {
-      "policy.name",    "placement.mode", "runtime.transport",  "runtime.local_ranks",
-      "train.numerics", "train.steps",    "coordinator.address"};
+      "policy.name",    "placement.mode", "runtime.transport",   "runtime.local_ranks",
+      "train.numerics", "train.steps",    "coordinator.address", "runtime.digests"};
   for (const std::string& set : sets) {
     const std::string name = set.substr(0, set.find('='));
     if (std::find(std::begin(kOurs), std::end(kOurs), name) != std::end(kOurs)) {
@@ -115,9 +124,38 @@ absl::Status CheckSets(const std::vector<std::string>& sets) {
   return absl::OkStatus();
 }
 
+// Says where the two part; true: nowhere.
+absl::StatusOr<bool> PrintBisection(const VerifyCase& a, const VerifyCase& b,
+                                    const VerifySetup& setup) {
+  std::printf("\nbisect %s %s: ", NameOf(a).c_str(), NameOf(b).c_str());
+  std::fflush(stdout);
+  ASSIGN_OR_RETURN(const DigestComparison compared, Bisect(a, b, setup));
+  std::printf("%s\n", compared.Text().c_str());
+  return !compared.where.has_value();
+}
+
+// The whole matrix; true: all equal.
+absl::StatusOr<bool> VerifyMatrix(const Flags& flags, const VerifySetup& setup) {
+  const std::vector<VerifyCase> cases =
+      flags.pairwise ? PairwiseCases(flags.axes) : AllCases(flags.axes);
+  ASSIGN_OR_RETURN(const Verdict verdict, RunAll(cases, setup));
+  std::printf("\n%zu cases of %ld steps: %s\n", cases.size(), static_cast<long>(flags.steps),
+              verdict.Text().c_str());
+  if (flags.bisect && verdict.apart.has_value()) {
+    ASSIGN_OR_RETURN(const bool agree,
+                     PrintBisection(verdict.apart->first, verdict.apart->second, setup));
+    if (agree) std::printf("the difference did not show again\n");
+  }
+  return verdict.equal();
+}
+
 absl::StatusOr<bool> Verify(const Flags& flags) {
   RETURN_IF_ERROR(Validate(flags.axes));
   RETURN_IF_ERROR(CheckSets(flags.sets));
+  std::vector<VerifyCase> two;
+  for (const std::string& name : flags.bisect_cases) {
+    ASSIGN_OR_RETURN(two.emplace_back(), CaseNamed(name));
+  }
   VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
   if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
   setup.program = fs::read_symlink("/proc/self/exe").string();
@@ -130,17 +168,14 @@ absl::StatusOr<bool> Verify(const Flags& flags) {
   for (const std::string& set : flags.sets) {
     setup.train_args.insert(setup.train_args.end(), {"--set", set});
   }
-  const std::vector<VerifyCase> cases =
-      flags.pairwise ? PairwiseCases(flags.axes) : AllCases(flags.axes);
-  ASSIGN_OR_RETURN(const Verdict verdict, RunAll(cases, setup));
-  std::printf("\n%zu cases of %ld steps: %s\n", cases.size(), static_cast<long>(flags.steps),
-              verdict.Text().c_str());
-  if (verdict.equal() && !flags.keep && flags.folder.empty()) {
+  ASSIGN_OR_RETURN(const bool equal, two.empty() ? VerifyMatrix(flags, setup)
+                                                 : PrintBisection(two[0], two[1], setup));
+  if (equal && !flags.keep && flags.folder.empty()) {
     fs::remove_all(setup.folder);
   } else {
     std::printf("runs and logs are in %s\n", setup.folder.c_str());
   }
-  return verdict.equal();
+  return equal;
 }
 
 }  // namespace
@@ -162,6 +197,11 @@ int VerifyCommand(int argc, char** argv) {
   list("--transports", flags.axes.transports, "local: ranks are threads of one process");
   app.add_flag("--pairwise", flags.pairwise,
                "run fewer cases: enough that every pair of values occurs");
+  CLI::Option* bisect =
+      app.add_option("--bisect", flags.bisect_cases,
+                     "name the first op in which two cases differ: of the first two that do, or of "
+                     "CASE_A CASE_B, such as full-2-sharded-embedded-mpi, and run nothing else")
+          ->expected(0, 2);
   app.add_option("--steps", flags.steps, "steps per case")
       ->capture_default_str()
       ->check(AboveZero());
@@ -178,6 +218,11 @@ int VerifyCommand(int argc, char** argv) {
   app.add_flag("--keep", flags.keep, "keep the temporary folder");
   if (const std::optional<int> code = ParseFlags(app, argc, argv)) return *code;
   InstallStopSignals();
+  flags.bisect = bisect->count() > 0;
+  if (flags.bisect_cases.size() == 1) {
+    std::fprintf(stderr, "blockstep verify: --bisect: expected two cases or none, got one\n");
+    return kExitUsage;
+  }
   const absl::StatusOr<bool> equal = Verify(flags);
   if (!equal.ok()) {
     std::fprintf(stderr, "blockstep verify: %s\n",

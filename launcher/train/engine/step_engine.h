@@ -14,6 +14,7 @@
 #include "dist/unit_store.h"
 #include "launcher/train/engine/entry_states.h"
 #include "launcher/train/engine/step_buffers.h"
+#include "launcher/train/engine/step_digests.h"
 #include "launcher/train/engine/step_exchange.h"
 #include "model/llama.h"
 
@@ -34,7 +35,8 @@ struct EngineOptions {
   UnitStore* units = nullptr;
   Stream* compute = nullptr;
   Arena* arena = nullptr;
-  Tracer* tracer = nullptr;  // (optional)
+  Tracer* tracer = nullptr;        // (optional)
+  StepDigests* digests = nullptr;  // (optional) whose backend() is `backend`
 
   int64_t slots = 0;        // S, of a step over all ranks of the group
   int64_t micro_slots = 1;  // B, most slots of one micro-step

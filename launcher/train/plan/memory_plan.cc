@@ -6,7 +6,9 @@
 #include "core/base/status.h"
 #include "dist/null/null_communicator.h"
 #include "launcher/checkpoint/weights_sha256.h"
+#include "launcher/machine/threads.h"
 #include "launcher/train/session.h"
+#include "launcher/train/state_slices.h"
 #include "model/llama_tensors.h"
 #include "optim/policy/worst_phases.h"
 
@@ -86,20 +88,21 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                                   const std::vector<Directive>& phases) {
   CHECK(!phases.empty());
   NullCommunicator group(shape.ranks, rank);
-  ThreadPool pool(shape.threads);
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<Session> session,
-      Session::Create(
-          config, model,
-          {.backend = &NullBackend(), .group = &group, .pool = &pool, .arena_bytes = kAddresses}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
+                   Session::Create(config, model,
+                                   {.backend = &NullBackend(),
+                                    .group = &group,
+                                    .pool = pool.get(),
+                                    .arena_bytes = kAddresses}));
   // In the order in which Trainer makes them.
   ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator, session->MakeEvaluator());
   ListedSteps source(phases);
   ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
   RankPlan plan{.rank = rank};
   Staging staging;
-  // Comes beside any phase, at the run's end; not from the arena.
-  const int64_t hash = WeightsSha256Bytes(session->owned_weights(), shape.ranks, rank);
+  // Two hashes come beside any phase, at the run's end, one after the other; not from the arena.
+  const int64_t weights_hash = WeightsSha256Bytes(session->owned_weights(), shape.ranks, rank);
   for (size_t i = 0; i < phases.size(); ++i) {
     const CommBytes sent = group.bytes_sent();
     NullCounters() = {};
@@ -108,7 +111,10 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                            .bytes = session->arena().use().current,
                            .sent = Since(group.bytes_sent(), sent),
                            .ops = NullCounters()});
-    plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += hash;
+    const int64_t state_hash =
+        StateSha256Bytes(session->model().table(), StateOf(engine->states()), shape.ranks, rank);
+    plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] +=
+        std::max(weights_hash, state_hash);
     staging.Add(phases[i].sets[0], plan.phases[i].bytes, *session);
   }
   for (size_t i = 0; i < phases.size(); ++i) {

@@ -23,6 +23,8 @@ class FileDigest : public testing::Test {
   const std::string folder_ = testing::TempDir() + "digest-" + std::to_string(getpid()) + "/";
 };
 
+bool Always() { return true; }
+
 TEST_F(FileDigest, IsOfTheContentNotTheName) {
   const std::string large(9 << 20, 'x');
   for (const std::string& content : {std::string(), std::string("tokens"), large}) {
@@ -57,9 +59,33 @@ TEST_F(FileDigest, ALargeFileCountsBySizeBothEndsAndBlocksBetween) {
 
 TEST_F(FileDigest, WhatCannotBeReadIsNamed) {
   EXPECT_EQ(SampledSha256(folder_ + "none").status().code(), absl::StatusCode::kNotFound);
-  EXPECT_NE(SampledSha256(folder_ + "none").status().message().find("none: cannot open"),
+  EXPECT_NE(SampledSha256(folder_ + "none").status().message().find("none: No such file"),
             std::string::npos);
   EXPECT_FALSE(SampledSha256(folder_).ok());
+  EXPECT_EQ(FullSha256(folder_, Always).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(FileDigest, TheFullOneIsOfEveryByte) {
+  const auto full = [&](const std::string& content) {
+    std::ofstream(folder_ + "full", std::ios::binary) << content;
+    return FullSha256(folder_ + "full", Always).value().value();
+  };
+  // As `sha256sum` prints them.
+  EXPECT_EQ(full(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(full("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  std::string content((9 << 20) + 5, 'x');
+  const std::string before = full(content);
+  content[4096] = 'y';  // between what is sampled
+  EXPECT_NE(full(content), before);
+}
+
+TEST_F(FileDigest, AFullOneIsGivenUpWhenAsked) {
+  std::ofstream(folder_ + "large", std::ios::binary) << std::string(9 << 20, 'x');
+  int asked = 0;
+  const auto digest = FullSha256(folder_ + "large", [&] { return ++asked < 4; });
+  ASSERT_TRUE(digest.ok()) << digest.status();
+  EXPECT_FALSE(digest->has_value());
+  EXPECT_EQ(asked, 4) << "once for each MiB";
 }
 
 }  // namespace

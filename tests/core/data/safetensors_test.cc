@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bit>
@@ -9,7 +10,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
+#include "core/base/check.h"
 #include "core/base/str.h"
 
 namespace blockstep {
@@ -50,24 +53,32 @@ std::string Halves(std::vector<uint16_t> words) {
   return {reinterpret_cast<const char*>(words.data()), words.size() * 2};
 }
 
-TEST_F(SafetensorsTest, WritersFillTheirRows) {
-  const std::string path = Path("model.safetensors");
+// The values of each tensor by its name, as a file.
+std::string FileOf(std::vector<SafetensorsEntry> tensors,
+                   const std::function<std::vector<float>(const SafetensorsEntry&)>& values) {
+  const SafetensorsLayout layout = MakeSafetensorsLayout(std::move(tensors));
+  std::string bytes = layout.header;
+  bytes.resize(static_cast<size_t>(layout.file_bytes));
+  for (const SafetensorsEntry& e : layout.entries) {
+    const std::vector<float> v = values(e);
+    CHECK_EQ(static_cast<int64_t>(v.size()) * 4, e.bytes);
+    if (!v.empty()) std::memcpy(bytes.data() + e.offset, v.data(), v.size() * 4);
+  }
+  return bytes;
+}
+
+TEST_F(SafetensorsTest, RowsAreReadByNameAndRange) {
   std::vector<float> a(5 * 3), b(4);
   for (size_t i = 0; i < a.size(); ++i) a[i] = 0.5f * static_cast<float>(i);
   for (size_t i = 0; i < b.size(); ++i) b[i] = -1.0f * static_cast<float>(i);
-  {
-    const auto first =
-        SafetensorsWriter::Create(path, {{.name = "z.a", .dtype = "F32", .shape = {5, 3}},
-                                         {.name = "b", .dtype = "F32", .shape = {4}},
-                                         {.name = "empty", .dtype = "F32", .shape = {0, 3}}});
-    ASSERT_TRUE(first.ok()) << first.status();
-    const auto second = SafetensorsWriter::Attach(path);
-    ASSERT_TRUE(second.ok()) << second.status();
-    ASSERT_TRUE(first->WriteRows("z.a", {0, 2}, a.data()).ok());
-    ASSERT_TRUE(second->WriteRows("z.a", {2, 5}, a.data() + 6).ok());
-    ASSERT_TRUE(second->WriteRows("b", {0, 4}, b.data()).ok());
-    ASSERT_TRUE(second->Sync().ok());
-  }
+  Write("model.safetensors",
+        FileOf({{.name = "z.a", .dtype = "F32", .shape = {5, 3}},
+                {.name = "b", .dtype = "F32", .shape = {4}},
+                {.name = "empty", .dtype = "F32", .shape = {0, 3}}},
+               [&](const SafetensorsEntry& e) {
+                 return e.name == "z.a" ? a : e.name == "b" ? b : std::vector<float>();
+               }));
+  const std::string path = Path("model.safetensors");
   const auto file = SafetensorsFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ(file->entries().size(), 3u);
@@ -83,7 +94,6 @@ TEST_F(SafetensorsTest, WritersFillTheirRows) {
   EXPECT_TRUE(file->ReadRows("empty", {0, 0}, nullptr).ok());
   EXPECT_THAT(std::string(file->ReadRows("c", {0, 0}, nullptr).message()),
               HasSubstr("no tensor c"));
-  EXPECT_FALSE(SafetensorsWriter::Create(path, {}).ok());  // it exists
 }
 
 TEST_F(SafetensorsTest, HeaderIsPaddedAndNamesTheFormat) {
@@ -152,6 +162,7 @@ TEST_F(SafetensorsTest, HostileHeaders) {
       {"F32", "[\"2\"]", "[0,8]", "expected -1 bytes"},
       {"F32", "[4611686018427387904,4]", "[0,8]", "expected -1 bytes"},
       {"F32", "[4611686018427387904,4]", "[0,0]", "expected -1 bytes"},
+      {"F32", "[0,4611686018427387904,4]", "[0,0]", "expected -1 bytes"},
       {"F31", "[2]", "[0,8]", "unknown dtype 'F31'"},
       {"F32", "2", "[0,8]", "expected dtype, shape"},
       {"F32", "[1]", "[4,8]", "hole"},
@@ -175,7 +186,13 @@ TEST_F(SafetensorsTest, HostileHeaders) {
               HasSubstr("is this a safetensors file"));
   EXPECT_THAT(ErrorOf(std::string("\x40\x00\x00\x00\x00\x00\x00\x00{}", 10)),
               HasSubstr("expected a header of 64 bytes, got a file of 10"));
-  EXPECT_THAT(ErrorOf(File(std::string(100000, '['), "")), HasSubstr("not a JSON object"));
+  EXPECT_THAT(ErrorOf(File(std::string(1000000, '['), "")), HasSubstr("levels of nesting"));
+  EXPECT_THAT(ErrorOf(File("[]", "")), HasSubstr("expected a JSON object"));
+  // Readers differ in which of two they take.
+  const std::string tensor = R"({"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
+  EXPECT_THAT(ErrorOf(File(R"({"t":)" + tensor + R"(,"t":)" + tensor + "}", "1234")),
+              HasSubstr("x.safetensors: header: expected each key once, got \"t\" twice"));
+  EXPECT_THAT(ErrorOf(File(R"({"t\u001b[2J":3})", "")), HasSubstr("tensor t\\x1b[2J: "));
   EXPECT_FALSE(SafetensorsFile::Open(folder_).ok());
   EXPECT_FALSE(SafetensorsFile::Open(Path("absent")).ok());
 }
@@ -205,12 +222,10 @@ TensorTable TwoTensors(bool tied) {
 }
 
 void WriteFile(const std::string& path, std::vector<SafetensorsEntry> entries, float value) {
-  const auto writer = SafetensorsWriter::Create(path, entries);
-  ASSERT_TRUE(writer.ok()) << writer.status();
-  for (const SafetensorsEntry& e : writer->entries()) {
-    const std::vector<float> values(e.bytes / 4, value);
-    ASSERT_TRUE(writer->WriteRows(e.name, {0, e.rows()}, values.data()).ok());
-  }
+  std::ofstream(path, std::ios::binary)
+      << FileOf(std::move(entries), [value](const SafetensorsEntry& e) {
+           return std::vector<float>(static_cast<size_t>(e.bytes / 4), value);
+         });
 }
 SafetensorsEntry Entry(const std::string& name, std::vector<int64_t> shape) {
   return {.name = name, .dtype = "F32", .shape = std::move(shape)};
@@ -239,10 +254,32 @@ TEST_F(SafetensorsTest, HostileIndex) {
   for (const char* index :
        {"", "{}", R"({"weight_map":[]})", R"({"weight_map":{"m":3}})",
         R"({"weight_map":{"m":"../a.safetensors"}})", R"({"weight_map":{"m":"/etc/passwd"}})",
-        R"({"weight_map":{"x":"a.safetensors"}})", R"({"weight_map":{"m":"b.safetensors"}})"}) {
+        R"({"weight_map":{"x":"a.safetensors"}})", R"({"weight_map":{"m":"b.safetensors"}})",
+        R"({"weight_map":{"m":"a.safetensors","m":"a.safetensors"}})"}) {
     Write("model.safetensors.index.json", index);
     EXPECT_FALSE(SafetensorsFolder::Open(folder_).ok()) << index;
   }
+}
+
+// None of these is opened, so none is waited for.
+TEST_F(SafetensorsTest, OnlyRegularFilesAreRead) {
+  ASSERT_EQ(::mkfifo(Path("model.safetensors").c_str(), 0600), 0);
+  EXPECT_THAT(std::string(SafetensorsFolder::Open(folder_).status().message()),
+              HasSubstr("model.safetensors: expected a regular file, got a pipe"));
+  std::filesystem::rename(Path("model.safetensors"), Path("model.safetensors.index.json"));
+  EXPECT_THAT(std::string(SafetensorsFolder::Open(folder_).status().message()),
+              HasSubstr("index.json: expected a regular file, got a pipe"));
+}
+
+TEST_F(SafetensorsTest, AMillionUnexpectedTensorsAreNoMillionLines) {
+  std::vector<SafetensorsEntry> entries;
+  for (int i = 0; i < 1000; ++i) entries.push_back(Entry(Cat("extra", i).c_str(), {1}));
+  WriteFile(Path("model.safetensors"), entries, 0.0f);
+  const auto folder = SafetensorsFolder::Open(folder_);
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  const std::string text(folder->Matches(TwoTensors(false)).message());
+  EXPECT_THAT(text, AllOf(HasSubstr("missing: n"), HasSubstr("unexpected: extra0\n"),
+                          HasSubstr("and 980 more that are unexpected")));
 }
 
 TEST_F(SafetensorsTest, DifferencesByName) {

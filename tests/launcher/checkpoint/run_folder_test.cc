@@ -1,6 +1,7 @@
 #include "launcher/checkpoint/run_folder.h"
 
 #include "launcher/checkpoint/retention.h"
+#include "launcher/config/train_config.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {
@@ -166,6 +167,48 @@ TEST_F(RunFolderTest, ChangedMathsNeedsTheFlagAndRecordsTheParent) {
   const auto next = Open(Options("run", "auto", "0.002"));
   ASSERT_TRUE(next.ok());
   EXPECT_EQ(next->run_id, allowed->run_id);
+}
+
+// What version 1 of the maths text called sha256 is a sampled digest: the same maths in other
+// words.
+TEST_F(RunFolderTest, ARunOfAnEarlierBuildIsTheSameMaths) {
+  const std::string was =
+      "model.hidden_size: 8\nmodel.weights: 1 file, sha256 aa\n"
+      "data.train[0]: 9 tokens, sha256 bb\ntrain.steps: 1\n";
+  const std::string now =
+      "model.hidden_size: 8\nmodel.weights: 1 file, sampled sha256 aa\n"
+      "data.train[0]: 9 tokens, sampled sha256 bb\ntrain.steps: 1\n";
+  RunFolderOptions options = Options("run");
+  options.maths_text = was;
+  options.config_hash = HashOfText(was);
+  const auto first = Open(options);
+  ASSERT_TRUE(first.ok()) << first.status();
+  Save(*first, 30, HashOfText(was));
+  std::string json = ReadText(first->path + "/run.json");
+  const std::string version = "\"maths_version\": 2,";
+  ASSERT_NE(json.find(version), std::string::npos) << json;
+  WriteText(first->path + "/run.json", json.erase(json.find(version), version.size()));
+
+  options.maths_text = now;
+  options.config_hash = HashOfText(now);
+  options.resume = "auto";
+  const auto continued = Open(options);
+  ASSERT_TRUE(continued.ok()) << continued.status();
+  EXPECT_EQ(continued->run_id, first->run_id);
+  EXPECT_EQ(continued->maths_change, "");
+  options.path = root_.path() + "/fork";
+  options.resume = first->path;
+  const auto fork = Open(options);
+  ASSERT_TRUE(fork.ok()) << fork.status();
+  EXPECT_EQ(fork->maths_change, "");
+  // Other data are another maths all the same, in today's words.
+  options.resume = "auto";
+  options.path = first->path;
+  options.maths_text.replace(options.maths_text.find("bb"), 2, "cc");
+  options.config_hash = HashOfText(options.maths_text);
+  EXPECT_THAT(std::string(Open(options).status().message()),
+              HasSubstr("- data.train[0]: 9 tokens, sampled sha256 bb\n"
+                        "+ data.train[0]: 9 tokens, sampled sha256 cc\n"));
 }
 
 TEST_F(RunFolderTest, ForkFromACheckpointOrARun) {

@@ -2,6 +2,7 @@
 
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/retention.h"
+#include "launcher/checkpoint/state_sha256.h"
 #include "launcher/checkpoint/weights_sha256.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
@@ -112,6 +113,38 @@ TEST(SaveLoad, NoRankNumbersInTheManifest) {
   ExpectOk(SaveFrom(3, run.path(), 9, 1));
   EXPECT_THAT(ReadText(CheckpointFolder(run.path(), 9) + "/MANIFEST.json"),
               testing::Not(HasSubstr("rank")));
+}
+
+TEST(StateHash, OneForAnyNumberOfRanks) {
+  std::string wanted;
+  for (int ranks = 1; ranks <= 4; ++ranks) {
+    ExpectOk(RunRanks(ranks, [&](Communicator* group) -> absl::Status {
+      RankState rank(ranks, group->rank());
+      rank.Fill(11);
+      // Entries in another order, as a rule may list its states.
+      if (ranks == 2) std::swap(rank.slices[0], rank.slices[1]);
+      StateToHash state{rank.slices, SomeTrainerState(1).counters};
+      ASSIGN_OR_RETURN(const std::string hash, StateSha256(rank.table, state, group));
+      if (ranks == 1) wanted = hash;
+      EXPECT_EQ(hash, wanted) << ranks << " ranks";
+      const auto differs = [&]() -> absl::Status {
+        ASSIGN_OR_RETURN(const std::string other, StateSha256(rank.table, state, group));
+        EXPECT_NE(other, wanted) << ranks << " ranks";
+        return absl::OkStatus();
+      };
+      // One bit of the last row of a moment, whoever owns it; then a counter; then no entry at all.
+      const StateSlice& last = rank.slices.rbegin()[1];
+      if (last.view.rows > 0 && last.row0 + last.view.rows == last.rows.end) {
+        last.view.f32(last.view.rows - 1)[0] += 1;
+      }
+      RETURN_IF_ERROR(differs());
+      rank.Fill(11);
+      ++state.counters[1].updates;
+      RETURN_IF_ERROR(differs());
+      state = {};
+      return differs();
+    }));
+  }
 }
 
 TEST(WeightsHash, OneForAnyNumberOfRanksAndForTheFiles) {

@@ -61,7 +61,7 @@ class BadPeers : public testing::Test {
   // The run does more steps than were under way.
   void ExpectItGoesOn() {
     const int64_t from = server_->state().Status().next_step();
-    for (int i = 0; i < 500 && server_->state().Status().next_step() < from + 3; ++i) {
+    for (int i = 0; i < 3000 && server_->state().Status().next_step() < from + 3; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     EXPECT_GE(server_->state().Status().next_step(), from + 3);

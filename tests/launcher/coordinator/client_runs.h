@@ -35,7 +35,7 @@ inline absl::Status JoinError(CoordinatorClientOptions options) {
 
 inline std::string FreshPath(const std::string& name) {
   const std::string path = testing::TempDir() + "/blockstep_" + name;
-  for (const char* end : {"", ".lock", ".next"}) std::filesystem::remove(path + end);
+  for (const char* end : {"", ".lock", ".tmp"}) std::filesystem::remove(path + end);
   return path;
 }
 

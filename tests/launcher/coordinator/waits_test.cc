@@ -50,7 +50,7 @@ TEST_F(Waits, AStopEndsTheWaitForTheFirstJoin) {
 TEST_F(Waits, AnOrderToStopEndsThemToo) {
   const Client client = Joined(options_);
   ASSERT_TRUE(server_->state().Stop("run-1").ok());
-  for (int i = 0; i < 200 && !client->stop_requested(); ++i) {
+  for (int i = 0; i < 3000 && !client->stop_requested(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   EXPECT_THAT(std::string(client->Await(2).status().message()), HasSubstr("asked to stop"));

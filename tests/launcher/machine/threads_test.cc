@@ -2,6 +2,11 @@
 #include "launcher/machine/threads.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/sanitized.h"
 
 namespace blockstep {
 namespace {
@@ -56,6 +61,27 @@ TEST(Threads, OfThisProcess) {
   EXPECT_EQ(ThreadsPerRankHere(1), cpus);
   EXPECT_EQ(ThreadsPerRankHere(cpus), 1);
   EXPECT_EQ(ThreadsPerRankHere(2 * cpus), 1);
+}
+
+// A limit on memory stands for one on threads, which root does not have: stacks do not fit.
+TEST(StartThreads, SaysHowManyTheSystemDoesNotGive) {
+  ASSERT_EQ((*StartThreads(3))->threads(), 3);
+  if (::blockstep::testing::kSanitized) GTEST_SKIP() << "a sanitizer maps more than any limit";
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{.rlim_cur = 1 << 28, .rlim_max = 1 << 28};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);
+    const auto pool = StartThreads(1000);
+    const bool named =
+        !pool.ok() && absl::IsResourceExhausted(pool.status()) &&
+        pool.status().message().find("runtime.threads: cannot start 1000 threads: ") !=
+            absl::string_view::npos;
+    _exit(named ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace

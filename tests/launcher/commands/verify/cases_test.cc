@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <set>
 
+#include "core/base/str.h"
+#include "launcher/commands/verify/bisect.h"
 #include "launcher/commands/verify/child_process.h"
 
 namespace blockstep::testing {
@@ -53,6 +56,39 @@ TEST(Cases, WrongNamesAreToldWithTheNearest) {
   axes = {};
   axes.ranks = {"2", "0"};
   EXPECT_EQ(Validate(axes).message(), "--ranks: expected a number > 0, got '0'");
+}
+
+TEST(ReadResult, HashesAndWhetherThePolicySwitched) {
+  const std::string log = ::testing::TempDir() + "/run.log";
+  const auto read = [&](const std::string& sets) {
+    std::ofstream(log) << Cat("step 3\nblocks sha256 ", std::string(64, 'b'), sets,
+                              "\nstate sha256 ", std::string(64, 'c'), "\nweights sha256 ",
+                              std::string(64, 'a'), "\n");
+    return ReadResult(log);
+  };
+  const absl::StatusOr<CaseResult> result = read(", 11 active sets");
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->weights, std::string(64, 'a'));
+  EXPECT_EQ(result->blocks, std::string(64, 'b'));
+  EXPECT_EQ(result->state, std::string(64, 'c'));
+  EXPECT_TRUE(CheckSwitched({.policy = "badam"}, *result).ok());
+  EXPECT_EQ(CheckSwitched({.policy = "blockllm"}, *read(", 1 active set")).message(),
+            "policy blockllm never switched: expected at least 2 active sets, got 1; raise --steps "
+            "or let the configuration switch sooner");
+  EXPECT_TRUE(CheckSwitched({.policy = "full"}, *read(", 1 active set")).ok());
+  EXPECT_TRUE(absl::IsDataLoss(read("").status()));
+  std::ofstream(log) << "died\n";
+  EXPECT_TRUE(absl::IsNotFound(ReadResult(log).status()));
+}
+
+TEST(ReadResult, CasesByName) {
+  const VerifyCase c{"blockllm", "4", "sharded", "embedded", "mpi"};
+  EXPECT_EQ(*CaseNamed(NameOf(c)), c);
+  for (const char* name : {"blockllm-4-sharded-embedded", "blockllm-4-sharded-embedded-mpi-",
+                           "blockllm-4-shared-embedded-mpi", ""}) {
+    EXPECT_EQ(CaseNamed(name).status().message(),
+              Cat("--bisect: expected a case as full-2-sharded-embedded-mpi, got '", name, "'"));
+  }
 }
 
 TEST(ChildProcess, CodesSignalsAndLimits) {

@@ -1,11 +1,12 @@
 """A run that needs more memory than it may have is refused before it has a folder, with one error that names
 the phase and the largest class; the same run fits when the limit is what the refusal asked for."""
+import json
 import os
 import re
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../e2e"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../e2e"))
 import cli  # pylint: disable=wrong-import-position
 
 
@@ -32,6 +33,21 @@ class MemoryLimit(cli.RunTest):
                              **kwargs)
             self.assertIn("plan: ", text)
             self.assertRegex(text, r"memory: [\d.]+ of [\d.]+ MiB planned, process peak")
+
+    def test_ranks_of_one_process_are_added(self):
+        settings = {"model.config": "", "model.preset": "9m", "train.steps": 2}
+        args = [cli.BLOCKSTEP, "estimate", "--json", "--quick", "--ranks", "3"]
+        for name, value in dict(cli.TINY, **settings).items():
+            args += ["--set", f"{name}={value}"]
+        done = subprocess.run(args, text=True, capture_output=True, timeout=60, check=True)
+        ranks = [rank["total_bytes"] for rank in json.loads(done.stdout)["ranks"]]
+        # Enough for all ranks, but not for the program too.
+        settings["runtime.memory_limit_bytes"] = sum(ranks)
+        run = self.new_run()
+        done = subprocess.run(cli.command(run, settings, ranks=3, mpi=False), env=cli.environment(), text=True,
+                              capture_output=True, timeout=100, stdin=subprocess.DEVNULL, check=False)
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertFalse(os.path.exists(run))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../../.."))
 BLOCKSTEP = os.environ.get("BLOCKSTEP", os.path.join(SOURCE, "build/cpu-release/bin/blockstep"))
 MIB = 1 << 20
 MPI_ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -64,12 +64,12 @@ def run(fields, ranks, transport):
     fields = dict(fields)
     command = [BLOCKSTEP, "train"]
     if transport == "mpi":
-        command = ["timeout", "-k", "5", "280", "mpirun", "-n", str(ranks), *command]
+        command = ["timeout", "-k", "5", "1000", "mpirun", "-n", str(ranks), *command]
     else:
         fields.update({"runtime.transport": "local", "runtime.local_ranks": ranks})
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([*command, "--run", f"{folder}/run", *flags_of(fields)], text=True,
-                              env=dict(os.environ, **MPI_ENV), capture_output=True, timeout=300,
+                              env=dict(os.environ, **MPI_ENV), capture_output=True, timeout=1020,
                               stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             sys.exit(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -124,7 +124,7 @@ def main():
         peaks, seconds = run(fields, ranks, transport)
         each = 1 if transport == "mpi" else ranks
         if len(peaks) != ranks // each:
-            sys.exit(f"{len(peaks)} processes, wanted {ranks // each}")
+            sys.exit(f"expected {ranks // each} processes, got {len(peaks)}")
         for i, peak in enumerate(peaks):
             here = plan["ranks"][i * each:(i + 1) * each]
             planned = sum(r["total_bytes"] for r in here)

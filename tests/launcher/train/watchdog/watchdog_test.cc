@@ -168,12 +168,12 @@ TEST_F(WatchdogTest, NobodyIsAskedWhileNothingWaits) {
   EXPECT_EQ(asked, 0);
 }
 
-// Says at 0.05 s, gives up at 0.4 s.
+// Says at 0.05 s, gives up at 2 s.
 WatchdogOptions DiskOptions(WatchdogOptions options, std::vector<std::string>& said) {
   options.on_disk_wait = [&said](const std::string& text) { said.push_back(text); };
   options.on_disk_stuck = options.on_hang;
   options.disk_say_s = 0.05;
-  options.disk_limit_s = 0.4;
+  options.disk_limit_s = 2;
   return options;
 }
 
@@ -192,7 +192,7 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
     end = reported.get();
   }
   ASSERT_GE(said.size(), 2u);  // again when the wait has doubled
-  ASSERT_LE(said.size(), 4u);
+  ASSERT_LE(said.size(), 6u);
   for (const std::string& text : {said[0], said[1], end}) {
     EXPECT_THAT(text, HasSubstr("rank 1: step 41: training has waited "));
     EXPECT_THAT(text, HasSubstr("for the save of step 40: fsync /run/model.safetensors (for "));
@@ -207,7 +207,7 @@ TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {
   const DiskWatch::Wait wait(&place.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
   Watchdog watchdog(options);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(900);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
   while (std::chrono::steady_clock::now() < until) {
     place.disk.Operation("write /run/model.safetensors");
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -223,7 +223,7 @@ TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
   std::future<std::string> reported = report.get_future();
   Watchdog watchdog(options);
   { const DiskWatch::Wait wait(&place.disk, "metrics"); }
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(900)), std::future_status::timeout);
+  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
 
@@ -233,7 +233,7 @@ TEST_F(WatchdogTest, ARankThatWaitsForAnothersDiskDoesNotBlameItsOwn) {
   const DiskWatch::Wait wait(&place.disk, "the save of step 40");  // and comm.running
   std::future<std::string> reported = report.get_future();
   Watchdog watchdog(options);
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(900)), std::future_status::timeout);
+  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
 

@@ -1,0 +1,69 @@
+"""One hash of the program over MPI and gRPC for what `blockstep verify` does not vary: placement.mode budget,
+policy.embedding_split, policy.mode paper with a coordinator of its own. 1, 2 and 3 ranks."""
+import json
+import subprocess
+
+import cli
+import coordinated
+
+STEPS = 40
+# Of tiny_model.json over two or three ranks: some units fit and some do not, and not the same ones.
+BUDGET = {"placement.mode": "budget", "placement.pin_budget_bytes": 160_000}
+SPLIT = {"policy.name": "badam", "policy.embedding_split": 3, "policy.block_steps": 4, "policy.order": "ascending"}
+PAPER = dict(cli.POLICIES["blockllm"], **{"policy.name": "blockllm", "policy.mode": "paper"})
+
+
+class OneHash(coordinated.CoordinatedTest):
+    def trained(self, settings, ranks):
+        """The weights' hash and the block of every step."""
+        run = self.new_run()
+        text = cli.train(run, dict(settings, **{"train.steps": STEPS}), ranks=ranks)
+        return cli.weights_hash(text), cli.blocks(run)
+
+    def pinned(self, settings, ranks):
+        """Bytes that rank 0 keeps of whole units, as planned."""
+        args = [cli.BLOCKSTEP, "estimate", "--json", "--quick", "--ranks", str(ranks)]
+        for name, value in dict(cli.TINY, **settings).items():
+            args += ["--set", f"{name}={value}"]
+        done = subprocess.run(args, text=True, capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)["ranks"][0]["phases"][0]["bytes"]["pinned"]
+
+    def test_a_budget_of_pins(self):
+        wanted = self.trained({}, 1)
+        for ranks in (1, 2, 3):
+            with self.subTest(ranks=ranks):
+                self.assertEqual(self.trained(BUDGET, ranks), wanted)
+                if ranks > 1:
+                    self.assertGreater(self.pinned(BUDGET, ranks), 0)
+                    self.assertLess(self.pinned(BUDGET, ranks), self.pinned({"placement.mode": "pinned"}, ranks))
+
+    def test_blocks_of_rows(self):
+        wanted = self.trained(SPLIT, 1)
+        labels = {block for _, _, block, _ in wanted[1]}
+        self.assertLessEqual({"embedding rows [0, 640)", "embedding rows [640, 1344)", "embedding rows [1344, 2048)"},
+                             labels)
+        for placement in ("sharded", "budget"):
+            for ranks in (2, 3):
+                with self.subTest(ranks=ranks, placement=placement):
+                    self.assertEqual(self.trained(dict(SPLIT, **(BUDGET if placement == "budget" else {})), ranks),
+                                     wanted)
+
+    def test_the_papers_mode_through_grpc(self):
+        settings = dict(PAPER, **{"train.steps": STEPS})
+        wanted = self.trained(PAPER, 1)
+        repaired = self.trained(dict(PAPER, **{"policy.mode": "repaired"}), 1)
+        self.assertNotEqual(wanted, repaired)
+        self.assertGreater(len({block for _, _, block, _ in wanted[1]}), 2)
+        for ranks in (1, 2, 3):
+            with self.subTest(ranks=ranks):
+                process, _, address = self.start(settings)
+                run = self.new_run()
+                text = self.end(self.begin(run, address, settings, ranks=ranks, mpi=True))
+                self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
+                self.assertEqual(process.wait(timeout=60), 0)
+                self.assertIn("the run is done", process.stderr.read())
+
+
+if __name__ == "__main__":
+    cli.main()
