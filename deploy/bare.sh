@@ -9,6 +9,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 folder=
+inside=
 commands='deploy/quickstart.sh && deploy/test.sh'
 # The file is one whose compile command has what a bare root lacked before: OpenMP by way of oneDNN.
 quick='deploy/setup.sh --packages-only && cmake --preset cpu-release -Wno-dev >/dev/null &&
@@ -21,13 +22,15 @@ while [[ $# -gt 0 ]]; do
     --help|-h) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --quick) commands=$quick; shift ;;
     --folder) value "$@"; folder=$(realpath -m "$2"); shift 2 ;;
-    --inside) folder=$2; commands=$3; break ;;  # see below
+    --inside) inside=yes; folder=$2; commands=$3; shift 3; break ;;  # how this script calls itself; the rest is for mmdebstrap
     *) echo "bare.sh: expected an option of --help, got '$1'" >&2; exit 2 ;;
   esac
 done
 
 # Within mount and process namespaces of its own: mounts and processes end with them, whatever happens.
-if [[ ${1:-} == --inside ]]; then
+if [[ -n $inside ]]; then
+  mmdebstrap --quiet --mode=root --variant=minbase "$@"
+  git clone --quiet --no-local "$here" "$folder/blockstep"
   mount -t proc proc "$folder/proc"
   mount --rbind --make-rslave /sys "$folder/sys"
   mount --rbind --make-rslave /dev "$folder/dev"
@@ -51,9 +54,15 @@ done
 [[ -n $folder ]] || folder=$(mktemp -d /var/tmp/blockstep-bare.XXXXXX)
 child=
 ended() {
-  trap - EXIT INT TERM HUP
-  [[ -z $child ]] || { kill "$child" 2>/dev/null; wait "$child" || true; }
-  rm -rf --one-file-system "$folder"
+  trap - EXIT
+  trap '' INT TERM HUP
+  if [[ -n $child ]]; then
+    kill -KILL "$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
+  fi
+  # Gigabytes: not a process of the stage, which is not waited for that long.
+  env -u BLOCKSTEP_STAGE setsid rm -rf --one-file-system "$folder" &
+  wait $! || true
   exit "$1"
 }
 trap 'ended $?' EXIT
@@ -62,12 +71,10 @@ trap 'ended 143' TERM
 trap 'ended 129' HUP
 
 echo "bare.sh: Debian 12, minbase, in $folder, from ${sources[*]}"
-mmdebstrap --quiet --mode=root --variant=minbase "${options[@]}" bookworm "$folder" "${sources[@]}" &
-child=$!
-wait "$child"
-git clone --quiet --no-local "$here" "$folder/blockstep"
 [[ -z $(git -C "$here" status --porcelain) ]] || echo "bare.sh: the clone is of HEAD; what is not committed is left out"
-unshare --mount --pid --fork --kill-child "$0" --inside "$folder" "$commands" &
+# --kill-child: when unshare goes, so does everything inside.
+unshare --mount --pid --fork --kill-child --mount-proc "$0" --inside "$folder" "$commands" \
+  "${options[@]}" bookworm "$folder" "${sources[@]}" &
 child=$!
 wait "$child"
 child=

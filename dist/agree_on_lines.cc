@@ -1,8 +1,10 @@
 #include "dist/agree_on_lines.h"
 
+#include <algorithm>
 #include <sstream>
 #include <vector>
 
+#include "core/base/error_facts.h"
 #include "core/base/sha256.h"
 #include "core/base/status.h"
 #include "dist/group_status.h"
@@ -33,15 +35,15 @@ absl::Status AgreeOnLines(Communicator& group, const std::string& lines) {
   const uint64_t mine = Hash64(lines);
   std::vector<uint64_t> all(static_cast<size_t>(group.size()));
   RETURN_IF_ERROR(group.HostAllGather(&mine, sizeof mine, all.data(), "what ranks were given"));
-  bool same = true;
-  for (const uint64_t hash : all) same &= hash == all[0];
-  if (same) return absl::OkStatus();
+  const auto other = std::find_if(all.begin(), all.end(), [&](uint64_t h) { return h != all[0]; });
+  if (other == all.end()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<std::string> texts,
                    GatherText(&group, lines, "what ranks were given"));
   ASSIGN_OR_RETURN(
       const std::string difference,
       BroadcastText(&group, group.rank() == 0 ? Difference(texts) : "", 0, "how ranks differ"));
-  return FailedPrecondition(difference);
+  // The text begins with that rank already.
+  return WithFacts(FailedPrecondition(difference), {.rank = static_cast<int>(other - all.begin())});
 }
 
 }  // namespace blockstep

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/check.h"
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "dist/grad_strategy.h"
 #include "dist/traced_wait.h"
@@ -23,9 +24,10 @@ struct GradReducer::Impl {
 absl::StatusOr<EntryGeometry> GradReducer::Impl::Geometry(const ActiveEntry& entry) const {
   const TensorInfo& t = o.table->tensors[entry.tensor];
   if (entry.role == Role::kFused) {
-    return absl::UnimplementedError(
-        Cat("rank ", o.group->rank(), ": ", t.name,
-            ": expected role train or probe, got fused, which this reducer does not support"));
+    return OnRank(Unimplemented(t.name,
+                                ": expected role train or probe, got fused, which this "
+                                "reducer does not support"),
+                  o.group->rank());
   }
   EntryGeometry g{.entry = entry,
                   .name = t.name,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -9,8 +10,9 @@ namespace {
 
 struct StatusOnWire {
   int32_t code = 0;
+  int32_t rank = 0, exit_code = 0;
   int32_t bytes = 0;
-  char message[1016] = {};
+  char message[1008] = {};
 };
 
 }  // namespace
@@ -18,7 +20,10 @@ struct StatusOnWire {
 absl::StatusOr<Agreement> GatherStatus(Communicator* group, const absl::Status& mine,
                                        const std::string& what) {
   StatusOnWire wire;
+  const ErrorFacts facts = FactsOf(mine);
   wire.code = static_cast<int32_t>(mine.code());
+  wire.rank = facts.rank;
+  wire.exit_code = facts.exit_code;
   wire.bytes = static_cast<int32_t>(std::min(mine.message().size(), sizeof(wire.message)));
   std::copy_n(mine.message().begin(), wire.bytes, wire.message);
   std::vector<StatusOnWire> all(static_cast<size_t>(group->size()));
@@ -26,11 +31,11 @@ absl::StatusOr<Agreement> GatherStatus(Communicator* group, const absl::Status& 
   for (int rank = 0; rank < group->size(); ++rank) {
     const StatusOnWire& one = all[static_cast<size_t>(rank)];
     if (one.code == 0) continue;
-    const std::string text = rank == group->rank()
-                                 ? std::string(mine.message())
-                                 : std::string(one.message, static_cast<size_t>(one.bytes));
+    if (rank == group->rank()) return Agreement{OnRank(mine, rank)};
+    const absl::Status theirs(static_cast<absl::StatusCode>(one.code),
+                              {one.message, static_cast<size_t>(one.bytes)});
     return Agreement{
-        absl::Status(static_cast<absl::StatusCode>(one.code), Cat("rank ", rank, ": ", text))};
+        OnRank(WithFacts(theirs, {.rank = one.rank, .exit_code = one.exit_code}), rank)};
   }
   return Agreement{};
 }

@@ -10,7 +10,8 @@
 namespace blockstep {
 
 // Collective: OK if every rank passes OK; else the same error on every rank, that of the lowest
-// failing rank, which it names (long messages are cut to about 1000 bytes on the other ranks).
+// failing rank, with its facts (core/base/error_facts.h); it names that rank, or the one that it
+// was of already. Long messages are cut to about 1000 bytes on the other ranks.
 absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what);
 
 // The same where the caller goes on after an error of a rank: the returned status is that of the

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/base/check.h"
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -47,9 +48,10 @@ absl::Status RowFetch::MakeOwnList(const int32_t* ids, int64_t n) {
   std::sort(sorted.begin(), sorted.end());
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   if (!sorted.empty() && (sorted.front() < 0 || sorted.back() >= tensor_.rows)) {
-    return absl::OutOfRangeError(Cat("rank ", group_->rank(), ": ", tensor_.name,
-                                     ": expected ids in [0, ", tensor_.rows, "), got ",
-                                     sorted.front() < 0 ? sorted.front() : sorted.back()));
+    return OnRank(
+        absl::OutOfRangeError(Cat(tensor_.name, ": expected ids in [0, ", tensor_.rows, "), got ",
+                                  sorted.front() < 0 ? sorted.front() : sorted.back())),
+        group_->rank());
   }
   int32_t* list = lists_ + group_->rank() * stride_;
   list[0] = static_cast<int32_t>(sorted.size());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -47,10 +48,11 @@ absl::Status LocalRendezvous::Meet(int rank, std::unique_lock<std::mutex>& lock)
   const bool met =
       changed_.wait_for(lock, timeout_, [&] { return complete_ >= mine || Broken(mine); });
   if (!met) {
-    Break(
-        DeadlineExceeded("rank ", rank, " of ", ranks_, ": ", Describe(posts_[rank]),
-                         " timed out after ", timeout_.count(), " ms waiting for ", Missing(rank)),
-        mine);
+    Break(WithFacts(DeadlineExceeded("rank ", rank, " of ", ranks_, ": ", Describe(posts_[rank]),
+                                     " timed out after ", timeout_.count(), " ms waiting for ",
+                                     Missing(rank)),
+                    {.rank = rank}),
+          mine);
     changed_.notify_all();
   }
   return Broken(mine) ? broken_ : absl::OkStatus();

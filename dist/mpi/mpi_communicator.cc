@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/base/check.h"
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -127,7 +128,7 @@ absl::StatusOr<void*> MpiCommunicator::AllocateTransport(int64_t bytes) {
   });
   RETURN_IF_ERROR(stream().Synchronize());
   if (code != MPI_SUCCESS) {
-    return ResourceExhausted("rank ", rank(), ": MPI_Alloc_mem of ", bytes, " bytes failed");
+    return OnRank(ResourceExhausted("MPI_Alloc_mem of ", bytes, " bytes failed"), rank());
   }
   transport_.push_back(slab);
   return slab;

@@ -6,6 +6,7 @@
 #include <set>
 #include <thread>
 
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -40,7 +41,7 @@ absl::Status MpiStatus(int code, const CommCall& call, int rank) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(code, text, &length);
-  return Internal("rank ", rank, ": ", call.Text(), ": MPI: ", std::string(text, length));
+  return OnRank(Internal(call.Text(), ": MPI: ", std::string(text, length)), rank);
 }
 
 absl::Status MpiRequests::Send(const void* data, int64_t bytes, int peer, int tag, MPI_Comm comm,
@@ -85,8 +86,9 @@ absl::Status MpiRequests::Completed(int index, const MPI_Status& status) {
   int count = 0;
   MPI_Get_count(&status, MPI_BYTE, &count);
   if (count == e.bytes) return absl::OkStatus();
-  return Internal("rank ", rank_, ": ", call_.Text(), ": expected ", e.bytes, " bytes from rank ",
-                  e.peer, ", got ", count);
+  return OnRank(
+      Internal(call_.Text(), ": expected ", e.bytes, " bytes from rank ", e.peer, ", got ", count),
+      rank_);
 }
 
 absl::Status MpiRequests::TimedOut() const {
@@ -98,8 +100,9 @@ absl::Status MpiRequests::TimedOut() const {
   for (const int p : peers) {
     who += Cat(who.empty() ? "" : ", ", p < 0 ? std::string("all ranks") : Cat("rank ", p));
   }
-  return DeadlineExceeded("rank ", rank_, ": ", call_.Text(), " timed out after ", timeout_.count(),
-                          " ms waiting for ", who);
+  return OnRank(DeadlineExceeded(call_.Text(), " timed out after ", timeout_.count(),
+                                 " ms waiting for ", who),
+                rank_);
 }
 
 absl::Status MpiRequests::WaitAll() {

@@ -1,8 +1,16 @@
 #include "launcher/cli/exit_codes.h"
 
+#include "core/base/error_facts.h"
+
 namespace blockstep {
 
-int ExitCodeOf(const absl::Status& status) {
+absl::Status WithExitCode(absl::Status status, ExitCode code) {
+  return WithFacts(std::move(status), {.exit_code = code});
+}
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  const int said = FactsOf(status).exit_code;
+  if (said >= 0) return static_cast<ExitCode>(said);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitOk;
@@ -11,6 +19,7 @@ int ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kOutOfRange:     // an id beyond the vocabulary
     case absl::StatusCode::kUnimplemented:  // a format of another version
       return kExitBadInput;
     case absl::StatusCode::kResourceExhausted:
@@ -20,11 +29,8 @@ int ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kDeadlineExceeded:
     case absl::StatusCode::kAborted:
     case absl::StatusCode::kUnauthenticated:  // TLS that does not fit the coordinator's
-      return kExitPeers;
-    case absl::StatusCode::kOutOfRange:
-      return kExitNonFinite;
     case absl::StatusCode::kUnavailable:
-      return kExitStopped;
+      return kExitPeers;
     default:
       return kExitFailure;
   }

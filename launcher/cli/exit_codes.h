@@ -16,7 +16,14 @@ enum ExitCode : int {
   kExitStopped = 75,   // asked to stop, or no coordinator: what was saved can go on
 };
 
-// The code an error of a command ends with.
-int ExitCodeOf(const absl::Status& status);
+// Says how a command ends with this error, where its code alone would say something else. Whoever
+// says so first, nearest to the error, is believed. OK stays OK.
+absl::Status WithExitCode(absl::Status status, ExitCode code);
+
+// The code an error of a command ends with: what was said by WithExitCode, else by the kind of
+// error: files and flags speak for themselves, and a peer is what refuses, does not answer or does
+// not come. That a run was saved and may go on, or stopped for values that are not finite, is never
+// concluded: it is said.
+ExitCode ExitCodeOf(const absl::Status& status);
 
 }  // namespace blockstep

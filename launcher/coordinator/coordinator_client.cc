@@ -4,6 +4,7 @@
 #include <optional>
 #include <random>
 
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "launcher/config/step_proto.h"
 #include "launcher/coordinator/call_failure.h"
@@ -97,7 +98,7 @@ void CoordinatorClient::Heard() {
 
 void CoordinatorClient::Fail(const absl::Status& status) {
   std::lock_guard lock(mutex_);
-  if (fatal_.ok() && !ending_) fatal_ = Annotate(status, Cat("rank ", options_.rank));
+  if (fatal_.ok() && !ending_) fatal_ = OnRank(status, options_.rank);
   changed_.notify_all();
 }
 
@@ -226,18 +227,22 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
     if (covered_ >= step) break;
     const double waited = std::chrono::duration<double>(Clock::now() - begin).count();
     if (Lost()) {
-      return Unavailable("rank ", options_.rank, ": no contact with coordinator ",
-                         options_.channel.address, " for ", options_.grace_s, " s at step ", step,
-                         last_failure_.ok() ? "" : Cat(": ", last_failure_.message()));
+      return OnRank(Unavailable("no contact with coordinator ", options_.channel.address, " for ",
+                                options_.grace_s, " s at step ", step,
+                                last_failure_.ok() ? "" : Cat(": ", last_failure_.message())),
+                    options_.rank);
     }
     if (waited > kStopPatience && Stopped()) {
-      return Unavailable("rank ", options_.rank, ": asked to stop while waiting for coordinator ",
-                         options_.channel.address, " to decide step ", step, ", ", Silence());
+      return OnRank(
+          Unavailable("asked to stop while waiting for coordinator ", options_.channel.address,
+                      " to decide step ", step, ", ", Silence()),
+          options_.rank);
     }
     if (waited > options_.grace_s) {
-      return Unavailable("rank ", options_.rank, ": coordinator ", options_.channel.address,
-                         " answers but gave no directive for step ", step, " within ",
-                         options_.grace_s, " s; the last covers step ", covered_);
+      return OnRank(Unavailable("coordinator ", options_.channel.address,
+                                " answers but gave no directive for step ", step, " within ",
+                                options_.grace_s, " s; the last covers step ", covered_),
+                    options_.rank);
     }
     if (!noted && waited > options_.note_s) {
       options_.note(Cat("waiting for the coordinator at ", options_.channel.address,
@@ -250,7 +255,7 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
   for (const Directive& directive : held_) {
     if (directive.from <= step && step <= directive.through) return directive;
   }
-  return Internal("rank ", options_.rank, ": step ", step, " precedes the directives held");
+  return OnRank(Internal("step ", step, " precedes the directives held"), options_.rank);
 }
 
 const Directive* CoordinatorClient::TryAwait(int64_t step) {

@@ -10,6 +10,7 @@
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
+#include "launcher/cli/text_writer.h"
 #include "launcher/train/metrics/json_lines.h"
 #include "launcher/train/metrics/progress.h"
 #include "launcher/train/metrics/tensorboard.h"
@@ -51,7 +52,7 @@ struct Console::Impl {
                   .first_step = next_step,
                   .terminal = isatty(STDERR_FILENO) != 0,
                   .plain_every = std::max<int64_t>(1, config.log.every_steps)},
-                 stderr) {}
+                 [](std::string text) { Stderr().Write(std::move(text)); }) {}
 
   // A full disk costs lines of metrics, not the run: it is said once, and once more when they are
   // written again.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +10,7 @@
 #include "dist/group_status.h"
 #include "launcher/cli/build_identity.h"
 #include "launcher/cli/stop_signal.h"
+#include "launcher/cli/text_writer.h"
 #include "launcher/coordinator/operator_calls.h"
 #include "launcher/coordinator/stage_proto.h"
 #include "launcher/run/coordinator_options.h"
@@ -28,8 +28,6 @@ int64_t NextIncarnation(const Contact& contact) {
   const absl::StatusOr<proto::StatusReply> known = AskStatus(*channel);
   return known.ok() ? std::max(ms, known->incarnation() + 1) : ms;
 }
-
-void Say(const std::string& text) { std::fprintf(stderr, "blockstep: %s\n", text.c_str()); }
 
 }  // namespace
 

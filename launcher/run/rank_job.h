@@ -5,6 +5,7 @@
 
 #include "launcher/config/train_config.h"
 #include "launcher/run/coordination.h"
+#include "launcher/train/watchdog/watchdog.h"
 
 namespace blockstep {
 
@@ -18,6 +19,7 @@ struct TrainFlags {
 struct RankEnv {
   Communicator* group = nullptr;
   Coordination* coordination = nullptr;
+  Watchdog* watchdog = nullptr;
   int threads = 1;
   int process_ranks = 1;  // ranks that are threads of this process
   int machine_ranks = 1;  // ranks on this machine

@@ -1,8 +1,7 @@
 #include "launcher/run/rank_observer.h"
 
-#include <cstdio>
-
 #include "core/base/status.h"
+#include "launcher/cli/text_writer.h"
 
 namespace blockstep {
 
@@ -54,8 +53,7 @@ void RankObserver::OnSlots(int64_t step, std::span<const SlotRecord> slots) {
   const absl::Status status = ledger_->Write(step, slots);
   if (status.ok()) return;
   ledger_.reset();
-  std::fprintf(stderr, "blockstep: DATA LEDGER OF RANK %d STOPPED: %s\n", rank_,
-               std::string(Std(status.message())).c_str());
+  Say(Cat("DATA LEDGER OF RANK ", rank_, " STOPPED: ", status.message()));
 }
 
 }  // namespace blockstep

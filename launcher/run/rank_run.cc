@@ -1,12 +1,12 @@
 #include "launcher/run/rank_run.h"
 
-#include <cstdio>
-
 #include "core/base/status.h"
 #include "launcher/cli/exit_codes.h"
+#include "launcher/cli/text_writer.h"
 #include "launcher/run/close.h"
 #include "launcher/run/connect.h"
 #include "launcher/run/open.h"
+#include "launcher/run/rank_watch.h"
 #include "launcher/run/resolve.h"
 #include "launcher/run/train.h"
 
@@ -45,15 +45,13 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   ASSIGN_OR_RETURN(const std::unique_ptr<OpenedRun> opened, OpenRun(job, resolved));
   const RunFolder& run = opened->folder;
   if (run.resume_step >= config.train.steps) {
-    if (job.leads()) {
-      std::fprintf(stderr, "blockstep: %s\n", Finished(run, config.train.steps).c_str());
-    }
+    if (job.leads()) Say(Finished(run, config.train.steps));
     return RankOutcome{.outcome = {.step = run.resume_step}};
   }
   RankObserver observer(job.group());
-  ASSIGN_OR_RETURN(const ConnectedRun connected, ConnectRun(job, resolved, *opened));
-  ASSIGN_OR_RETURN(TrainedRun trained,
-                   TrainRun(job, resolved, *opened, connected.source, observer));
+  ASSIGN_OR_RETURN(DirectiveSource* const source, ConnectRun(job, resolved, *opened));
+  const Watching watching(*env.watchdog, WatchedRunOf(job, opened->place));
+  ASSIGN_OR_RETURN(TrainedRun trained, TrainRun(job, resolved, *opened, source, observer));
   ASSIGN_OR_RETURN(std::string hash,
                    CloseRun(job, resolved, *opened, trained.state_hash, observer));
   return RankOutcome{.outcome = std::move(trained.outcome), .weights_hash = std::move(hash)};

@@ -1,7 +1,7 @@
 // Fourth part of a rank's life: weights, then every step.
 #pragma once
 
-#include "launcher/run/connect.h"
+#include "launcher/run/open.h"
 #include "launcher/run/rank_observer.h"
 #include "launcher/train/trainer.h"
 

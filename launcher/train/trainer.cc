@@ -1,5 +1,6 @@
 #include "launcher/train/trainer.h"
 
+#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "core/base/trace.h"
 #include "launcher/train/state_slices.h"
@@ -161,9 +162,7 @@ absl::Status Trainer::SaveLast() {
   const int64_t announced = saver_->announced_step();
   if (status.ok() && announced == state_.step) return absl::OkStatus();
   if (status.ok()) status = saver_->last();
-  // UNAVAILABLE stands for a run that is saved and may go on: no failed save may say so.
-  if (absl::IsUnavailable(status)) status = absl::AbortedError(status.message());
-  return Annotate(status,
+  return Prefixed(status,
                   Cat("step ", state_.step, " was not saved; ",
                       announced < 0 ? "nothing was" : Cat("the last saved step is ", announced)));
 }

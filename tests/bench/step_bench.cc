@@ -100,10 +100,10 @@ absl::StatusOr<Options> Parse(int argc, char** argv) {
   number("loss_chunk", o.spec.loss_chunk);
   if (!given.empty()) return InvalidArgument("unknown option --", given.begin()->first);
   if (numerics != "fast" && numerics != "slot_exact") {
-    return InvalidArgument("--numerics ", numerics, ", wanted fast or slot_exact");
+    return InvalidArgument("--numerics ", numerics, ": expected fast or slot_exact");
   }
   if (recompute != "none" && recompute != "layer") {
-    return InvalidArgument("--recompute ", recompute, ", wanted none or layer");
+    return InvalidArgument("--recompute ", recompute, ": expected none or layer");
   }
   if (o.spec.slots < 1 || o.spec.tokens < 1 || o.spec.threads < 1 || o.spec.steps < 1) {
     return InvalidArgument("--slots, --tokens, --threads and --steps: wanted at least 1");

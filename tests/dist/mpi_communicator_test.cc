@@ -88,7 +88,9 @@ int MissingRank() {
     world.AllGather({{data.data(), {0, 4, 8}}}, "step 7");
     const absl::Status status = world.stream().Synchronize();
     const CommProgress at = world.progress();
-    std::printf("%s; progress %s %s\n", status.ToString().c_str(), at.op.c_str(), at.what.c_str());
+    std::printf("%s; progress %s %s\n",
+                status.ToString(absl::StatusToStringMode::kWithNoExtraData).c_str(), at.op.c_str(),
+                at.what.c_str());
     std::fflush(stdout);
   }
   _exit(1);

@@ -241,7 +241,7 @@ class BadPlaces(BadInputTest):
         write(path, content[:-4] + struct.pack("<f", float("nan")))
         self.train("NaN in the weights",
             {"model.config": "", "model.path": folder, "train.steps": 20, "train.max_bad_steps": 1}, NON_FINITE,
-                   "1 step had non-finite losses or gradients; no step had finite ones", run=self.path("run2"),
+                   "1 step with non-finite losses or gradients; no finite step", run=self.path("run2"),
                    unchanged=False)
 
 

@@ -86,6 +86,7 @@ class Coordinator(coordinated.CoordinatedTest):
         gate = self.gate(20, mpi=True)
         ranks = self.begin(run, address, dict(POLICY, **{"coordinator.grace_s": 3}), mpi=True, env=gate.env)
         gate.wait(20, ranks)
+        self.heartbeats(run)  # every rank knows the same directives
         process.kill()
         process.wait()
         gate.open(20)

@@ -67,7 +67,7 @@ class Eval(BadInputTest):
         subprocess.run([cli.BLOCKSTEP, "export", self.run_folder, exported], check=True, capture_output=True)
         same(exported, "--tokens", "16", "--document-mask", "true")
         other(exported, "--tokens", "16")
-        self.refused("longer than the model", [cli.BLOCKSTEP, "eval", exported, VAL], USAGE, "data.tokens: 256")
+        self.refused("longer than the model", [cli.BLOCKSTEP, "eval", exported, VAL], USAGE, "data.tokens: expected at most 128")
 
     def over(self, ranks, weights, *flags, slots=7, micro_slots=3):
         """The JSON text of `mpirun -n ranks blockstep eval`; 0: without mpirun."""

@@ -116,7 +116,7 @@ class Faults(cli.RunTest):
                               stdin=subprocess.DEVNULL, timeout=cli.LAST_RESORT_S + 30)
         text = done.stderr
         self.assertEqual(done.returncode, 5, text)
-        self.assertRegex(text, r"rank \d: .*timed out after 4")
+        self.assertRegex(text, r"rank \d: MPI_Init timed out after 4 s: |rank \d: .* timed out after 4000 ms")
 
 
 if __name__ == "__main__":

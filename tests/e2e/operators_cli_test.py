@@ -86,6 +86,7 @@ class Operators(coordinated.CoordinatedTest):
         # With a grace without end: what ends the run is the signal.
         ranks = self.begin(run, address, dict(POLICY, **{"coordinator.grace_s": 100000}), mpi=True, env=gate.env)
         gate.wait(20, ranks)
+        self.heartbeats(run)  # every rank knows the same directives
         process.kill()
         process.wait()
         gate.open(20)
@@ -151,8 +152,10 @@ class Operators(coordinated.CoordinatedTest):
     def test_waiting_is_said_once(self):
         process, _, address = self.start()
         gate = self.gate(20, mpi=True)
-        ranks = self.begin(self.new_run(), address, mpi=True, env=gate.env)
+        run = self.new_run()
+        ranks = self.begin(run, address, mpi=True, env=gate.env)
         gate.wait(20, ranks)
+        self.heartbeats(run)  # every rank knows the same directives
         process.send_signal(signal.SIGSTOP)
         gate.open(20)
         self.wait_until_said(ranks, "waiting for the coordinator")
@@ -272,7 +275,7 @@ class Operators(coordinated.CoordinatedTest):
             contact = json.load(f)
         with open(path, "w") as f:
             json.dump(dict(contact, host="elsewhere"), f)
-        self.assertIn("names the loopback interface of elsewhere: ask on that host",
+        self.assertIn("has a loopback address of elsewhere: run this on that host",
                       self.ask("status", run, expect=5))
         ranks.kill()
         ranks.communicate()

@@ -1,5 +1,7 @@
 """`blockstep verify` says so when cases differ or do not run, and its cases are what they are called."""
+import json
 import os
+import re
 import stat
 import struct
 
@@ -7,7 +9,7 @@ import cli
 import coordinated
 
 STEPS = 5
-AXES = ["--policies", "full", "--placements", "sharded", "--steps", str(STEPS)]
+AXES = ["--policies", "full", "--steps", str(STEPS)]
 
 
 def records(path):
@@ -32,7 +34,8 @@ class Verify(coordinated.CoordinatedTest):
         return ["--mpirun", path, "--transports", "local,mpi", "--coordinators", "embedded"]
 
     def verify(self, *args, expect):
-        return self.ask("verify", *AXES, "--ranks", "2", "--folder", self.new_run(), *args, expect=expect)
+        return self.ask("verify", *AXES, "--placements", "sharded", "--ranks", "2", "--folder", self.new_run(), *args,
+                        expect=expect)
 
     def test_a_case_that_differs_is_told(self):
         # Of another seed, whatever the case says.
@@ -52,11 +55,34 @@ class Verify(coordinated.CoordinatedTest):
 
     def test_external_is_a_coordinator_that_decided_every_step(self):
         folder = self.new_run()
-        self.ask("verify", *AXES, "--ranks", "1,2", "--coordinators", "external", "--transports", "local", "--folder",
-                 folder, expect=0)
+        self.ask("verify", *AXES, "--placements", "sharded", "--ranks", "1,2", "--coordinators", "external",
+                 "--transports", "local", "--folder", folder, expect=0)
         logs = [os.path.join(folder, f"full-{ranks}-sharded-external-local-coordinator/coordinator.log")
                 for ranks in (1, 2)]
         self.assertEqual([records(log) for log in logs], [1 + STEPS] * 2)
+
+    def test_a_budget_of_pins_is_a_placement(self):
+        folder = self.new_run()
+        text = self.ask("verify", "--policies", "blockllm", "--steps", "30", "--placements", "sharded,budget,pinned",
+                        "--ranks", "2,3", "--coordinators", "embedded", "--transports", "local", "--folder", folder,
+                        expect=0)
+        self.assertIn("6 cases of 30 steps: EQUAL", text)
+        with open(os.path.join(folder, "blockllm-2-budget-embedded-local", "config.txt"), encoding="utf-8") as f:
+            config = f.read()
+        self.assertIn("mode: budget", config)
+        budget = int(re.search(r"pin_budget_bytes: (\d+)", config)[1])
+        for ranks in (2, 3):
+            pinned = [self.pinned(folder, ranks, *settings) for settings in (
+                ("placement.mode=budget", f"placement.pin_budget_bytes={budget}"), ("placement.mode=pinned",))]
+            self.assertGreater(pinned[0], 0)
+            self.assertLess(pinned[0], pinned[1])
+
+    def pinned(self, folder, ranks, *settings):
+        """Bytes of units that rank 0 keeps whole, by the plan of verify's own model."""
+        sets = [f"model.config={folder}/model.json", f"data.train={folder}/text.bin", "data.tokens=16", *settings]
+        text = self.ask("estimate", "--json", "--quick", "--ranks", str(ranks),
+                        *(a for s in sets for a in ("--set", s)))
+        return json.loads(text)["ranks"][0]["phases"][0]["bytes"]["pinned"]
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ TEST(LlamaConfig, SizesThatNoModelHasAreRefused) {
                                                   {"max_position_embeddings", kMostPositions}};
   for (const auto& [field, value] : most) {
     EXPECT_EQ(ErrorOf(field, value), "") << field;
-    EXPECT_THAT(ErrorOf(field, value + 1), HasSubstr(Cat(field, ": found ", value + 1)));
+    EXPECT_THAT(ErrorOf(field, value + 1), HasSubstr(Cat(", got ", value + 1)));
     EXPECT_THAT(ErrorOf(field, value + 1), HasSubstr(Cat("at most ", value))) << field;
     EXPECT_NE(ErrorOf(field, UINT64_MAX), "") << field;
   }
@@ -56,8 +56,8 @@ TEST(LlamaConfig, SizesThatNoModelHasAreRefused) {
   nlohmann::json wide = Basic();
   wide.update({{"num_attention_heads", 1 << 15}, {"hidden_size", 1 << 15}, {"head_dim", 64}});
   EXPECT_THAT(std::string(Parse(wide).status().message()),
-              HasSubstr("head_dim: found 64, wanted at most 1048576 together with "
-                        "num_attention_heads 32768"));
+              HasSubstr("head_dim: expected at most 1048576 together with num_attention_heads "
+                        "32768, got 64"));
   EXPECT_THAT(ErrorOf("eos_token_id", int64_t{1} << 32), HasSubstr("a token id below"));
   EXPECT_FALSE(LlamaPreset("9m", int64_t{1} << 31).ok());
   EXPECT_TRUE(LlamaPreset("9m", kMostVocab).ok());

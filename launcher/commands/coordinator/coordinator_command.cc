@@ -137,8 +137,10 @@ absl::Status Serve(const CoordinatorFlags& flags, CoordinatorServerOptions optio
     done = Done(server->state().Status());
   }
   if (!done && !Done(server->state().Status())) {
-    return Unavailable("stopped before the end of the run; start it again with --folder ",
-                       flags.folder, " to continue");
+    return WithExitCode(
+        Unavailable("stopped before the end of the run; start it again with --folder ",
+                    flags.folder, " to continue"),
+        kExitStopped);
   }
   std::fprintf(stderr, "blockstep coordinator: the run is done\n");
   return absl::OkStatus();

@@ -8,7 +8,7 @@
 #include "launcher/commands/command.h"
 #include "launcher/commands/eval/evaluate.h"
 #include "launcher/machine/threads.h"
-#include "launcher/run/ranks.h"
+#include "launcher/run/mpi_rank.h"
 
 namespace blockstep {
 namespace {
@@ -39,18 +39,19 @@ int ThreadsOf(const EvalFlags& flags, int free_threads) {
 
 [[noreturn]] void EvaluateUnderMpiAndExit(const EvalFlags& flags) {
   absl::StatusOr<EvalOutcome> outcome = absl::UnknownError("did not run");
-  RunOnMpiRankAndExit({.timeout_s = kCommTimeoutS,
-                       .run =
-                           [&](const MpiRank& rank) {
-                             outcome = EvaluateRank(flags, rank.world,
-                                                    ThreadsOf(flags, rank.free_threads));
-                             return outcome.status();
-                           },
-                       .report =
-                           [&](const absl::Status& status) {
-                             return Report(flags, status.ok() ? outcome : status);
-                           },
-                       .exit_code = ExitCodeOf});
+  Watchdog watchdog({.rank = LaunchedRank()});
+  RunOnMpiRankAndExit(watchdog, {.timeout_s = kCommTimeoutS,
+                                 .run =
+                                     [&](const MpiRank& rank) {
+                                       outcome = EvaluateRank(flags, rank.world,
+                                                              ThreadsOf(flags, rank.free_threads));
+                                       return outcome.status();
+                                     },
+                                 .report =
+                                     [&](const absl::Status& status) {
+                                       return Report(flags, status.ok() ? outcome : status);
+                                     },
+                                 .exit_code = ExitCodeOf});
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "dist/group_status.h"
 #include "launcher/checkpoint/retention.h"
 #include "launcher/checkpoint/weights_io.h"
+#include "launcher/cli/exit_codes.h"
 #include "launcher/config/model_text.h"
 #include "launcher/machine/threads.h"
 #include "launcher/run/rank_run.h"
@@ -123,9 +124,9 @@ absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, Communicator& g
                    evaluator->Run(session->eval_slots(), session->model(), session->units(),
                                   session->group(), session->compute()));
   if (!std::isfinite(outcome.result.Loss())) {
-    return absl::OutOfRangeError(Cat("weights ", config.model.path,
-                                     ": expected a finite loss over ", outcome.result.tokens,
-                                     " tokens, got ", outcome.result.Loss()));
+    return WithExitCode(DataLoss("weights ", config.model.path, ": expected a finite loss over ",
+                                 outcome.result.tokens, " tokens, got ", outcome.result.Loss()),
+                        kExitNonFinite);
   }
   return outcome;
 }

@@ -85,7 +85,6 @@ std::string Json(const proto::StatusReply& status) {
   return written.ok() ? json : Cat("{\"error\": \"", written.ToString(), "\"}\n");
 }
 
-// Here UNAVAILABLE is a coordinator that does not answer, not a run to be continued.
 int Ended(const std::string& command, const Target& target, const absl::Status& status) {
   if (status.ok()) return kExitOk;
   std::string text = Cat("blockstep ", command, ": ", status.message());
@@ -95,12 +94,12 @@ int Ended(const std::string& command, const Target& target, const absl::Status& 
     if (const auto contact = ReadContact(target.folder);
         contact.ok() && IsLoopback(contact->address) && !contact->host.empty() &&
         contact->host != HostName()) {
-      text += Cat(" is a loopback address of ", contact->host, ": run this on that host");
+      text += Cat(" has a loopback address of ", contact->host, ": run this on that host");
     }
     text += ")";
   }
   std::fprintf(stderr, "%s\n", text.c_str());
-  return absl::IsUnavailable(status) ? kExitPeers : ExitCodeOf(status);
+  return ExitCodeOf(status);
 }
 
 struct OrderKind {

@@ -6,8 +6,10 @@
 #include "launcher/cli/exit_codes.h"
 #include "launcher/cli/flags.h"
 #include "launcher/cli/stop_signal.h"
+#include "launcher/cli/text_writer.h"
 #include "launcher/commands/command.h"
 #include "launcher/coordinator/contact.h"
+#include "launcher/run/mpi_rank.h"
 #include "launcher/run/ranks.h"
 
 namespace blockstep {
@@ -35,13 +37,12 @@ struct CoordinatorPlace {
 // Says how the run ended; its exit code.
 int Report(const absl::StatusOr<RankOutcome>& result) {
   if (!result.ok()) {
-    std::fprintf(stderr, "blockstep: %s\n", std::string(Std(result.status().message())).c_str());
+    Say(std::string(Std(result.status().message())));
   } else if (result->outcome.end != TrainEnd::kFinished) {
     const TrainOutcome& outcome = result->outcome;
-    std::fprintf(stderr, "blockstep: %s; saved at step %ld%s\n",
-                 outcome.end == TrainEnd::kStopped ? "asked to stop" : outcome.why.c_str(),
-                 static_cast<long>(outcome.step),
-                 outcome.end == TrainEnd::kNonFinite ? "" : "; continue with --resume auto");
+    Say(Cat(outcome.end == TrainEnd::kStopped ? "asked to stop" : outcome.why, "; saved at step ",
+            outcome.step,
+            outcome.end == TrainEnd::kNonFinite ? "" : "; continue with --resume auto"));
   }
   return ExitCodeOfResult(result);
 }
@@ -96,14 +97,14 @@ int TrainCommand(int argc, char** argv) {
   }
   if (!config.ok()) {
     if (LaunchedRank() == 0) {
-      std::fprintf(stderr, "blockstep: %s\n", std::string(Std(config.status().message())).c_str());
+      Say(std::string(Std(config.status().message())));
     } else {
       // mpirun ends everyone at the first exit: rank 0 is given the time to say why. Whoever is
       // still here then was given something that rank 0 was not.
       std::this_thread::sleep_for(std::chrono::seconds(3));
-      std::fprintf(stderr, "blockstep: rank %d: %s\n", LaunchedRank(),
-                   std::string(Std(config.status().message())).c_str());
+      Say(Cat("rank ", LaunchedRank(), ": ", config.status().message()));
     }
+    Stderr().Flush(kLastWordsS);
     return kExitUsage;
   }
   if (print) {
@@ -112,7 +113,9 @@ int TrainCommand(int argc, char** argv) {
   }
   InstallStopSignals();
   if (config->runtime.transport == TransportKind::kMpi) RunMpiRankAndExit(*config, flags, Report);
-  return Report(RunLocalRanks(*config, flags));
+  const int code = Report(RunLocalRanks(*config, flags));
+  Stderr().Flush(kLastWordsS);
+  return code;
 }
 
 }  // namespace blockstep

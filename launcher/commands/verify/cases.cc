@@ -52,7 +52,9 @@ absl::Status CheckNames(const char* axis, const std::vector<std::string>& found,
 absl::Status Validate(const VerifyAxes& axes) {
   const VerifyAxes known;
   RETURN_IF_ERROR(CheckNames("policies", axes.policies, known.policies));
-  RETURN_IF_ERROR(CheckNames("placements", axes.placements, known.placements));
+  std::vector<std::string> placements = known.placements;
+  placements.push_back("budget");
+  RETURN_IF_ERROR(CheckNames("placements", axes.placements, placements));
   RETURN_IF_ERROR(CheckNames("coordinators", axes.coordinators, known.coordinators));
   RETURN_IF_ERROR(CheckNames("transports", axes.transports, known.transports));
   if (axes.ranks.empty()) return InvalidArgument("--ranks is empty");

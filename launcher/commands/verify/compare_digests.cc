@@ -84,14 +84,15 @@ class RunReader {
   std::vector<RankFile> files_;
 };
 
-std::string Describe(const DigestedRun& run, const Merged* record) {
+// `label`: of the difference; the record's own is told where it is another one.
+std::string Describe(const DigestedRun& run, const Merged* record, const std::string& label) {
   if (record == nullptr) return Cat("  ", run.name, ": no such op");
   std::string ranks;
   for (const int rank : record->ranks) ranks += Cat(ranks.empty() ? "" : ", ", rank);
   return Cat("  ", run.name, ": digest ", std::hex, std::setw(16), std::setfill('0'),
              record->digest.sum, std::dec, " of ", record->digest.elements,
-             record->digest.elements == 1 ? " value" : " values", ", rank ", ranks, ", ",
-             record->label);
+             record->digest.elements == 1 ? " value" : " values", ", rank ", ranks,
+             record->label == label ? "" : ", " + record->label);
 }
 
 }  // namespace
@@ -126,8 +127,8 @@ absl::StatusOr<DigestComparison> CompareDigests(const DigestedRun& a, const Dige
       }
       result.where = has_x ? x->first : y->first;
       result.label = has_x ? x->second.label : y->second.label;
-      result.detail = Describe(a, has_x ? &x->second : nullptr) + "\n" +
-                      Describe(b, has_y ? &y->second : nullptr);
+      result.detail = Describe(a, has_x ? &x->second : nullptr, result.label) + "\n" +
+                      Describe(b, has_y ? &y->second : nullptr, result.label);
       return result;
     }
   }

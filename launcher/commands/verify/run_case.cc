@@ -50,6 +50,9 @@ std::vector<std::string> SettingsOf(const VerifyCase& c, const VerifySetup& setu
         "runtime.transport=" + c.transport, std::string("train.numerics=slot_exact")}) {
     args.insert(args.end(), {"--set", set});
   }
+  if (c.placement == "budget") {
+    args.insert(args.end(), {"--set", Cat("placement.pin_budget_bytes=", setup.pin_budget_bytes)});
+  }
   if (c.transport == "local") args.insert(args.end(), {"--set", "runtime.local_ranks=" + c.ranks});
   return args;
 }

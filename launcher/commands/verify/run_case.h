@@ -13,6 +13,7 @@ struct VerifySetup {
   std::vector<std::string> mpirun;      // "mpirun" and the user's words for it
   std::vector<std::string> train_args;  // --config ... --set ...
   std::string folder;                   // for runs and logs
+  int64_t pin_budget_bytes = 0;         // of cases with placement budget
   double limit_s = 300;                 // of one case
   bool digests = false;                 // of every op, beside the run
 };
@@ -41,6 +42,9 @@ std::string DigestsOf(const VerifyCase& c, const VerifySetup& setup);
 
 // "blockllm-4-sharded-embedded-mpi"
 std::string NameOf(const VerifyCase& c);
+
+// Of the toy: some units fit and some do not, on 2 to 8 ranks.
+inline constexpr int64_t kToyPinBudget = 60'000;
 
 // A small model, made-up text and the settings for it, written to `folder`: arguments for
 // `blockstep train` that fit every policy and up to 8 ranks.

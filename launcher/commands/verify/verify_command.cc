@@ -24,7 +24,7 @@ struct Flags {
   VerifyAxes axes;
   bool pairwise = false, keep = false, bisect = false;
   std::vector<std::string> bisect_cases;  // two names, or none: the first two cases that differ
-  int64_t steps = 100;
+  int64_t steps = 100, pin_budget_bytes = kToyPinBudget;
   double limit_s = 300;
   std::string mpirun = "mpirun", config, folder;
   std::vector<std::string> sets;
@@ -156,7 +156,9 @@ absl::StatusOr<bool> Verify(const Flags& flags) {
   for (const std::string& name : flags.bisect_cases) {
     ASSIGN_OR_RETURN(two.emplace_back(), CaseNamed(name));
   }
-  VerifySetup setup{.mpirun = Words(flags.mpirun), .limit_s = flags.limit_s};
+  VerifySetup setup{.mpirun = Words(flags.mpirun),
+                    .pin_budget_bytes = flags.pin_budget_bytes,
+                    .limit_s = flags.limit_s};
   if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
   setup.program = fs::read_symlink("/proc/self/exe").string();
   ASSIGN_OR_RETURN(setup.folder, WorkFolder(flags.folder));
@@ -192,7 +194,10 @@ int VerifyCommand(int argc, char** argv) {
   };
   list("--policies", flags.axes.policies, "policies");
   list("--ranks", flags.axes.ranks, "numbers of ranks");
-  list("--placements", flags.axes.placements, "placements of the weights");
+  list("--placements", flags.axes.placements, "placements of the weights: sharded, pinned, budget");
+  app.add_option("--pin-budget-bytes", flags.pin_budget_bytes, "bytes pinned with placement budget")
+      ->capture_default_str()
+      ->check(AboveZero());
   list("--coordinators", flags.axes.coordinators, "embedded in rank 0, or a separate process");
   list("--transports", flags.axes.transports, "local: ranks are threads of one process");
   app.add_flag("--pairwise", flags.pairwise,
@@ -219,6 +224,7 @@ int VerifyCommand(int argc, char** argv) {
   if (const std::optional<int> code = ParseFlags(app, argc, argv)) return *code;
   InstallStopSignals();
   flags.bisect = bisect->count() > 0;
+  std::erase(flags.bisect_cases, "");  // what CLI11 makes of the flag alone
   if (flags.bisect_cases.size() == 1) {
     std::fprintf(stderr, "blockstep verify: --bisect: expected two cases or none, got one\n");
     return kExitUsage;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 namespace blockstep {
 namespace {
@@ -48,8 +49,7 @@ void ProgressPrinter::Step(const ProgressStep& step) {
   const bool edge = step.step == options_.first_step || step.step + 1 == options_.total_steps;
   if (!options_.terminal) {
     if (edge || (step.step + 1) % std::max<int64_t>(options_.plain_every, 1) == 0) {
-      std::fprintf(out_, "%s\n", ProgressLine(options_, step).c_str());
-      std::fflush(out_);
+      write_(ProgressLine(options_, step) + "\n");
     }
     return;
   }
@@ -57,20 +57,17 @@ void ProgressPrinter::Step(const ProgressStep& step) {
   const size_t length = line.size();
   if (length < shown_) line.append(shown_ - length, ' ');  // wipes the rest of a longer line
   shown_ = length;
-  std::fprintf(out_, "\r%s", line.c_str());
-  std::fflush(out_);
+  write_("\r" + line);
 }
 
 void ProgressPrinter::Note(const std::string& text) {
   End();
-  std::fprintf(out_, "%s\n", text.c_str());
-  std::fflush(out_);
+  write_(text + "\n");
 }
 
 void ProgressPrinter::End() {
-  if (shown_ > 0) std::fprintf(out_, "\n");
+  if (shown_ > 0) write_("\n");
   shown_ = 0;
-  std::fflush(out_);
 }
 
 }  // namespace blockstep

@@ -2,7 +2,7 @@
 // in place; elsewhere it is a plain line every so often.
 #pragma once
 
-#include <cstdio>
+#include <functional>
 #include <string>
 
 #include "launcher/train/metrics/step_metrics.h"
@@ -33,7 +33,9 @@ std::string Duration(double seconds);
 
 class ProgressPrinter {
  public:
-  ProgressPrinter(ProgressOptions options, std::FILE* out) : options_(options), out_(out) {}
+  // `write` is given whole texts, to be shown at once.
+  ProgressPrinter(ProgressOptions options, std::function<void(std::string text)> write)
+      : options_(options), write_(std::move(write)) {}
   void Step(const ProgressStep& step);
   // A line of its own (a save, an evaluation), clear of the one that is rewritten.
   void Note(const std::string& text);
@@ -41,7 +43,7 @@ class ProgressPrinter {
 
  private:
   ProgressOptions options_;
-  std::FILE* out_;
+  std::function<void(std::string text)> write_;
   size_t shown_ = 0;  // characters of the line that is on the terminal
 };
 

@@ -25,6 +25,7 @@ DiskWatch::Wait::Wait(DiskWatch* watch, std::string what) : watch_(watch) {
   std::lock_guard lock(watch_->mutex_);
   what_before_ = std::exchange(watch_->what_, std::move(what));
   since_before_ = std::exchange(watch_->wait_since_ns_, Tracer::Now());
+  ++watch_->waits_;
 }
 
 DiskWatch::Wait::~Wait() {
@@ -32,11 +33,12 @@ DiskWatch::Wait::~Wait() {
   std::lock_guard lock(watch_->mutex_);
   watch_->what_ = std::move(what_before_);
   watch_->wait_since_ns_ = since_before_;
+  ++watch_->waits_;
 }
 
 DiskWatch::State DiskWatch::Look() const {
   std::lock_guard lock(mutex_);
-  State state{.waits_for = what_, .operation = operation_};
+  State state{.waits_for = what_, .operation = operation_, .waits = waits_};
   if (!what_.empty()) state.waited_s = state.stuck_s = SecondsSince(wait_since_ns_);
   if (!operation_.empty()) {
     state.operation_s = SecondsSince(operation_since_ns_);

@@ -37,6 +37,7 @@ class DiskWatch {
     double operation_s = 0;
     // For how long training has waited without anything getting on.
     double stuck_s = 0;
+    int64_t waits = 0;  // that began or ended so far
   };
   State Look() const;
 
@@ -44,6 +45,7 @@ class DiskWatch {
   mutable std::mutex mutex_;
   std::string what_, operation_;
   int64_t wait_since_ns_ = 0, operation_since_ns_ = 0;
+  int64_t waits_ = 0;
 };
 
 }  // namespace blockstep

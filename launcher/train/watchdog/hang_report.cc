@@ -46,6 +46,16 @@ std::string DiskReport(int rank, int64_t step, const DiskWatch::State& disk) {
   return text;
 }
 
+std::string ComputeReport(const HangFacts& where, double quiet_s) {
+  std::string text = Cat("rank ", where.rank, ": ", Place(where.step, where.stage),
+                         ": no progress in compute for ", Seconds(quiet_s));
+  if (where.waiting.sequence > 0) {
+    text += Cat("; last call ", where.waiting.op, " \"", where.waiting.what, "\" (call ",
+                where.waiting.sequence, ")");
+  }
+  return text;
+}
+
 std::string HangReport(const HangFacts& facts) {
   std::string text = Cat("rank ", facts.rank, ": ", Place(facts.step, facts.stage), ": ",
                          facts.waiting.op, " \"", facts.waiting.what, "\" (call ",

@@ -40,6 +40,10 @@ bool IsLost(const PeerState& peer, double lost_after_s);
 // One line: what training waits for on its disk.
 std::string DiskReport(int rank, int64_t step, const DiskWatch::State& disk);
 
+// One line: where computing was when it stopped getting on, `quiet_s` ago. Of `where` only rank,
+// place and the last call are used.
+std::string ComputeReport(const HangFacts& where, double quiet_s);
+
 // Several lines: first what hangs, then a line per rank.
 std::string HangReport(const HangFacts& facts);
 

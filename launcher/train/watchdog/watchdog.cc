@@ -20,6 +20,11 @@ constexpr int kLostLooks = 3;
 constexpr double kLongestPauseS = 1.0;
 // While the launcher ends the run. Calls of a run in order end sooner, or their peers are there.
 constexpr double kCallWhileEndingS = 0.05, kAnswerWhileEndingS = 0.3;
+// Computing may take this many times longer than it ever did: another load, a machine that swaps.
+constexpr double kSlowdown = 20;
+// A look that comes later than this many pauses says that this process stood still (SIGSTOP, a
+// laptop's lid), not that the run did.
+constexpr double kLateLook = 10;
 
 }  // namespace
 
@@ -34,21 +39,76 @@ Watchdog::~Watchdog() {
   thread_.join();
 }
 
+void Watchdog::Watch(WatchedRun run) {
+  std::lock_guard lock(mutex_);
+  run_ = std::move(run);
+  lost_looks_ = 0;
+  answered_at_s_ = NowS();
+  said_s_ = quiet_s_ = longest_quiet_s_ = 0;
+  beat_ = {};
+}
+
+void Watchdog::Unwatch() {
+  std::lock_guard lock(mutex_);
+  run_.reset();
+}
+
+Watchdog::Bound::Bound(Watchdog& watchdog, BoundedCall call) : watchdog_(watchdog) {
+  std::lock_guard lock(watchdog_.mutex_);
+  watchdog_.call_ = std::move(call);
+  watchdog_.call_s_ = 0;
+}
+
+Watchdog::Bound::~Bound() {
+  std::lock_guard lock(watchdog_.mutex_);
+  watchdog_.call_.reset();
+}
+
 void Watchdog::Loop() {
+  const auto now = [this] { return o_.now_s ? o_.now_s() : NowS(); };
   std::unique_lock lock(mutex_);
-  const std::chrono::duration<double> look(std::min(o_.look_s, kLookEvery * o_.lease_s));
-  while (!ending_changed_.wait_for(lock, look, [&] { return ending_; })) {
-    lock.unlock();
-    const CommProgress comm = o_.progress();
-    DiskWatch::State disk = o_.place->disk.Look();
-    if (comm.running) disk = {};  // waits for other ranks, whatever it does that for
-    const bool slow = disk.stuck_s > o_.disk_say_s;
-    o_.tell(o_.place->step, slow ? RunStage::kDisk : o_.place->stage.load(), comm);
-    if (DiskStuck(disk)) return o_.on_disk_stuck(DiskReport(o_.rank, o_.place->step, disk));
-    HangFacts facts;
-    if (Hangs(comm, facts)) return o_.on_hang(HangReport(facts));
-    lock.lock();
+  const std::chrono::duration<double> pause(std::min(o_.look_s, kLookEvery * o_.lease_s));
+  double looked_at_s = now();
+  while (!ending_changed_.wait_for(lock, pause, [&] { return ending_; })) {
+    const double at_s = now();
+    const double elapsed_s = std::min(at_s - looked_at_s, kLateLook * pause.count());
+    looked_at_s = at_s;
+    if (Look(elapsed_s)) return;
   }
+}
+
+bool Watchdog::Look(double elapsed_s) {
+  if (CallOverdue(elapsed_s)) return true;
+  if (!run_.has_value()) return false;
+  const RunPlace& place = *run_->place;
+  const CommProgress comm = run_->progress();
+  DiskWatch::State disk = place.disk.Look();
+  if (comm.running)
+    disk = {.waits = disk.waits};  // waits for other ranks, whatever it does that for
+  const bool slow = disk.stuck_s > o_.disk_say_s;
+  run_->tell(place.step, slow ? RunStage::kDisk : place.stage.load(), comm);
+  if (DiskStuck(disk)) {
+    o_.on_disk_stuck(DiskReport(o_.rank, place.step, disk));
+    return true;
+  }
+  if (ComputeStuck(comm, disk, elapsed_s)) {
+    o_.on_compute_stuck(ComputeReport(
+        {.rank = o_.rank, .step = place.step, .stage = place.stage, .waiting = comm}, quiet_s_));
+    return true;
+  }
+  HangFacts facts;
+  if (!Hangs(comm, facts)) return false;
+  o_.on_hang(HangReport(facts));
+  return true;
+}
+
+bool Watchdog::CallOverdue(double elapsed_s) {
+  if (!call_.has_value()) return false;
+  call_s_ += elapsed_s;
+  if (call_s_ <= call_->limit_s) return false;
+  call_->on_timeout(Cat("rank ", o_.rank, ": ", call_->name, " timed out after ", call_->limit_s,
+                        " s: ", call_->hint));
+  return true;
 }
 
 bool Watchdog::DiskStuck(const DiskWatch::State& disk) {
@@ -56,9 +116,31 @@ bool Watchdog::DiskStuck(const DiskWatch::State& disk) {
   if (disk.stuck_s < said_s_) said_s_ = 0;  // another wait
   if (disk.stuck_s > std::max(o_.disk_say_s, 2 * said_s_)) {
     said_s_ = disk.stuck_s;
-    o_.on_disk_wait(DiskReport(o_.rank, o_.place->step, disk));
+    o_.on_disk_wait(DiskReport(o_.rank, run_->place->step, disk));
   }
   return false;
+}
+
+// Steps and evaluations only: starts and saves wait for disks and other ranks, which have their own
+// bounds. The signs of progress are the coarsest that every run has: a pass over data begins or
+// ends, or a collective does.
+bool Watchdog::ComputeStuck(const CommProgress& comm, const DiskWatch::State& disk,
+                            double elapsed_s) {
+  const RunStage stage = run_->place->stage;
+  const Beat beat{.step = run_->place->step,
+                  .stage = stage,
+                  .sequence = comm.sequence,
+                  .disk_waits = disk.waits};
+  const bool computes = (stage == RunStage::kStep || stage == RunStage::kEvaluate) &&
+                        !comm.running && disk.waits_for.empty();
+  if (beat != beat_ || !computes) {
+    longest_quiet_s_ = std::max(longest_quiet_s_, quiet_s_);
+    quiet_s_ = 0;
+    beat_ = beat;
+    return false;
+  }
+  quiet_s_ += elapsed_s;
+  return quiet_s_ > std::max(o_.compute_limit_s, kSlowdown * longest_quiet_s_);
 }
 
 bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
@@ -72,11 +154,11 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
   const double pause = (lost_looks_ > 0 ? kAskAgain : kAskEvery) * o_.lease_s;
   if (!ending && now - asked_at_s_ < std::min(kLongestPauseS, pause)) return false;
   const absl::StatusOr<std::vector<PeerState>> peers =
-      o_.peers(ending ? kAnswerWhileEndingS : kAnswerWithin * o_.lease_s);
+      run_->peers(ending ? kAnswerWhileEndingS : kAnswerWithin * o_.lease_s);
   asked_at_s_ = NowS();
   facts = {.rank = o_.rank,
-           .step = o_.place->step,
-           .stage = o_.place->stage,
+           .step = run_->place->step,
+           .stage = run_->place->stage,
            .waiting = comm,
            .waited_s = asked_at_s_ - static_cast<double>(comm.since_ns) * 1e-9,
            .lost_after_s = kLostAfter * o_.lease_s};
@@ -100,7 +182,7 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
     hopeless |= asked_at_s_ - answered_at_s_ > kUnreachable * o_.lease_s + o_.patience_s || ending;
   }
   // The call may have ended while others were asked.
-  const CommProgress again = o_.progress();
+  const CommProgress again = run_->progress();
   return hopeless && again.running && again.sequence == comm.sequence;
 }
 

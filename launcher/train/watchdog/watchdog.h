@@ -1,12 +1,14 @@
 // Ends waits that nothing else would end: a thread that looks at this rank's communication and,
 // when a call waits, asks what the other ranks do. MPI notices neither a stopped process nor a cut
 // link, and a call blocked inside it cannot be cancelled, so the end is the process's. A disk that
-// does not answer is the same.
+// does not answer is the same, and so is computing that gets nowhere. It starts before MPI does:
+// MPI_Init and MPI_Finalize wait for other ranks without a bound of their own.
 #pragma once
 
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "absl/status/statusor.h"
@@ -15,21 +17,15 @@
 
 namespace blockstep {
 
+// Each report is given once, as whole lines; the program prints it and ends the process.
 struct WatchdogOptions {
   int rank = 0;
-  const RunPlace* place = nullptr;  // its disk: what training waits for there
-  std::function<CommProgress()> progress;
-  // Every rank as the coordinator knows it, this one included.
-  std::function<absl::StatusOr<std::vector<PeerState>>(double deadline_s)> peers;
-  // Hands on where this rank is; called at each look.
-  std::function<void(int64_t step, RunStage stage, const CommProgress& comm)> tell;
-  // Given the report, once. The program prints it and ends the process.
   std::function<void(const std::string& report)> on_hang;
-
   // Given a line when training has waited for the disk for a while, and each time that doubles.
   std::function<void(const std::string& text)> on_disk_wait;
-  // Given the same, once, when the limit is reached. The program prints it and ends the process.
+  // Given the same, once, when the limit is reached.
   std::function<void(const std::string& text)> on_disk_stuck;
+  std::function<void(const std::string& text)> on_compute_stuck;
 
   // (optional) The launcher is ending this process, as mpirun does when another rank died: there is
   // about a second to say what was seen.
@@ -40,8 +36,30 @@ struct WatchdogOptions {
   double limit_s = 310;       // longest wait in any call
   double disk_say_s = 5;      // a wait for the disk that is worth a word
   double disk_limit_s = 240;  // longest wait for one operation on a file
+  // Longest time of computing without a sign of progress; more where it took a 20th of that before.
+  double compute_limit_s = 1800;
   double look_s = 0.1;
   std::function<int64_t()> now_ns = Tracer::Now;  // the clock of CommProgress::since_ns
+  std::function<double()> now_s;                  // (optional) tests: a clock
+};
+
+// What there is to look at while a run is under way.
+struct WatchedRun {
+  const RunPlace* place = nullptr;  // its disk: what training waits for there
+  std::function<CommProgress()> progress;
+  // Every rank as the coordinator knows it, this one included.
+  std::function<absl::StatusOr<std::vector<PeerState>>(double deadline_s)> peers;
+  // Hands on where this rank is; called at each look.
+  std::function<void(int64_t step, RunStage stage, const CommProgress& comm)> tell;
+};
+
+// A call that cannot be taken back and has no bound of its own.
+struct BoundedCall {
+  std::string name;  // "MPI_Init"
+  double limit_s = 0;
+  std::string hint;  // what may be the matter, after "MPI_Init timed out after 300 s: "
+  // Given the report. The program prints it and ends the process.
+  std::function<void(const std::string& report)> on_timeout;
 };
 
 class Watchdog {
@@ -49,22 +67,54 @@ class Watchdog {
   explicit Watchdog(WatchdogOptions options);
   ~Watchdog();
 
+  // From here to Unwatch, which waits for a look in hand, the run is looked at.
+  void Watch(WatchedRun run);
+  void Unwatch();
+
+  // The call is under way while this lives.
+  class Bound {
+   public:
+    Bound(Watchdog& watchdog, BoundedCall call);
+    ~Bound();
+    Bound(const Bound&) = delete;
+
+   private:
+    Watchdog& watchdog_;
+  };
+
  private:
+  // What changes when this rank gets on.
+  struct Beat {
+    int64_t step = -1;
+    RunStage stage = RunStage::kStarting;
+    int64_t sequence = 0;
+    int64_t disk_waits = 0;
+    bool operator==(const Beat&) const = default;
+  };
+
   void Loop();
-  // True: the wait is hopeless, and `facts` says why.
+  // All of these: true: it was reported, and the process ends.
+  bool Look(double elapsed_s);
+  bool CallOverdue(double elapsed_s);
+  // `facts` says why the wait is hopeless.
   bool Hangs(const CommProgress& comm, HangFacts& facts);
   double NowS() const { return static_cast<double>(o_.now_ns()) * 1e-9; }
-  // True: the wait for the disk has reached its limit. Speaks of shorter ones.
-  bool DiskStuck(const DiskWatch::State& disk);
+  bool DiskStuck(const DiskWatch::State& disk);  // speaks of shorter waits, too
+  bool ComputeStuck(const CommProgress& comm, const DiskWatch::State& disk, double elapsed_s);
 
   const WatchdogOptions o_;
+  std::mutex mutex_;  // held during a look
+  std::condition_variable ending_changed_;
+  bool ending_ = false;
+  std::optional<WatchedRun> run_;
+  std::optional<BoundedCall> call_;
+  double call_s_ = 0;   // for how long it has been under way
   int lost_looks_ = 0;  // in a row in which some rank was lost
   double answered_at_s_ = 0, asked_at_s_ = 0;
   double said_s_ = 0;  // of the wait for the disk, when it was last spoken of
-  std::mutex mutex_;
-  std::condition_variable ending_changed_;
-  bool ending_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  Beat beat_;
+  double quiet_s_ = 0, longest_quiet_s_ = 0;  // of computing since the last beat; so far
+  std::thread thread_;                        // last: it uses all of the above
 };
 
 }  // namespace blockstep

@@ -111,7 +111,8 @@ TEST(TokenFile, RefusesBytesBeyondTheCount) {
 }
 
 TEST(TokenFile, RefusesOddRaw) {
-  ExpectRefused("abc", absl::StatusCode::kDataLoss, {"3 bytes", "even"}, TokenLayout::kRawUint16);
+  ExpectRefused("abc", absl::StatusCode::kDataLoss, {"even number of bytes", "got 3"},
+                TokenLayout::kRawUint16);
 }
 
 TEST(TokenFile, NamesIdOutsideVocabulary) {

@@ -198,7 +198,8 @@ TEST(TrainConfig, AllErrorsOfAScriptAtOnceWithTheirPlaces) {
                                "expected row bounds that are multiples of 64"));
   EXPECT_THAT(model, HasSubstr("run.txt:5:11: policy.phase[0].entry[1]: the model has no tensor "
                                "secnd, did you mean second?"));
-  EXPECT_THAT(model, HasSubstr("run.txt:7:11: policy.phase[1].entry[0]: active set: second rows"));
+  EXPECT_THAT(model,
+              HasSubstr("run.txt:7:11: policy.phase[1].entry[0]: active set: second: expected a "));
   EXPECT_THAT(model, HasSubstr("run.txt:6:9: policy.phase[1]: active set: first rows [64, 256) "
                                "overlap"));
 }

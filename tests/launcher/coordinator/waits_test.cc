@@ -66,7 +66,7 @@ TEST_F(Waits, AreSaidOnceWithTheirCause) {
   ASSERT_EQ(notes_.size(), 1u);
   EXPECT_THAT(notes_[0],
               HasSubstr(Cat("waiting for the coordinator at ", address, " to decide step 2, ")));
-  EXPECT_THAT(notes_[0], HasSubstr(" s of coordinator.grace_s 2"));
+  EXPECT_THAT(notes_[0], HasSubstr(" s (coordinator.grace_s 2)"));
 }
 
 }  // namespace

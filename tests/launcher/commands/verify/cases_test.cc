@@ -51,7 +51,8 @@ TEST(Cases, WrongNamesAreToldWithTheNearest) {
   VerifyAxes axes;
   axes.placements = {"shardde"};
   EXPECT_EQ(Validate(axes).message(),
-            "--placements: unknown value 'shardde'; expected one of sharded, pinned; did you mean "
+            "--placements: unknown value 'shardde'; expected one of sharded, pinned, budget; did "
+            "you mean "
             "sharded?");
   axes = {};
   axes.ranks = {"2", "0"};
@@ -71,6 +72,10 @@ TEST(ReadResult, HashesAndWhetherThePolicySwitched) {
   EXPECT_EQ(result->weights, std::string(64, 'a'));
   EXPECT_EQ(result->blocks, std::string(64, 'b'));
   EXPECT_EQ(result->state, std::string(64, 'c'));
+  CaseResult other = *result;
+  EXPECT_TRUE(other.SameAs(*result));
+  other.state[0] = 'd';
+  EXPECT_FALSE(other.SameAs(*result));
   EXPECT_TRUE(CheckSwitched({.policy = "badam"}, *result).ok());
   EXPECT_EQ(CheckSwitched({.policy = "blockllm"}, *read(", 1 active set")).message(),
             "policy blockllm never switched: expected at least 2 active sets, got 1; raise --steps "
@@ -89,6 +94,13 @@ TEST(ReadResult, CasesByName) {
     EXPECT_EQ(CaseNamed(name).status().message(),
               Cat("--bisect: expected a case as full-2-sharded-embedded-mpi, got '", name, "'"));
   }
+}
+
+TEST(Cases, ABudgetIsAPlacementThatOneAsksFor) {
+  VerifyAxes axes;
+  EXPECT_EQ(std::count(axes.placements.begin(), axes.placements.end(), "budget"), 0);
+  axes.placements = {"sharded", "budget"};
+  EXPECT_TRUE(Validate(axes).ok());
 }
 
 TEST(ChildProcess, CodesSignalsAndLimits) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <functional>
 
 namespace blockstep {
@@ -12,16 +11,11 @@ namespace {
 
 // What a printer writes.
 std::string Printed(ProgressOptions options, const std::function<void(ProgressPrinter&)>& use) {
-  char* text = nullptr;
-  size_t size = 0;
-  std::FILE* out = open_memstream(&text, &size);
+  std::string result;
   {
-    ProgressPrinter printer(options, out);
+    ProgressPrinter printer(options, [&](std::string text) { result += text; });
     use(printer);
   }
-  std::fclose(out);
-  std::string result(text, size);
-  std::free(text);
   return result;
 }
 

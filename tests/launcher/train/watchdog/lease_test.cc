@@ -28,26 +28,28 @@ double SecondsToReport(const Case& c) {
   std::promise<double> reported;
   Watchdog watchdog(
       {.rank = 0,
-       .place = &place,
-       .progress =
-           [] {
-             return CommProgress{
-                 .sequence = 17, .op = "all-gather", .what = "layer 3", .running = true};
-           },
-       .peers = [&](double deadline_s) -> absl::StatusOr<std::vector<PeerState>> {
-         pass(c.reachable ? c.answer_s : deadline_s);
-         if (!c.reachable) return Unavailable("no answer from h:1");
-         const double silent_s = static_cast<double>(now_ns) * 1e-9;
-         return std::vector<PeerState>{{.rank = 0, .sequence = 17},
-                                       {.rank = 1, .sequence = 16, .silent_s = silent_s}};
-       },
-       .tell = [&](int64_t, RunStage, const CommProgress&) { pass(c.look_s); },
        .on_hang =
            [&](const std::string&) { reported.set_value(static_cast<double>(now_ns) * 1e-9); },
        .lease_s = c.lease_s,
        .limit_s = 1e9,
+       .compute_limit_s = 1e9,
        .look_s = 1e-5,
        .now_ns = [&] { return now_ns.load(); }});
+  watchdog.Watch({.place = &place,
+                  .progress =
+                      [] {
+                        return CommProgress{
+                            .sequence = 17, .op = "all-gather", .what = "layer 3", .running = true};
+                      },
+                  .peers = [&](double deadline_s) -> absl::StatusOr<std::vector<PeerState>> {
+                    pass(c.reachable ? c.answer_s : deadline_s);
+                    if (!c.reachable) return Unavailable("no answer from h:1");
+                    const double silent_s = static_cast<double>(now_ns) * 1e-9;
+                    return std::vector<PeerState>{
+                        {.rank = 0, .sequence = 17},
+                        {.rank = 1, .sequence = 16, .silent_s = silent_s}};
+                  },
+                  .tell = [&](int64_t, RunStage, const CommProgress&) { pass(c.look_s); }});
   return reported.get_future().get();
 }
 

@@ -18,6 +18,14 @@ using ::testing::HasSubstr;
 
 constexpr double kLease = 0.2;
 
+struct Watched : WatchdogOptions, WatchedRun {};
+
+// A watchdog that looks at a run from its first moment on.
+struct Watching {
+  explicit Watching(const Watched& options) : watchdog(options) { watchdog.Watch(options); }
+  Watchdog watchdog;
+};
+
 // Rank 1 of three, in a call that began at the start of the test.
 class WatchdogTest : public ::testing::Test {
  protected:
@@ -41,32 +49,33 @@ class WatchdogTest : public ::testing::Test {
             .sequence = 17};
   }
 
-  WatchdogOptions Options() {
-    return {.rank = 1,
-            .place = &place,
-            .progress =
-                [this] {
-                  std::lock_guard lock(mutex);
-                  return comm;
-                },
-            .peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
-              std::lock_guard lock(mutex);
-              ++asked;
-              if (unreachable) return Unavailable("no answer from h:1");
-              return peers;
-            },
-            .tell = [this](int64_t step, RunStage, const CommProgress&) { told = step; },
-            .on_hang = [this](const std::string& text) { report.set_value(text); },
-            .lease_s = kLease,
-            .patience_s = 0.4,
-            .limit_s = 1e9,
-            .look_s = 0.01};
+  Watched Options() {
+    return {{.rank = 1,
+             .on_hang = [this](const std::string& text) { report.set_value(text); },
+             .lease_s = kLease,
+             .patience_s = 0.4,
+             .limit_s = 1e9,
+             .compute_limit_s = 1e9,
+             .look_s = 0.01},
+            {.place = &place,
+             .progress =
+                 [this] {
+                   std::lock_guard lock(mutex);
+                   return comm;
+                 },
+             .peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
+               std::lock_guard lock(mutex);
+               ++asked;
+               if (unreachable) return Unavailable("no answer from h:1");
+               return peers;
+             },
+             .tell = [this](int64_t step, RunStage, const CommProgress&) { told = step; }}};
   }
 
   // The report, or "" if the watchdog is content after several more answers.
-  std::string Watch(const WatchdogOptions& options) {
+  std::string Watch(const Watched& options) {
     std::future<std::string> reported = report.get_future();
-    Watchdog watchdog(options);
+    const Watching watching(options);
     const int64_t enough = asked + 12;
     while (reported.wait_for(std::chrono::milliseconds(10)) != std::future_status::ready) {
       if (asked >= enough) return "";
@@ -112,7 +121,7 @@ TEST_F(WatchdogTest, ARankThatLeftIsLost) {
 }
 
 TEST_F(WatchdogTest, SpeaksAtOnceWhenTheLauncherEndsTheRun) {
-  WatchdogOptions options = Options();
+  Watched options = Options();
   options.lease_s = 1e9;
   options.ending = [] { return true; };
   peers[2].connected = false;
@@ -120,7 +129,7 @@ TEST_F(WatchdogTest, SpeaksAtOnceWhenTheLauncherEndsTheRun) {
 }
 
 TEST_F(WatchdogTest, IsSilentWhenARankThatSaidWhyEndsTheRun) {
-  WatchdogOptions options = Options();
+  Watched options = Options();
   options.ending = [] { return true; };
   peers[2].connected = false;
   peers[2].left = "DATA_LOSS: token file";
@@ -133,7 +142,7 @@ TEST_F(WatchdogTest, WaitsForARankThatIsMerelyBehind) {
 }
 
 TEST_F(WatchdogTest, OneSilentAnswerIsNotEnough) {
-  WatchdogOptions options = Options();
+  Watched options = Options();
   options.peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
     std::vector<PeerState> answer = peers;
     // As a coordinator that was away sees everyone at first.
@@ -145,16 +154,16 @@ TEST_F(WatchdogTest, OneSilentAnswerIsNotEnough) {
 
 TEST_F(WatchdogTest, NoAnswerForTooLong) {
   unreachable = true;
-  WatchdogOptions options = Options();
+  Watched options = Options();
   options.lease_s = 0.04;  // asks often
   std::future<std::string> reported = report.get_future();
-  Watchdog watchdog(options);
+  const Watching watching(options);
   EXPECT_THAT(reported.get(),
               HasSubstr("what the other ranks last did is not known: no answer from h:1"));
 }
 
 TEST_F(WatchdogTest, NoCallWaitsBeyondTheLimit) {
-  WatchdogOptions options = Options();
+  Watched options = Options();
   options.limit_s = 0.3;
   EXPECT_THAT(Watch(options), HasSubstr("has waited"));
 }
@@ -162,14 +171,14 @@ TEST_F(WatchdogTest, NoCallWaitsBeyondTheLimit) {
 TEST_F(WatchdogTest, NobodyIsAskedWhileNothingWaits) {
   comm.running = false;
   peers[2].silent_s = 100;
-  Watchdog watchdog(Options());
+  const Watching watching(Options());
   while (told < 0) std::this_thread::yield();
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_EQ(asked, 0);
 }
 
 // Says at 0.05 s, gives up at 2 s.
-WatchdogOptions DiskOptions(WatchdogOptions options, std::vector<std::string>& said) {
+Watched DiskOptions(Watched options, std::vector<std::string>& said) {
   options.on_disk_wait = [&said](const std::string& text) { said.push_back(text); };
   options.on_disk_stuck = options.on_hang;
   options.disk_say_s = 0.05;
@@ -180,7 +189,7 @@ WatchdogOptions DiskOptions(WatchdogOptions options, std::vector<std::string>& s
 TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
   comm.running = false;
   std::vector<std::string> said;
-  WatchdogOptions options = DiskOptions(Options(), said);
+  Watched options = DiskOptions(Options(), said);
   std::atomic<RunStage> told_stage{RunStage::kStep};
   options.tell = [&](int64_t, RunStage stage, const CommProgress&) { told_stage = stage; };
   place.disk.Operation("fsync /run/model.safetensors");
@@ -188,7 +197,7 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
   std::future<std::string> reported = report.get_future();
   std::string end;
   {
-    Watchdog watchdog(options);
+    const Watching watching(options);
     end = reported.get();
   }
   ASSERT_GE(said.size(), 2u);  // again when the wait has doubled
@@ -203,10 +212,10 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
 TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {
   comm.running = false;
   std::vector<std::string> said;
-  const WatchdogOptions options = DiskOptions(Options(), said);
+  const Watched options = DiskOptions(Options(), said);
   const DiskWatch::Wait wait(&place.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
-  Watchdog watchdog(options);
+  const Watching watching(options);
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
   while (std::chrono::steady_clock::now() < until) {
     place.disk.Operation("write /run/model.safetensors");
@@ -218,10 +227,10 @@ TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {
 TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
   comm.running = false;
   std::vector<std::string> said;
-  const WatchdogOptions options = DiskOptions(Options(), said);
+  const Watched options = DiskOptions(Options(), said);
   place.disk.Operation("fsync /run/model.safetensors");
   std::future<std::string> reported = report.get_future();
-  Watchdog watchdog(options);
+  const Watching watching(options);
   { const DiskWatch::Wait wait(&place.disk, "metrics"); }
   EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
@@ -229,16 +238,16 @@ TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
 
 TEST_F(WatchdogTest, ARankThatWaitsForAnothersDiskDoesNotBlameItsOwn) {
   std::vector<std::string> said;
-  const WatchdogOptions options = DiskOptions(Options(), said);
+  const Watched options = DiskOptions(Options(), said);
   const DiskWatch::Wait wait(&place.disk, "the save of step 40");  // and comm.running
   std::future<std::string> reported = report.get_future();
-  Watchdog watchdog(options);
+  const Watching watching(options);
   EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
 
 TEST_F(WatchdogTest, ACallThatEndsMeanwhileIsNoHang) {
-  WatchdogOptions options = Options();
+  Watched options = Options();
   options.peers = [this](double) -> absl::StatusOr<std::vector<PeerState>> {
     std::lock_guard lock(mutex);
     if (++asked >= 5) comm.running = false;
@@ -247,8 +256,112 @@ TEST_F(WatchdogTest, ACallThatEndsMeanwhileIsNoHang) {
     return answer;
   };
   std::future<std::string> reported = report.get_future();
-  Watchdog watchdog(options);
+  const Watching watching(options);
   EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(1500)), std::future_status::timeout);
+}
+
+// A clock that goes on by this much at every look, so that times below are counted looks.
+constexpr double kTick = 0.01;
+
+Watched ComputeOptions(Watched options, std::atomic<int64_t>& looks) {
+  options.on_compute_stuck = options.on_hang;
+  options.look_s = kTick / 10;
+  options.now_s = [&looks] { return kTick * static_cast<double>(++looks); };
+  return options;
+}
+
+// Computing goes nowhere, on a rank that may be the only one.
+TEST_F(WatchdogTest, ReportsComputeThatGetsNowhere) {
+  comm.running = false;
+  std::atomic<int64_t> looks{0};
+  Watched options = ComputeOptions(Options(), looks);
+  options.compute_limit_s = 1;
+  EXPECT_THAT(Watch(options), HasSubstr("rank 1: step 41: no progress in compute for 1.0 s; last "
+                                        "call all-gather \"layer 3\" (call 17)"));
+  EXPECT_GE(looks, 100);
+  EXPECT_LE(looks, 110);
+  EXPECT_EQ(asked, 0);
+}
+
+// After a step that took 0.39 s a later one has 20 times that, whatever the limit.
+TEST_F(WatchdogTest, ASlowComputationHasTwentyTimesItsLongestSoFar) {
+  comm.running = false;
+  std::atomic<int64_t> looks{0};
+  Watched options = ComputeOptions(Options(), looks);
+  options.compute_limit_s = 0.5;
+  options.tell = [&](int64_t, RunStage, const CommProgress&) {
+    if (looks == 42) ++place.step;  // after the clock's first reading and 40 looks at step 41
+  };
+  EXPECT_THAT(Watch(options), HasSubstr("rank 1: step 42: no progress in compute for 7.8 s"));
+}
+
+// Each is progress enough: a step, a collective, a pass over data.
+TEST_F(WatchdogTest, ComputeThatGetsOnIsNotStuck) {
+  for (const int kind : {0, 1, 2}) {
+    SCOPED_TRACE(kind);
+    comm.running = false;
+    std::atomic<int64_t> looks{0};
+    std::atomic<bool> reported{false};
+    Watched options = ComputeOptions(Options(), looks);
+    options.compute_limit_s = 0.1;
+    options.on_compute_stuck = [&](const std::string&) { reported = true; };
+    options.tell = [&](int64_t, RunStage, const CommProgress&) {
+      if (looks % 5 != 0) return;
+      if (kind == 0) ++place.step;
+      if (kind == 1) {
+        std::lock_guard lock(mutex);
+        ++comm.sequence;
+      }
+      if (kind == 2) const DiskWatch::Wait read(&place.disk, "data");
+    };
+    const Watching watching(options);
+    while (looks < 200 && !reported) std::this_thread::yield();
+    EXPECT_FALSE(reported);
+  }
+}
+
+// A start or a save has bounds of its own; a process that was stopped has not computed.
+TEST_F(WatchdogTest, OnlyComputingIsTimedAndOnlyWhileThisProcessRuns) {
+  for (const bool stopped : {false, true}) {
+    SCOPED_TRACE(stopped);
+    comm.running = false;
+    place.stage = stopped ? RunStage::kStep : RunStage::kSave;
+    std::atomic<int64_t> looks{0};
+    std::atomic<bool> reported{false};
+    Watched options = ComputeOptions(Options(), looks);
+    options.compute_limit_s = 1;
+    options.on_compute_stuck = [&](const std::string&) { reported = true; };
+    if (stopped) {
+      // An hour between two looks, once.
+      options.now_s = [&looks] {
+        return kTick * static_cast<double>(++looks) + (looks > 20 ? 3600 : 0);
+      };
+    }
+    const Watching watching(options);
+    while (looks < (stopped ? 60 : 200) && !reported) std::this_thread::yield();
+    EXPECT_FALSE(reported);
+  }
+}
+
+TEST_F(WatchdogTest, ACallWithoutABoundOfItsOwnIsEnded) {
+  std::atomic<int64_t> looks{0};
+  std::promise<std::string> timed_out;
+  {
+    Watched options = ComputeOptions(Options(), looks);
+    Watchdog watchdog(options);  // nothing runs yet
+    {
+      const Watchdog::Bound in_time(watchdog, {.name = "MPI_Init", .limit_s = 1e9});
+      while (looks < 10) std::this_thread::yield();
+    }
+    const Watchdog::Bound bound(
+        watchdog, {.name = "MPI_Finalize",
+                   .limit_s = 1.5,
+                   .hint = "another rank is stopped",
+                   .on_timeout = [&](const std::string& text) { timed_out.set_value(text); }});
+    EXPECT_EQ(timed_out.get_future().get(),
+              "rank 1: MPI_Finalize timed out after 1.5 s: another rank is stopped");
+  }
+  EXPECT_EQ(told, -1);
 }
 
 }  // namespace
