@@ -1,6 +1,5 @@
 #include "core/backends/backends.h"
 
-#include "core/backends/null_kernels.h"
 #include "core/base/status.h"
 #include "core/ops/cpu/kernels.h"
 #include "core/ops/cpu/loops/loops.h"
@@ -32,7 +31,50 @@ const KernelTable kCpuKernels = {
     .attention_scratch_bytes = cpu::AttentionScratchBytes,
 };
 
+// Ops of the null backend: no memory is touched, costs are counted.
+template <OpKind kind = OpKind::kOther, typename Args>
+void Count(Stream&, const Args& args) {
+  OpCounters& counters = NullCounters();
+  const OpCost cost = Cost(args);
+  ++counters.calls[{kind, cost}];
+  if constexpr (kind == OpKind::kOther) return;
+  counters.matmuls += kind == OpKind::kMatmul ? 1 : 0;
+  counters.flops += cost.flops;
+  counters.bytes += cost.bytes;
+}
+
+void NoPacking(Stream&, const PackWeightArgs&) {}
+
+// Sizes are the CPU's, so that a plan made here is one for that backend.
+const KernelTable kNullKernels = {
+    .embedding_forward = Count<OpKind::kOther>,
+    .embedding_backward = Count<OpKind::kOther>,
+    .rms_norm_forward = Count<OpKind::kOther>,
+    .rms_norm_backward = Count<OpKind::kOther>,
+    .matmul = Count<OpKind::kMatmul>,
+    .rope = Count<OpKind::kOther>,
+    .attention_forward = Count<OpKind::kAttention>,
+    .attention_backward = Count<OpKind::kAttention>,
+    .swiglu_forward = Count<OpKind::kOther>,
+    .swiglu_backward = Count<OpKind::kOther>,
+    .cross_entropy = Count<OpKind::kOther>,
+    .adamw = Count<OpKind::kOther>,
+    .adam_norm = Count<OpKind::kOther>,
+    .squared_norm = Count<OpKind::kOther>,
+    .add = Count<OpKind::kOther>,
+    .copy = Count<OpKind::kOther>,
+    .fill = Count<OpKind::kOther>,
+    .packed_bytes = cpu::PackedBytes,
+    .pack_weight = NoPacking,
+    .attention_scratch_bytes = cpu::AttentionScratchBytes,
+};
+
 }  // namespace
+
+OpCounters& NullCounters() {
+  thread_local OpCounters counters;
+  return counters;
+}
 
 const Backend& CpuBackend() {
   static const Backend backend = {
@@ -48,7 +90,7 @@ const Backend& AsyncBackend() {
 
 const Backend& NullBackend() {
   static const Backend backend = {
-      .name = "null", .device = NullDeviceFunctions(), .kernels = &NullKernels()};
+      .name = "null", .device = NullDeviceFunctions(), .kernels = &kNullKernels};
   return backend;
 }
 

@@ -6,7 +6,6 @@
 
 #include "core/base/check.h"
 #include "core/base/status.h"
-#include "dist/rank_sum.h"
 
 namespace blockstep {
 

@@ -6,7 +6,6 @@
 
 #include "core/base/status.h"
 #include "dist/mpi/mpi_communicator.h"
-#include "dist/rank_sum.h"
 
 namespace blockstep {
 namespace {

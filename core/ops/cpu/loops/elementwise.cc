@@ -1,4 +1,3 @@
-#include "core/ops/cpu/loops/parts.h"
 #include "core/ops/cpu/loops/vec.h"
 
 namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA {

@@ -1,5 +1,5 @@
 // Loops with a sum or a maximum over a row: four vectors of 16 lanes, then a tree.
-#include "core/ops/cpu/loops/parts.h"
+#include "core/ops/cpu/loops/vec.h"
 
 namespace blockstep::cpu::BLOCKSTEP_LOOPS_ISA {
 namespace {
