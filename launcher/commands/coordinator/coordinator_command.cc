@@ -15,11 +15,11 @@
 #include "launcher/cli/flags.h"
 #include "launcher/cli/stop_signal.h"
 #include "launcher/commands/command.h"
+#include "launcher/config/train_config.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/http_endpoint.h"
 #include "launcher/coordinator/resolve.h"
 #include "launcher/run/coordinator_options.h"
-#include "launcher/train/session.h"
 
 namespace blockstep {
 namespace {

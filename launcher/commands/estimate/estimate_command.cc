@@ -5,10 +5,10 @@
 #include "launcher/cli/flags.h"
 #include "launcher/commands/command.h"
 #include "launcher/commands/estimate/empty_run.h"
+#include "launcher/config/train_config.h"
 #include "launcher/machine/process_memory.h"
 #include "launcher/machine/threads.h"
 #include "launcher/train/plan/plan_text.h"
-#include "launcher/train/session.h"
 #include "model/llama_tensors.h"
 
 namespace blockstep {
