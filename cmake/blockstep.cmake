@@ -38,7 +38,7 @@ function(blockstep_test NAME)
   target_compile_definitions(${NAME} PRIVATE BLOCKSTEP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${NAME} COMMAND ${NAME})
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 120)
+    set(ARG_TIMEOUT 600)  # a last resort: ends what hangs, at a quarter of the speed too
   endif()
   set_tests_properties(${NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()

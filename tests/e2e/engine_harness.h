@@ -10,6 +10,7 @@
 #include "launcher/train/engine/step_engine.h"
 #include "model/llama_config.h"
 #include "optim/policy/policy.h"
+#include "optim/rules/rules.h"
 #include "optim/schedule.h"
 
 namespace blockstep::testing {

@@ -86,7 +86,7 @@ def run(test, log, prepare):
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
                                    preexec_fn=prepare)
         try:
-            code = process.wait(timeout=4 * properties.get("TIMEOUT", 300))
+            code = process.wait(timeout=properties.get("TIMEOUT", 1200))
         except subprocess.TimeoutExpired:
             code = "ended by its time limit"
         finally:
