@@ -79,8 +79,9 @@ TEST(ActiveSet, ValidateNamesWhatIsWrong) {
                    {.tensor = 1, .rows = {0, 64}},
                    {.tensor = 1, .rows = {64, 128}}}),
             "");
-  EXPECT_THAT(error({{.tensor = 4, .rows = {0, 64}}}), HasSubstr("index 4"));
-  EXPECT_THAT(error({{.tensor = 1, .rows = {0, 129}}}), HasSubstr("q rows [0, 129)"));
+  EXPECT_THAT(error({{.tensor = 4, .rows = {0, 64}}}), HasSubstr("got 4"));
+  EXPECT_THAT(error({{.tensor = 1, .rows = {0, 129}}}),
+              HasSubstr("q: expected a non-empty row range inside [0, 128), got [0, 129)"));
   EXPECT_THAT(error({{.tensor = 1, .rows = {64, 64}}}), HasSubstr("non-empty"));
   EXPECT_THAT(error({{.tensor = 1, .rows = {32, 128}}}), HasSubstr("multiples of 64"));
   EXPECT_THAT(error({{.tensor = 0, .rows = {0, 100}}}), HasSubstr("multiples of 64"));
@@ -92,7 +93,7 @@ TEST(ActiveSet, ValidateNamesWhatIsWrong) {
   };
   EXPECT_EQ(vector({256, 1000}), "");
   EXPECT_THAT(vector({64, 256}), HasSubstr("norm: expected row bounds that are multiples of 256"));
-  EXPECT_THAT(vector({0, 320}), HasSubstr("or the last row, 1000"));
+  EXPECT_THAT(vector({0, 320}), HasSubstr("or the last row 1000, got [0, 320)"));
   EXPECT_THAT(error({{.tensor = 0, .rows = {0, 128}}, {.tensor = 0, .rows = {64, 192}}}),
               HasSubstr("overlap"));
   EXPECT_THAT(error({{.tensor = 1, .rows = {0, 64}}, {.tensor = 0, .rows = {0, 64}}}),

@@ -276,7 +276,7 @@ TEST(MakePolicy, NamesPoliciesAndScripts) {
   config.script = {{{{{.tensor = 0, .rows = {0, 64}}}}, 4},
                    {{{{.tensor = 99, .rows = {0, 64}}}}, 5}};
   ExpectFindings(config, {"phase: expected at least train.steps (10), got 9 steps in total",
-                          "phase[1]: active set: tensor index 99"});
+                          "phase[1]: active set: expected a tensor index below 30, got 99"});
 }
 
 TEST(Describe, CountsAgainstHandFigures) {

@@ -15,7 +15,9 @@ TEST(Rules, UnknownNameAndRanges) {
   const auto wrong = MakeRule("adamv", {.beta1 = 1, .beta2 = -0.1, .eps = 0, .weight_decay = -1});
   ASSERT_FALSE(wrong.ok());
   for (const char* part :
-       {"beta1: 1,", "beta2: -0.1", "eps: 0", "weight_decay: -1", "did you mean adamw?"}) {
+       {"beta1: expected a value in [0, 1), got 1", "beta2: expected a value in [0, 1), got -0.1",
+        "eps: expected a finite number > 0, got 0",
+        "weight_decay: expected a finite number >= 0, got -1", "did you mean adamw"}) {
     EXPECT_NE(wrong.status().message().find(part), absl::string_view::npos) << wrong.status();
   }
 }

@@ -41,7 +41,8 @@ TEST(TokenWriter, RefusesWhatDoesNotFit) {
   EXPECT_EQ(Written(TokenLayout::kRawUint16, 65537, {1}).status().code(),
             absl::StatusCode::kInvalidArgument);
   const auto outside = Written(TokenLayout::kLlmc, 10, {3, 10});
-  EXPECT_THAT(std::string(outside.status().message()), HasSubstr("id 10 for token 1"));
+  EXPECT_THAT(std::string(outside.status().message()),
+              HasSubstr("token 1: expected an id below the vocabulary size 10, got 10"));
 }
 
 TEST(TokenWriter, LongFileReadsBack) {

@@ -148,7 +148,8 @@ batch { slotz: 3 })";
         "run.txt:3:11: policy.phase[0].steps: expected >= 1, got 0",
         "run.txt:6:38: policy.phase[1].entry[1].lr_scale: expected > 0, got -1",
         "run.txt:8:11: policy.phase[1].entry[3].tensor: expected a tensor's name, got none",
-        "run.txt:3:26: policy.phase[0].entry[0]: active set: model.norm.weight rows [0, 16)",
+        "run.txt:3:26: policy.phase[0].entry[0]: active set: model.norm.weight: expected row "
+        "bounds",
         "run.txt:5:11: policy.phase[1].entry[0]: the model has no tensor model.norm.bias",
         "run.txt:4:9: policy.phase[1]: active set: lm_head.weight rows [0, 32000) overlap"}) {
     EXPECT_THAT(error, HasSubstr(part));
