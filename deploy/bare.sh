@@ -15,7 +15,7 @@ commands='deploy/quickstart.sh && deploy/test.sh'
 quick='deploy/setup.sh --packages-only && cmake --preset cpu-release -Wno-dev >/dev/null &&
   clang-tidy --quiet -p build/cpu-release "$(git grep -l dnnl.hpp -- "core/*.cc" | head -n 1)"'
 value() {  # value "$@": the option's, on the command line
-  [[ -n ${2:-} && $2 != --* ]] || { echo "bare.sh: $1: found no value; see --help" >&2; exit 2; }
+  [[ -n ${2:-} && $2 != --* ]] || { echo "bare.sh: $1: expected a value, got none; see --help" >&2; exit 2; }
 }
 while [[ $# -gt 0 ]]; do
   case "$1" in

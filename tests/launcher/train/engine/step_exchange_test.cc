@@ -35,6 +35,23 @@ std::vector<absl::Status> Agree(const std::vector<absl::StatusOr<Directive>>& he
 
 std::string Text(const absl::Status& status) { return std::string(Std(status.message())); }
 
+// docs/collectives.md gives this count.
+TEST(ExchangeStep, Sends80BytesAnd24PerEntryToEachOtherRank) {
+  for (const int entries : {0, 1, 5}) {
+    const auto ranks = LocalGroup::Create(3);
+    std::vector<std::thread> threads;
+    for (const auto& rank : ranks) {
+      threads.emplace_back([&] {
+        EXPECT_TRUE(
+            ExchangeStep(*rank, {.step = 7}, std::vector<ExactSum>(static_cast<size_t>(entries)))
+                .ok());
+        EXPECT_EQ(rank->bytes_sent().total(), 2 * (80 + 24 * entries));
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+}
+
 TEST(AgreeOnDirective, EqualOnesAreFineAndOthersAreNamed) {
   for (const absl::Status& status : Agree({Learns(1), Learns(1), Learns(1)})) {
     EXPECT_TRUE(status.ok()) << status.ToString();

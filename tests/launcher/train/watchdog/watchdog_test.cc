@@ -106,6 +106,15 @@ TEST_F(WatchdogTest, NamesTheLostRankAndWhatEveryoneDid) {
   EXPECT_EQ(told, 41);
 }
 
+// docs/errors.md says 0.6 of the lease, so that the report comes before it ends.
+TEST_F(WatchdogTest, ARankIsLostAfterSixTenthsOfTheLease) {
+  peers[2].silent_s = 0.59 * kLease;
+  EXPECT_EQ(Watch(Options()), "");
+  report = {};
+  peers[2].silent_s = 0.61 * kLease;
+  EXPECT_THAT(Watch(Options()), HasSubstr("LOST: silent for"));
+}
+
 TEST_F(WatchdogTest, SaysWhatARankDoesOutsideItsStep) {
   place.stage = RunStage::kSave;
   peers[0].stage = RunStage::kDisk;
