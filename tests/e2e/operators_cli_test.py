@@ -279,7 +279,7 @@ class Operators(coordinated.CoordinatedTest):
                       self.ask("status", run, expect=5))
         ranks.kill()
         ranks.communicate()
-        self.assertIn("coordinator.json: there is none", self.ask("status", self.new_run(), expect=3))
+        self.assertIn("coordinator.json: does not exist", self.ask("status", self.new_run(), expect=3))
         self.assertIn("refused TLS", self.ask("stop", "--coordinator", tls, "--tls", others, expect=5))
 
     def test_a_join_that_can_never_fit_says_so_and_does_not_wait(self):
