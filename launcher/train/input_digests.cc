@@ -26,6 +26,7 @@ std::string Text(const InputRecords& records) {
     file = {{"path", r.path}, {"bytes", r.bytes}, {"sampled_sha256", r.sampled_sha256}};
     if (!r.sha256.empty()) file["sha256"] = r.sha256;
     if (!r.sha256_before.empty()) file["sha256_before"] = r.sha256_before;
+    if (!r.error.empty()) file["error"] = r.error;
   }
   return Json{{"format", kFormat}, {"version", 1}, {"files", files}}.dump(2) + "\n";
 }
@@ -55,7 +56,8 @@ absl::StatusOr<InputRecords> ReadInputRecords(const std::string& path) {
                        .bytes = file.at("bytes"),
                        .sampled_sha256 = file.at("sampled_sha256"),
                        .sha256 = file.value("sha256", ""),
-                       .sha256_before = file.value("sha256_before", "")};
+                       .sha256_before = file.value("sha256_before", ""),
+                       .error = file.value("error", "")};
     }
   } catch (const nlohmann::json::exception& error) {
     return DataLoss(path, ": damaged: ", error.what());
@@ -126,7 +128,8 @@ void InputDigests::Take(const InputFile& file, InputRecords& records) {
   const absl::StatusOr<std::optional<std::string>> digest =
       FullSha256(file.path, [this] { return GoOn(); });
   if (!digest.ok()) {
-    o_.tell(Cat(file.name, ": no full digest: ", digest.status().message()));
+    // Only recorded: if the run needs the file, the rank that reads it says what is wrong with it.
+    record.error = std::string(digest.status().message());
     return;
   }
   if (!digest->has_value()) return;

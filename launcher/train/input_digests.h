@@ -30,6 +30,7 @@ struct InputRecord {
   std::string sampled_sha256;
   std::string sha256;         // as `sha256sum` prints it; empty: not taken yet
   std::string sha256_before;  // of an earlier part of the run, where it was another; mostly empty
+  std::string error;          // why this start took none; mostly empty
 };
 using InputRecords = std::map<std::string, InputRecord>;
 
@@ -41,7 +42,7 @@ struct InputDigestsOptions {
   std::string record;  // inputs.json; replaced after each file
   // (optional) What an earlier part of the run found; may be `record` itself.
   std::string before;
-  // On the thread. A text for people: what differs, or that a file could not be read.
+  // On the thread. A text for people: what differs, or that nothing can be recorded.
   std::function<void(const std::string&)> tell;
   double mib_per_s = 100;     // at most: a file server has other things to do
   DiskWatch* disk = nullptr;  // (optional) told that the end waits for the read in hand

@@ -76,7 +76,7 @@ class HostileInput(BadInputTest):
                   'phase { steps: 0 entry { tensor: "model.norm.weight" row_end: 16 } }\n'
                   'phase { steps: 1000 entry { tensor: "model.norm.bias" } } }\n')
         self.config("faults of two kinds", script, "configuration: 3 errors", "run.txt:3:9: policy.phase[0].steps: ",
-                    "run.txt:3:24: policy.phase[0].entry[0]: active set: model.norm.weight rows [0, 16)",
+                    "run.txt:3:24: policy.phase[0].entry[0]: active set: model.norm.weight: expected row bounds ",
                     "run.txt:4:27: policy.phase[1].entry[0]: the model has no tensor model.norm.bias")
 
     def test_models(self):
@@ -141,7 +141,7 @@ class HostileInput(BadInputTest):
             os.rename(path, kept)
             os.mkfifo(path)
             self.train(name, {"train.steps": 4}, BAD_INPUT, "rank 0: ", name, "got a pipe", run=run,
-                       flags=["--resume", "auto", "--resume-with-changed-maths"])
+                       flags=["--resume", "auto", "--allow-config-change"])
             os.remove(path)
             os.rename(kept, path)
 

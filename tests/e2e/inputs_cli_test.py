@@ -188,7 +188,7 @@ class Inputs(BadInputTest):
                flags=["--resume", "auto"])
         differ("an error of one rank's fields", {"train.steps": -1}, USAGE, "rank 1: configuration: 1 error",
                "train.steps: expected >= 1, got -1")
-        differ("a file that one rank lacks", {"data.train": self.path("no.bin")}, BAD_INPUT, "rank 1: token file ",
+        differ("a file that one rank lacks", {"data.train": self.path("no.bin")}, BAD_INPUT, "rank 1: token file: cannot read ",
                "no.bin")
 
     def test_what_may_differ(self):

@@ -105,13 +105,19 @@ TEST_F(InputDigestsTest, ComparesWithAParentRunAndLeavesItsRecordAlone) {
   EXPECT_EQ(ReadInputRecords(fork.record)->at("data.a").sha256, kEmpty);
 }
 
-TEST_F(InputDigestsTest, WhatCannotBeReadIsToldAndTheOthersAreTaken) {
+// Training reads the file too, and says what is wrong with it.
+TEST_F(InputDigestsTest, WhatCannotBeReadIsRecordedAndTheOthersAreTaken) {
   Write("b", "abc");
-  EXPECT_THAT(Take(Options({File("a"), File("b")})),
-              ElementsAre(HasSubstr("data.a: no full digest: cannot read " + folder_ + "a")));
+  EXPECT_THAT(Take(Options({File("a"), File("b")})), IsEmpty());
   const auto records = ReadInputRecords(record_);
   EXPECT_EQ(records->at("data.a").sha256, "");
+  EXPECT_THAT(records->at("data.a").error, HasSubstr("cannot read " + folder_ + "a: "));
   EXPECT_EQ(records->at("data.b").sha256, kAbc);
+  EXPECT_EQ(records->at("data.b").error, "");
+  Write("a", "");
+  Take(Options({File("a"), File("b")}));
+  EXPECT_EQ(ReadInputRecords(record_)->at("data.a").error, "") << "of this start only";
+  EXPECT_EQ(ReadInputRecords(record_)->at("data.a").sha256, kEmpty);
 }
 
 TEST_F(InputDigestsTest, ADamagedRecordIsToldAndReplaced) {
