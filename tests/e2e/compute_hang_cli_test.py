@@ -24,7 +24,7 @@ class ComputeHangs(cli.RunTest):
                 self.assertEqual(done.returncode, 5, done.stderr)
                 self.assertRegex(done.stderr, rf'blockstep: rank {rank}: step \d+: no progress in compute for [\d.]+ s; '
                                               rf'last call .* \(call \d+\); runtime.compute_timeout_s is {LIMIT_S} s\n')
-                self.assertIn(f"checkpoints in {run} stand", done.stderr)
+                self.assertIn(f"checkpoints in {run} are intact", done.stderr)
                 self.assertTrue(os.listdir(os.path.join(run, "checkpoints")), done.stderr)
                 again = cli.train(run, self.settings, ranks=ranks, flags=["--resume", "auto"])
                 self.assertEqual(cli.weights_hash(again), wanted)

@@ -12,7 +12,7 @@ from coordinated import POLICY
 
 # Where a coordinator fails: the call that fault_shim.c counts, which one of them, and the step from which
 # a restart goes on. Report 24 is the 25th to be made durable; two heads are written before the first.
-PLACES = {"idle": None, "decision": (25, 25), "log": (27, 24)}
+PLACES = {"idle": None, "decision": (25, 25), "log": (28, 24)}
 FAULTS = itertools.product(("KILL", "STOP", "SEGV"), PLACES)
 
 
