@@ -47,6 +47,39 @@ int Report(const absl::StatusOr<RankOutcome>& result) {
   return ExitCodeOfResult(result);
 }
 
+// The configuration as file and flags give it, with a way to its coordinator.
+absl::StatusOr<TrainConfig> ConfigOf(const std::string& file, std::vector<std::string> sets,
+                                     const CoordinatorPlace& place) {
+  for (const std::string& set : place.Sets()) sets.push_back(set);
+  ASSIGN_OR_RETURN(TrainConfig config, LoadTrainConfig(file, sets));
+  const TrainConfig::Coordinator& coordinator = config.coordinator;
+  if (!coordinator.address.empty()) {
+    RETURN_IF_ERROR(
+        CheckBind(coordinator.address, !coordinator.tls_ca.empty(), coordinator.insecure));
+  } else if (!coordinator.tls_ca.empty()) {
+    // An embedded coordinator makes its own certificates: these would be ignored.
+    return InvalidArgument(
+        "--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): expected --coordinator HOST:PORT with it, "
+        "got ",
+        coordinator.tls_ca, " alone");
+  }
+  return config;
+}
+
+// Says what is wrong with the configuration; the exit code.
+int Refuse(const absl::Status& status) {
+  if (LaunchedRank() == 0) {
+    Say(std::string(Std(status.message())));
+  } else {
+    // mpirun ends everyone at the first exit: rank 0 is given the time to say why. Whoever is
+    // still here then was given something that rank 0 was not.
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    Say(Cat("rank ", LaunchedRank(), ": ", status.message()));
+  }
+  Stderr().Flush(kLastWordsS);
+  return kExitUsage;
+}
+
 }  // namespace
 
 int TrainCommand(int argc, char** argv) {
@@ -80,33 +113,8 @@ int TrainCommand(int argc, char** argv) {
                "allow plaintext to a --coordinator on another host");
   app.add_flag("--print-config", print, "print the whole configuration and exit");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
-  for (const std::string& set : coordinator.Sets()) sets.push_back(set);
-  absl::StatusOr<TrainConfig> config = LoadTrainConfig(config_file, sets);
-  if (config.ok() && !config->coordinator.address.empty()) {
-    const absl::Status way =
-        CheckBind(config->coordinator.address, !config->coordinator.tls_ca.empty(),
-                  config->coordinator.insecure);
-    if (!way.ok()) config = way;
-  }
-  if (config.ok() && config->coordinator.address.empty() && !config->coordinator.tls_ca.empty()) {
-    // An embedded coordinator makes its own certificates: these would be ignored.
-    config = InvalidArgument(
-        "--tls (or BLOCKSTEP_TLS, coordinator.tls_ca): expected --coordinator HOST:PORT with it, "
-        "got ",
-        config->coordinator.tls_ca, " alone");
-  }
-  if (!config.ok()) {
-    if (LaunchedRank() == 0) {
-      Say(std::string(Std(config.status().message())));
-    } else {
-      // mpirun ends everyone at the first exit: rank 0 is given the time to say why. Whoever is
-      // still here then was given something that rank 0 was not.
-      std::this_thread::sleep_for(std::chrono::seconds(3));
-      Say(Cat("rank ", LaunchedRank(), ": ", config.status().message()));
-    }
-    Stderr().Flush(kLastWordsS);
-    return kExitUsage;
-  }
+  const absl::StatusOr<TrainConfig> config = ConfigOf(config_file, std::move(sets), coordinator);
+  if (!config.ok()) return Refuse(config.status());
   if (print) {
     std::printf("%s", PrintTrainConfig(*config).c_str());
     return kExitOk;
