@@ -82,7 +82,7 @@ def losses(folder):
 
 def hashes(log, folder):
     """What a run said at its end; {} if it did not come so far."""
-    found = dict(re.findall(r"^(weights|blocks)\b[^\n]* sha256 ([0-9a-f]{64})$", read(log), re.M))
+    found = dict(re.findall(r"^(weights|blocks)\b[^\n]* sha256 ([0-9a-f]{64})\b", read(log), re.M))
     if set(found) != {"weights", "blocks"}:
         return {}
     return dict(found, losses=losses(folder))
