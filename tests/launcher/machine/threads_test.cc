@@ -69,6 +69,7 @@ TEST(StartThreads, SaysHowManyTheSystemDoesNotGive) {
   if (::blockstep::testing::kSanitized) GTEST_SKIP() << "a sanitizer maps more than any limit";
   const pid_t child = fork();
   if (child == 0) {
+    alarm(60);  // threads that nobody ends would be waited for
     const rlimit limit{.rlim_cur = 1 << 28, .rlim_max = 1 << 28};
     if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);
     const auto pool = StartThreads(1000);
