@@ -102,7 +102,8 @@ absl::StatusOr<const Backend*> FindBackend(std::string_view name) {
   for (const Backend* backend : {&CpuBackend(), &AsyncBackend(), &NullBackend()}) {
     if (name == backend->name) return backend;
   }
-  return InvalidArgument("backend: expected one of cpu, async, null, got '", name, "'");
+  return InvalidArgument("runtime.backend: expected cpu, async or null, got '", name,
+                         "', which is not in this build");
 }
 
 }  // namespace blockstep

@@ -41,7 +41,7 @@ absl::StatusOr<OpRecord> ParseOpRecord(std::string_view line) {
 
 absl::StatusOr<std::unique_ptr<OpDigestFile>> OpDigestFile::Create(const std::string& path) {
   std::unique_ptr<OpDigestFile> file(new OpDigestFile(path));
-  if (!file->out_) return ResourceExhausted("runtime.digests: ", path, " cannot be written");
+  if (!file->out_) return ResourceExhausted(path, ": cannot be written");
   return file;
 }
 
@@ -54,7 +54,7 @@ void OpDigestFile::Add(const OpRecord& record) {
 absl::Status OpDigestFile::Flush() {
   std::lock_guard lock(mutex_);
   out_.flush();
-  if (!out_) return ResourceExhausted("runtime.digests: ", path_, " cannot be written");
+  if (!out_) return ResourceExhausted(path_, ": cannot be written");
   return absl::OkStatus();
 }
 

@@ -64,7 +64,7 @@ absl::StatusOr<OpRecord> ParseOpRecord(std::string_view line);
 
 class OpDigestFile {
  public:
-  // Written anew. PERMISSION_DENIED or RESOURCE_EXHAUSTED names the file.
+  // Replaces a file of that name. RESOURCE_EXHAUSTED names it.
   static absl::StatusOr<std::unique_ptr<OpDigestFile>> Create(const std::string& path);
   void Add(const OpRecord& record);  // from any thread
   absl::Status Flush();

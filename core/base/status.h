@@ -1,5 +1,5 @@
 // absl::Status with our two habits: early return macros, and messages built from parts.
-// A message names what, where, found, wanted and, where ranks exist, the rank.
+// A message says what failed, where, "expected X, got Y" and, where ranks exist, on which.
 #pragma once
 
 #include <string>

@@ -178,8 +178,7 @@ absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
   if (!change.empty()) {
     const std::string moved = "config-" + parts.back().run_id + ".txt";
     if (options.undo != nullptr) options.undo->Remember(options.path, {moved});
-    std::error_code error;
-    fs::rename(options.path + "/config.txt", options.path + "/" + moved, error);
+    RETURN_IF_ERROR(FileOps().Rename(options.path + "/config.txt", options.path + "/" + moved));
     parts.push_back({options.new_id(), parts.back().run_id, options.config_hash, options.maths_text,
                      run.resume_from, run.resume_step});
     RETURN_IF_ERROR(WriteRun(options.path, parts, options.config_text));

@@ -3,8 +3,9 @@
 //   <run>/run.lock      held while a start works here
 //   <run>/saved         there once a checkpoint was announced
 //   <run>/inputs.json   full digests of what was read, once they are taken
-//   <run>/config.txt    the configuration as it ran; config-<run_id>.txt: of earlier parts of the
-//   run <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/  <run>/ledger/
+//   <run>/config.txt    the configuration as it ran; config-<run_id>.txt: of earlier parts
+//
+//   <run>/checkpoints/  <run>/metrics.jsonl  <run>/tensorboard/  <run>/ledger/
 #pragma once
 
 #include <cstdint>

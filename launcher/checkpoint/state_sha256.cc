@@ -26,6 +26,7 @@ std::vector<RowsToHash> InOrder(const TensorTable& table, std::vector<StateSlice
                  .mine = {s.row0, s.row0 + s.view.rows},
                  .view = s.view};
     if (s.layout == StateLayout::kReplicated) {  // every rank has it: rank 0's is hashed
+      CHECK_EQ(s.view.rows, 1);
       m.all = {0, 1};
       m.mine = {0, rank == 0 ? 1 : 0};
     }

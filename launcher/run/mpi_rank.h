@@ -27,7 +27,7 @@ struct MpiWork {
   double timeout_s = 300;  // of MPI_Init and of each wait
   std::function<absl::Status(const MpiRank& rank)> run;
   std::function<int(const absl::Status& status)> report;     // prints; the exit code
-  std::function<int(const absl::Status& status)> exit_code;  // the same without a word
+  std::function<int(const absl::Status& status)> exit_code;  // the same code, prints nothing
 };
 
 // `run`, with the end of the process as above. `watchdog` bounds MPI's start and end.

@@ -14,7 +14,7 @@ namespace {
 absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
   if (config.runtime.backend == BackendKind::kNull) {
     return InvalidArgument(
-        "runtime.backend: expected cpu, async or cuda, got null, which has no memory and is for "
+        "runtime.backend: expected cpu or async, got null, which has no memory and is for "
         "`estimate`");
   }
   static constexpr std::string_view kNames[] = {"cpu", "null", "async", "cuda"};

@@ -1,6 +1,5 @@
 #include "launcher/run/train.h"
 
-#include <cstdio>
 #include <optional>
 
 #include "core/base/status.h"
@@ -31,13 +30,11 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RankJob& job,
 
 // Full digests of the inputs, taken beside training.
 InputDigestsOptions DigestsOf(const ResolvedRun& resolved, OpenedRun& opened) {
-  return {
-      .files = resolved.inputs,
-      .record = opened.folder.inputs_path(),
-      .before = opened.folder.inputs_before(),
-      .tell =
-          [](const std::string& text) { std::fprintf(stderr, "blockstep: %s\n", text.c_str()); },
-      .disk = &opened.place.disk};
+  return {.files = resolved.inputs,
+          .record = opened.folder.inputs_path(),
+          .before = opened.folder.inputs_before(),
+          .tell = Say,  // never waits for whoever reads stderr
+          .disk = &opened.place.disk};
 }
 
 // What people should know of a run that begins.

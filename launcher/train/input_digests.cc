@@ -69,7 +69,7 @@ InputDigests::InputDigests(InputDigestsOptions options) : o_(std::move(options))
   try {
     thread_ = std::thread([this] { Run(); });
   } catch (const std::system_error& error) {
-    o_.tell(Cat("full digests of the inputs are not taken: no thread for them: ", error.what()));
+    o_.tell(Cat("skipping full digests of the inputs: cannot start a thread: ", error.what()));
   }
 }
 
@@ -134,7 +134,7 @@ void InputDigests::Take(const InputFile& file, InputRecords& records) {
   }
   if (!digest->has_value()) return;
   if (!record.sha256.empty() && record.sha256 != **digest) {
-    o_.tell(Cat(file.name, " IS NOT THE FILE THAT THIS RUN BEGAN WITH: ", record.path,
+    o_.tell(Cat(file.name, " HAS CHANGED SINCE THIS RUN STARTED: ", record.path,
                 ": expected sha256 ", record.sha256, ", got ", **digest,
                 "; its size and sampled digest are the same. What was trained before cannot be "
                 "repeated with it"));

@@ -63,11 +63,15 @@ absl::Status Saver::BeforeCommit(const ActiveSet& set) {
   return save_->BeforeCommit(set);
 }
 
-absl::Status Saver::MakeWay() {
+absl::Status Saver::Await(AwaitedBy who) {
+  if (save_ == nullptr) return absl::OkStatus();
   const double before = report_.stall_seconds;
-  RETURN_IF_ERROR(Await());
-  report_.waited_seconds = report_.stall_seconds - before;
-  return save_ == nullptr ? absl::OkStatus() : Report(save_->outcome());
+  {
+    const Stall stall(*this);
+    RETURN_IF_ERROR(save_->Finish());
+  }
+  if (who == AwaitedBy::kNextSave) report_.waited_seconds = report_.stall_seconds - before;
+  return Report(save_->outcome());
 }
 
 absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, SaveMode mode,
@@ -109,17 +113,6 @@ absl::Status Saver::Advance() {
     ASSIGN_OR_RETURN(more, save_->Advance());
   }
   return more ? absl::OkStatus() : Report(save_->outcome());
-}
-
-absl::Status Saver::Finish() {
-  RETURN_IF_ERROR(Await());
-  return save_ == nullptr ? absl::OkStatus() : Report(save_->outcome());
-}
-
-absl::Status Saver::Await() {
-  if (save_ == nullptr) return absl::OkStatus();
-  const Stall stall(*this);
-  return save_->Finish();
 }
 
 absl::Status Saver::Report(const absl::StatusOr<CheckpointInfo>& outcome) {

@@ -36,6 +36,9 @@ struct SaverOptions {
 
 enum class SaveMode : uint8_t { kBackground, kHereAndNow };
 
+// Why training waits for a save: the next one is due, or the run ends.
+enum class AwaitedBy : uint8_t { kNextSave, kEndOfRun };
+
 class Saver {
  public:
   explicit Saver(SaverOptions options);
@@ -47,22 +50,19 @@ class Saver {
 
   // All of these are collective. Errors are those of communication and of the report's taker; how
   // the save itself ended is in the report and in last().
-  // The next save is due: waits for the one before, if it is not done.
-  absl::Status MakeWay();
-  // After MakeWay. Training has waited for this save since `since_ns`.
+  // Waits for the save that is under way, if there is one.
+  absl::Status Await(AwaitedBy who);
+  // After Await. Training has waited for this save since `since_ns`.
   absl::Status Save(TrainerState trainer, std::vector<StateSlice> states, SaveMode mode,
                     int64_t since_ns);
   // After a step at whose exchange every rank said part_done().
   absl::Status Advance();
-  // The run ends: waits for what is under way.
-  absl::Status Finish();
 
   int64_t announced_step() const { return announced_; }
   void set_announced_step(int64_t step) { announced_ = step; }  // a resumed run's
   const absl::Status& last() const { return last_; }            // how the last save ended
 
  private:
-  absl::Status Await();  // training waits until the save under way, if any, has ended
   absl::Status Report(const absl::StatusOr<CheckpointInfo>& outcome);
   StagingMemory Staging();
   SaveOptions HowToSave();

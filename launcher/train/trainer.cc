@@ -140,7 +140,7 @@ absl::StatusOr<std::string> Trainer::StateHash() {
 absl::Status Trainer::Save(SaveMode mode) {
   if (!saver_.has_value() || saver_->announced_step() == state_.step) return absl::OkStatus();
   At(RunStage::kSave);
-  RETURN_IF_ERROR(saver_->MakeWay());
+  RETURN_IF_ERROR(saver_->Await(AwaitedBy::kNextSave));
   const int64_t since = Tracer::Now();
   Session& s = *o_.session;
   state_.run_id = o_.run->run_id;
@@ -157,7 +157,7 @@ absl::Status Trainer::Save(SaveMode mode) {
 absl::Status Trainer::SaveLast() {
   if (!saver_.has_value()) return absl::OkStatus();
   At(RunStage::kSave);
-  absl::Status status = saver_->Finish();
+  absl::Status status = saver_->Await(AwaitedBy::kEndOfRun);
   if (status.ok() && saver_->announced_step() != state_.step) status = Save(SaveMode::kHereAndNow);
   const int64_t announced = saver_->announced_step();
   if (status.ok() && announced == state_.step) return absl::OkStatus();

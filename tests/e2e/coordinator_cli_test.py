@@ -29,7 +29,7 @@ class Coordinator(coordinated.CoordinatedTest):
         ranks = self.begin(run, f"127.0.0.1:{port}", mpi=True, flags=["--tls", certs])
         self.assertEqual((cli.weights_hash(self.end(ranks)), cli.blocks(run)), wanted)
         self.assertEqual(process.wait(timeout=cli.LAST_RESORT_S), 0)  # the run is done
-        self.assertIn("the run is done", process.stderr.read())
+        self.assertIn("run finished", process.stderr.read())
 
     def test_killed_and_restarted_loses_no_step(self):
         wanted = self.embedded()

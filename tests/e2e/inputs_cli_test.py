@@ -131,7 +131,7 @@ class Inputs(BadInputTest):
         self.assertNotIn(before["sha256"], maths)
         self.set_token(4000, 9)  # between what is sampled
         text = self.until([*args, "--resume", "auto"], lambda text: "IS NOT THE FILE" in text)
-        self.assertIn(f"blockstep: data.train[0] IS NOT THE FILE THAT THIS RUN BEGAN WITH: {self.data}: expected sha256 "
+        self.assertIn(f"blockstep: data.train[0] HAS CHANGED SINCE THIS RUN STARTED: {self.data}: expected sha256 "
                       f"{before['sha256']}, got {hashlib.sha256(read(self.data)).hexdigest()}", text)
         self.assertEqual(len(self.run_json()), 1)
         self.assertEqual(self.run_json()[-1]["maths"], maths)

@@ -62,7 +62,7 @@ class OneHash(coordinated.CoordinatedTest):
                 text = self.end(self.begin(run, address, settings, ranks=ranks, mpi=True))
                 self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
                 self.assertEqual(process.wait(timeout=60), 0)
-                self.assertIn("the run is done", process.stderr.read())
+                self.assertIn("run finished", process.stderr.read())
 
 
 if __name__ == "__main__":

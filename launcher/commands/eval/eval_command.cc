@@ -1,4 +1,4 @@
-// blockstep eval: one process, or one rank of an mpirun; rank 0 speaks.
+// blockstep eval: one process, or one rank of an mpirun; rank 0 prints.
 #include <cstdio>
 
 #include "core/base/status.h"

@@ -101,10 +101,9 @@ std::string PlanTable(const RunPlan& plan) {
     text += "\n";
   }
   if (plan.rates) {
-    text +=
-        Format("this machine: GEMM %.1f GFLOP/s, attention %.1f GFLOP/s, memory %.1f GB/s\n",
-               plan.rates->gemm_flops * 1e-9, plan.rates->attention_flops * 1e-9,
-               plan.rates->memory_bytes * 1e-9);
+    text += Format("this machine: GEMM %.1f GFLOP/s, attention %.1f GFLOP/s, memory %.1f GB/s\n",
+                   plan.rates->gemm_flops * 1e-9, plan.rates->attention_flops * 1e-9,
+                   plan.rates->memory_bytes * 1e-9);
   }
   return text;
 }

@@ -1,6 +1,8 @@
 // Servers and clients of a test run, joined or refused, and ranks that step through it.
 #pragma once
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -28,13 +30,14 @@ inline Client Joined(CoordinatorClientOptions options) {
   return client.ok() ? std::move(*client) : nullptr;
 }
 
+// Half of the grace is for a TLS handshake on a slow machine: a mistake shows after that.
 inline absl::Status JoinError(CoordinatorClientOptions options) {
-  options.grace_s = 1;
+  options.grace_s = 4;
   return CoordinatorClient::Connect(std::move(options)).status();
 }
 
 inline std::string FreshPath(const std::string& name) {
-  const std::string path = testing::TempDir() + "/blockstep_" + name;
+  const std::string path = Cat(testing::TempDir(), "/blockstep_", getpid(), "_", name);
   for (const char* end : {"", ".lock", ".tmp"}) std::filesystem::remove(path + end);
   return path;
 }
