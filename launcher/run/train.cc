@@ -5,6 +5,7 @@
 #include "core/base/status.h"
 #include "dist/group_status.h"
 #include "launcher/checkpoint/weights_io.h"
+#include "launcher/cli/text_writer.h"
 #include "launcher/run/run_files.h"
 #include "optim/policy/describe.h"
 
