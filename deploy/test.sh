@@ -14,8 +14,8 @@
 #   golden     10  the ladder against transformers: logits, loss, gradients, ten losses
 #   smoke      40  mpirun -n 2 blockstep train with the coordinator over gRPC, resumed once
 #   mutants    80  three one-line breakages are seen by the tests that they name (tests/mutants)
-#   asan      420  AddressSanitizer and UBSan over the libraries
-#   tsan      350  ThreadSanitizer over the libraries
+#   asan      420  AddressSanitizer and UBSan over the libraries and the coordinator
+#   tsan      350  ThreadSanitizer over the libraries and the coordinator
 #   hosts     180  by name only, as root: two and three hosts (network namespaces), a cut link
 # A stage over its budget is named; one over four times its budget, and over
 # 20 minutes (it may have to build first), is ended. Logs: build/test-logs.

@@ -1,5 +1,6 @@
 #include "launcher/coordinator/coordinator_service.h"
 
+#include "core/base/check.h"
 #include "launcher/coordinator/grpc_status.h"
 
 namespace blockstep {
@@ -71,6 +72,7 @@ class CoordinatorService::Stream final : public grpc::ServerWriteReactor<proto::
   }
   void OnCancel() override { End(grpc::Status::CANCELLED); }
   void OnDone() override {
+    { std::lock_guard lock(mutex_); }  // sees whatever another thread did here, its making included
     {
       std::lock_guard lock(service_->mutex_);
       service_->streams_.erase(this);
@@ -91,6 +93,11 @@ class CoordinatorService::Stream final : public grpc::ServerWriteReactor<proto::
 
 CoordinatorService::CoordinatorService(RunState* state) : state_(state) {
   state_->OnChange([this] { Wake(); });
+}
+
+CoordinatorService::~CoordinatorService() {
+  std::lock_guard lock(mutex_);
+  CHECK(streams_.empty());
 }
 
 void CoordinatorService::Wake() {

@@ -15,6 +15,7 @@ namespace blockstep {
 class CoordinatorService final : public proto::Coordinator::CallbackService {
  public:
   explicit CoordinatorService(RunState* state);
+  ~CoordinatorService() override;  // every call has ended: after Server::Wait
 
   // From now on `health` says SERVING while the log takes reports, NOT_SERVING while it is broken;
   // it outlives the last call.

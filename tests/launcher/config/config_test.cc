@@ -259,7 +259,8 @@ coordinator { lag: 3000000000 }
   EXPECT_THAT(error, HasSubstr("run.txt:3:3: policy.patience: found 0, wanted at least 1"));
   EXPECT_THAT(error, HasSubstr("run.txt:4:3: policy.sparsity: found 1, wanted 0 or more"));
   EXPECT_THAT(error, HasSubstr("run.txt:5:3: policy.embedding_split: found 2, wanted 1: policy"));
-  EXPECT_THAT(error, HasSubstr("run.txt:6:15: coordinator.lag: found 3000000000, wanted 0 to 1000000"));
+  EXPECT_THAT(error,
+              HasSubstr("run.txt:6:15: coordinator.lag: found 3000000000, wanted 0 to 1000000"));
   EXPECT_THAT(error, HasSubstr("4 errors"));
   EXPECT_THAT(ErrorOf(kSmall, {"policy.embedding=frozen"}),
               HasSubstr("policy.embedding: found frozen, wanted always or as_blocks: policy full"));

@@ -29,7 +29,7 @@ inline Client Joined(CoordinatorClientOptions options) {
 }
 
 inline absl::Status JoinError(CoordinatorClientOptions options) {
-  options.grace_s = 1;
+  options.grace_s = 4;  // for a handshake of a slow machine
   return CoordinatorClient::Connect(std::move(options)).status();
 }
 
