@@ -14,8 +14,8 @@
 #   golden     20  the ladder against transformers: logits, loss, gradients, ten losses
 #   smoke      50  mpirun -n 2 blockstep train with the coordinator over gRPC, resumed once
 #   mutants   120  three one-line breakages are seen by the tests that they name (tests/mutants)
-#   asan      620  AddressSanitizer and UBSan over the libraries
-#   tsan      560  ThreadSanitizer over the libraries
+#   asan      620  AddressSanitizer and UBSan over the libraries and the coordinator
+#   tsan      560  ThreadSanitizer over the libraries and the coordinator
 # Only by name:
 #   bare     6000  as root: a bare Debian 12 (mmdebstrap), in it quickstart.sh and test.sh from a clone of HEAD
 #   hosts     180  as root: two and three hosts (network namespaces), a cut link

@@ -69,7 +69,7 @@ TEST(Coordinator, RestartFromItsLogLosesNoStep) {
 TEST(Coordinator, GoneForLongerThanTheGraceIsUnavailable) {
   auto server = Started(ServerOptions());
   CoordinatorClientOptions options = ClientOptions(server->address(), 0, 1);
-  options.grace_s = 0.5;
+  options.grace_s = 3;
   const Client client = Joined(options);
   EXPECT_TRUE(client->Await(1).ok());
   server.reset();
@@ -80,7 +80,7 @@ TEST(Coordinator, GoneForLongerThanTheGraceIsUnavailable) {
 TEST(Coordinator, AnswersButDecidesNothing) {
   const auto server = Started(ServerOptions());
   CoordinatorClientOptions options = ClientOptions(server->address(), 0, 1);
-  options.grace_s = 1;
+  options.grace_s = 3;
   options.heartbeat_s = 0.1;
   const Client client = Joined(options);
   const absl::Status status = client->Await(2).status();
@@ -231,7 +231,7 @@ TEST(Coordinator, ResumeTakesTheCheckpointsPolicy) {
 TEST(Coordinator, SavesWithoutItAndDecidesAlike) {
   auto server = Started(ServerOptions());
   CoordinatorClientOptions options = ClientOptions(server->address(), 0, 1);
-  options.grace_s = 0.3;
+  options.grace_s = 3;
   const Client client = Joined(options);
   const auto leader = Leading(client.get());
   RunRank(leader.get(), 0, 0, 15);

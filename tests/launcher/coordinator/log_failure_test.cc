@@ -213,7 +213,7 @@ TEST(CoordinatorOnAFullDisk, RanksWaitTheirGraceAndSayWhy) {
   std::vector<Client> clients;
   for (int rank = 0; rank < 2; ++rank) {
     CoordinatorClientOptions options = ClientOptions(server->address(), rank, 2);
-    options.grace_s = 3;
+    options.grace_s = 8;
     clients.push_back(Joined(options));
   }
   for (const auto& seen : RunRanks(clients, 0, 10)) EXPECT_EQ(seen, ExpectedPhases(10));
