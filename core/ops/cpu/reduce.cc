@@ -1,7 +1,7 @@
 #include "core/ops/reduce.h"
 
 #include <cmath>
-#include <mutex>
+#include <vector>
 
 #include "core/ops/cpu/grid.h"
 #include "core/ops/cpu/kernels.h"
@@ -16,16 +16,14 @@ constexpr int64_t kQuantum = 256, kQuantaPerItem = 128;
 template <typename Quantum>
 void SumQuanta(ThreadPool& pool, int64_t size, ExactSum* sum, Quantum&& quantum) {
   constexpr int64_t kItem = kQuantum * kQuantaPerItem;
-  std::mutex mutex;  // integer sums: any order gives the same
-  pool.ParallelFor(DivCeil(size, kItem), [&](int64_t item) {
-    ExactSum part;
+  std::vector<ExactSum> parts(pool.threads());  // integer sums: any order gives the same
+  pool.ParallelForWorker(DivCeil(size, kItem), [&](int64_t item, int worker) {
     const int64_t end = std::min(size, (item + 1) * kItem);
     for (int64_t i = item * kItem; i < end; i += kQuantum) {
-      part.Add(quantum(i, std::min(kQuantum, end - i)));
+      parts[worker].Add(quantum(i, std::min(kQuantum, end - i)));
     }
-    std::lock_guard lock(mutex);
-    sum->Add(part);
   });
+  for (const ExactSum& part : parts) sum->Add(part);
 }
 
 }  // namespace
