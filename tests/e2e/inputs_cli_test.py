@@ -130,7 +130,7 @@ class Inputs(BadInputTest):
         self.assertIn(f"sampled sha256 {before['sampled_sha256']}\n", maths)
         self.assertNotIn(before["sha256"], maths)
         self.set_token(4000, 9)  # between what is sampled
-        text = self.until([*args, "--resume", "auto"], lambda text: "IS NOT THE FILE" in text)
+        text = self.until([*args, "--resume", "auto"], lambda text: "HAS CHANGED" in text)
         self.assertIn(f"blockstep: data.train[0] HAS CHANGED SINCE THIS RUN STARTED: {self.data}: expected sha256 "
                       f"{before['sha256']}, got {hashlib.sha256(read(self.data)).hexdigest()}", text)
         self.assertEqual(len(self.run_json()), 1)
