@@ -73,7 +73,7 @@ class BadPeers : public testing::Test {
   absl::Status Join(const std::function<void(CoordinatorClientOptions&)>& change) const {
     CoordinatorClientOptions options = ClientOptions(server_->address(), 1, kRanks);
     options.channel.tls = certs_.client;
-    options.grace_s = 4;
+    options.grace_s = 20;  // a mistake in TLS shows after two seconds of it
     change(options);
     return CoordinatorClient::Connect(options).status();
   }

@@ -91,8 +91,10 @@ inline std::unique_ptr<proto::Coordinator::Stub> RawStub(const CoordinatorServer
 }
 
 struct RawCall {
+  // Until it has connected: a handshake may be given up and tried again on a slow machine.
   explicit RawCall() {
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    context.set_wait_for_ready(true);
   }
   grpc::ClientContext context;
 };

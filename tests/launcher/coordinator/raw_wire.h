@@ -31,7 +31,8 @@ inline RawReply CallBytes(const ChannelOptions& channel, const std::string& meth
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer reply;
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  context.set_wait_for_ready(true);
   std::mutex mutex;
   std::condition_variable done;
   std::optional<grpc::Status> result;

@@ -29,8 +29,7 @@ class Tls : public testing::Test {
     CoordinatorClientOptions options = ClientOptions(Cat("127.0.0.1:", server_->port()), 0, 1);
     options.channel.tls = tls;
     options.channel.tls_name = name;
-    // A mistake shows after half of it, and a handshake of a slow machine has to fit into the rest.
-    options.grace_s = 4;
+    options.grace_s = 20;  // a mistake in TLS shows after two seconds of it
     auto client = CoordinatorClient::Connect(options);
     if (!client.ok()) return client.status();
     return (*client)->Await(0).status();
