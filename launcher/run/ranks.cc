@@ -15,21 +15,15 @@
 namespace blockstep {
 
 absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags& flags,
-                                    const RankPlace& place) {
+                                    RankEnv env) {
   GrpcCoordination coordination;
-  const int64_t asked_threads = config.runtime.threads;
-  absl::StatusOr<RankOutcome> result = RunTrainingRank(
-      config, flags,
-      {.group = place.group,
-       .coordination = &coordination,
-       .watchdog = place.watchdog,
-       .threads = asked_threads > 0 ? static_cast<int>(asked_threads) : place.threads,
-       .process_ranks = place.process_ranks,
-       .machine_ranks = place.machine_ranks});
+  env.coordination = &coordination;
+  if (config.runtime.threads > 0) env.threads = static_cast<int>(config.runtime.threads);
+  absl::StatusOr<RankOutcome> result = RunTrainingRank(config, flags, env);
   const absl::Status& status = result.status();
   coordination.Leave(status.ok() ? "finished"
                                  : status.ToString(absl::StatusToStringMode::kWithNoExtraData));
-  if (!status.ok()) return OnRank(status, place.group->rank());
+  if (!status.ok()) return OnRank(status, env.group->rank());
   return result;
 }
 
