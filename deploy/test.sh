@@ -6,22 +6,22 @@
 #   --verbose      show the output of stages that pass, too
 #
 # Stages, each with a time budget in seconds on 2 cores without a warm compiler cache (45 minutes in all):
-#   setup     150  packages
+#   setup     110  packages
 #   format     20  clang-format finds nothing to change
 #   includes   10  includes point down, no file is too long; the checker sees planted mistakes
 #   tidy      140  clang-tidy with .clang-tidy on the libraries
-#   release  1010  cpu-release: everything builds, all tests but the golden ones
+#   release   990  cpu-release: everything builds, all tests but the golden ones
 #   golden     20  the ladder against transformers: logits, loss, gradients, ten losses
 #   smoke      50  mpirun -n 2 blockstep train with the coordinator over gRPC, resumed once
 #   mutants   120  three one-line breakages are seen by the tests that they name (tests/mutants)
-#   asan      620  AddressSanitizer and UBSan over the libraries and the coordinator
-#   tsan      560  ThreadSanitizer over the libraries and the coordinator
+#   asan      700  AddressSanitizer and UBSan over the libraries and the coordinator
+#   tsan      540  ThreadSanitizer over the libraries and the coordinator
 # Only by name:
 #   bare     6000  as root: a bare Debian 12 (mmdebstrap), in it quickstart.sh and test.sh from a clone of HEAD
 #   hosts     180  as root: two and three hosts (network namespaces), a cut link
 #   quickstart 400 deploy/quickstart.sh with its own check that the model learned
 #   transformers 600 checkpoints and exports loaded by the real `transformers` (installed from PyPI)
-#   slow     2400  tests that wait, time or kill at a quarter of the speed, and beside busy loops
+#   slow     7000  test stages at a quarter of the speed; tests that wait, time or kill beside busy loops
 # A stage over its budget is named; one over four times its budget, and over 20 minutes (it may have to build
 # first), is ended. Ctrl-C, SIGTERM and SIGHUP end the stage under way with all it started. Logs: build/test-logs.
 set -uo pipefail
@@ -105,8 +105,15 @@ stage_quickstart() {
 
 stage_transformers() { "$root/tests/golden/real_transformers.sh"; }
 
+# Built at full speed first; the mutants' tree compiles in its own stage.
 stage_slow() {
-  "$root/deploy/setup.sh" --target all && "$root/tests/slow/slow.py" --build "$root/build/cpu-release"
+  local preset
+  for preset in cpu-release cpu-asan cpu-tsan; do
+    "$root/deploy/setup.sh" --preset "$preset" --target all || return 1
+  done
+  "$self" --stage mutants || return 1
+  "$root/tests/slow/slow.py" --build "$root/build/cpu-release" --mode busy || return 1
+  "$root/tests/slow/slow.py" --stage release --stage golden --stage smoke --stage mutants --stage asan --stage tsan
 }
 
 sanitized() {  # sanitized PRESET ARGS...: builds all and runs its tests

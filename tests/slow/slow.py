@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Tests that sleep, time or kill, one at a time, at a quarter of this machine's speed and beside busy loops: none
-may depend on how fast the machine is.
+"""Tests at a quarter of this machine's speed and beside busy loops: none may depend on how fast the machine is.
 
 tests/slow/slow.py --build DIR [--mode quarter|busy]... [-R REGEX]
-  --build DIR    a build with every test (build/cpu-release)
+tests/slow/slow.py --stage NAME...
+  --build DIR    a build with every test (build/cpu-release); its tests that sleep, time or kill run one at a time
   --mode MODE    quarter: the CPU quota of a control group is a quarter of the cores (as root; else, or where there is
-                 no such group, one core shared with three busy loops); busy: beside two busy loops a core
+                 no such group, one core shared with three busy loops); busy: beside two busy loops per core
   -R REGEX       names of ctest entries (`.`: all), instead of those that sleep, time or kill
+  --stage NAME   a whole stage of deploy/test.sh at a quarter of the speed (build first); may be repeated
 
-What a test prints is in DIR/../test-logs. Exit code 0: every test passed in every mode.
+Logs: DIR/../test-logs; of stages, build/test-logs/quarter. Exit code 0: all passed in every mode.
 """
 import argparse
 import contextlib
@@ -23,7 +24,8 @@ import time
 TESTS = (r"^(.*_cli_test|overlap_test|overlap_trace_test|local_communicator_test|unit_store_test|"
          r"mpi_.*_test.*|coordinator_test|coordinator_log_test|coordinator_http_test|watchdog_test|run_folder_test|"
          r"background_save_test|background_crash_test|checkpoint_crash_test|save_pieces_test|verify_cases_test|"
-         r"core_test|signal_test)$")
+         r"core_test|signal_test|text_writer_test|input_digests_test|memory_limit_test|plan_equals_reality|"
+         r"verify_pairwise)$")
 PERIOD_US = 20000
 SPIN = "while True: pass"
 
@@ -99,26 +101,27 @@ def run(test, log, prepare):
     return passed, time.monotonic() - began, code
 
 
-def run_all(mode, tests, logs):
-    red = []
+@contextlib.contextmanager
+def slowed(mode):
+    """What a child calls before it starts, and how that slows it."""
     with contextlib.ExitStack() as stack:
-        prepare = None
         if mode == "busy":
-            how = f"beside {2 * os.cpu_count()} busy loops"
             stack.enter_context(busy_loops(2 * os.cpu_count()))
+            yield None, f"beside {2 * os.cpu_count()} busy loops"
         elif group := stack.enter_context(quota()):
-            how = f"in a control group with {os.cpu_count() / 4:g} of {os.cpu_count()} cores"
-
-            def prepare():
+            def enter():
                 with open(group, "w") as f:
                     f.write(str(os.getpid()))
+            yield enter, f"in a control group with {os.cpu_count() / 4:g} of {os.cpu_count()} cores"
         else:
-            how = "on one core, shared with three busy loops"
             core = min(os.sched_getaffinity(0))
             stack.enter_context(busy_loops(3, core))
+            yield lambda: os.sched_setaffinity(0, {core}), "on one core, shared with three busy loops"
 
-            def prepare():
-                os.sched_setaffinity(0, {core})
+
+def run_all(mode, tests, logs):
+    red = []
+    with slowed(mode) as (prepare, how):
         print(f"{mode}: {how}", flush=True)
         for test in tests:
             log = os.path.join(logs, f"slow-{mode}-{test['name']}.log")
@@ -129,20 +132,35 @@ def run_all(mode, tests, logs):
     return red
 
 
+def run_stages(stages):
+    """Exit code of deploy/test.sh for the stages, at a quarter of the speed."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    names = [word for stage in stages for word in ("--stage", stage)]
+    with slowed("quarter") as (prepare, how):
+        print(f"quarter: {how}", flush=True)
+        return subprocess.run([os.path.join(root, "deploy", "test.sh"), *names], preexec_fn=prepare, check=False,
+                              env=dict(os.environ, BLOCKSTEP_TEST_LOGS=os.path.join(root, "build/test-logs/quarter"))
+                              ).returncode
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--build")
+    what.add_argument("--stage", action="append")
     parser.add_argument("--mode", action="append", choices=("quarter", "busy"))
     parser.add_argument("-R", dest="regex", default=TESTS)
     args = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))  # what was set up is taken back
+    if args.stage:
+        sys.exit(run_stages(args.stage))
     shown = subprocess.run(["ctest", "--show-only=json-v1"], cwd=args.build, check=True, capture_output=True, text=True)
     tests = [t for t in json.loads(shown.stdout)["tests"] if re.search(args.regex, t["name"]) and "command" in t]
     if not tests:
         sys.exit(f"slow.py: -R: expected names of tests in {args.build}, got '{args.regex}', which fits none")
     logs = os.path.join(os.path.dirname(os.path.abspath(args.build)), "test-logs")
     os.makedirs(logs, exist_ok=True)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))  # what was set up is taken back
     red = [r for mode in args.mode or ("quarter", "busy") for r in run_all(mode, tests, logs)]
     print(f"{len(tests)} tests" + (f"; RED: {', '.join(red)}" if red else ": all green"))
     sys.exit(1 if red else 0)
