@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/trace.h"
+#include "core/device/host_stream.h"
 #include "dist/communicator.h"
 
 namespace blockstep {
@@ -46,6 +47,7 @@ class OrderedCommunicator : public Communicator {
  public:
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  HostStream& stream() override = 0;
 
   void AllGather(std::vector<GatherSegment> segments, std::string what) override;
   void ReduceScatter(std::vector<ReduceSegment> segments, std::string what) override;

@@ -6,6 +6,7 @@
 #include "core/base/check.h"
 #include "core/base/error_facts.h"
 #include "core/base/status.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 
@@ -99,7 +100,7 @@ void RowFetch::Scatter(TensorView owned, const int32_t* ids, int64_t n, TensorVi
 void RowFetch::Fetch(TensorView owned, const int32_t* ids, int64_t n, TensorView out,
                      Stream& compute) {
   CHECK_LE(0, n);
-  Stream& comm = group_->stream();
+  HostStream& comm = OnHost(group_->stream());
   comm.Wait(compute.Record());
   if (real_) comm.RunFallible([=, this] { return MakeOwnList(ids, n); });
   GatherSegment segment{.base = lists_};

@@ -1,7 +1,7 @@
 // stream.Wait(event), leaving a span that shows how long the stream stood still.
 #pragma once
 
-#include <string>
+#include <memory>
 
 #include "core/base/trace.h"
 #include "core/device/stream.h"
@@ -10,10 +10,10 @@ namespace blockstep {
 
 inline void TracedWait(Stream& stream, const Event& event, Tracer* tracer, const char* what) {
   if (tracer == nullptr || event.done()) return stream.Wait(event);
-  stream.Run([event, tracer, what] {
-    ScopedSpan span(tracer, "compute", what);
-    event.Block();
-  });
+  const auto span = std::make_shared<TraceSpan>(TraceSpan{.name = what, .stream = stream.name()});
+  stream.BeginSpan(span);
+  stream.Wait(event);
+  stream.EndSpan(span, tracer);
 }
 
 }  // namespace blockstep

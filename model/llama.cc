@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/base/status.h"
+#include "core/tensor/device_access.h"
 #include "model/micro_step.h"
 #include "model/rope_table.h"
 #include "model/stream_span.h"
@@ -137,13 +138,16 @@ absl::Status Llama::Reserve(BatchShape shape, Stream& compute, Arena& arena) {
   ASSIGN_OR_RETURN(m.run,
                    CarveRunBuffers(m.config, m.options, shape, compute.pool()->threads(), arena));
   if (!m.options.backend->device.real_memory) return absl::OkStatus();
-  CHECK(m.options.backend->device.host_accessible);
-  compute.Run([table = MakeRopeTable(m.config, shape.tokens), cos = m.run.rope_cos.f32(),
-               sin = m.run.rope_sin.f32()] {
-    std::memcpy(cos, table.cos.data(), table.cos.size() * sizeof(float));
-    std::memcpy(sin, table.sin.data(), table.sin.size() * sizeof(float));
-  });
-  return absl::OkStatus();
+  const RopeTable table = MakeRopeTable(m.config, shape.tokens);
+  const DeviceAccess access{.backend = m.options.backend, .stream = &compute};
+  const auto fill = [&](TensorView view, const std::vector<float>& values) {
+    return access.Fill(view, [&](TensorView rows, int64_t first) {
+      std::memcpy(rows.data, values.data() + first * view.cols, static_cast<size_t>(rows.bytes()));
+      return absl::OkStatus();
+    });
+  };
+  RETURN_IF_ERROR(fill(m.run.rope_cos, table.cos));
+  return fill(m.run.rope_sin, table.sin);
 }
 
 absl::Status Llama::BeginPhase(const ActiveSet& set, Arena& arena) {

@@ -25,21 +25,17 @@ class StreamSpan {
     span_ = std::make_shared<TraceSpan>();
     span_->name = name;
     span_->stream = stream.name();
-    stream_.Run([span = span_] { span->begin_ns = Tracer::Now(); });
+    stream_.BeginSpan(span_);
   }
   StreamSpan(const StreamSpan&) = delete;
   ~StreamSpan() {
-    if (tracer_ == nullptr) return;
-    stream_.Run([span = span_, tracer = tracer_] {
-      span->end_ns = Tracer::Now();
-      tracer->Add(*span);
-    });
+    if (tracer_ != nullptr) stream_.EndSpan(span_, tracer_);
   }
 
  private:
   Tracer* tracer_;
   Stream& stream_;
-  std::shared_ptr<TraceSpan> span_;
+  Stream::Span span_;
 };
 
 }  // namespace blockstep

@@ -4,6 +4,7 @@
 
 #include "core/base/math.h"
 #include "core/base/status.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 

@@ -16,6 +16,19 @@ class Communicator;  // dist/communicator.h
 struct KernelTable;  // core/ops/kernel_table.h
 struct CommunicatorSpec;
 
+enum class CopyDirection : uint8_t { kToDevice, kToHost };
+
+// Rows of bytes between host and device memory; a pitch is the distance of two rows in bytes.
+struct HostCopy {
+  CopyDirection direction = CopyDirection::kToDevice;
+  void* device = nullptr;
+  int64_t device_pitch = 0;
+  void* host = nullptr;
+  int64_t host_pitch = 0;
+  int64_t row_bytes = 0;
+  int64_t rows = 0;
+};
+
 struct DeviceFunctions {
   // One contiguous range of `bytes`, 2 MiB aligned, zero-filled on first touch where it is real.
   absl::StatusOr<void*> (*reserve)(int64_t bytes);
@@ -23,6 +36,11 @@ struct DeviceFunctions {
   // `index` tells streams of one rank apart (seeds of delays).
   std::unique_ptr<Stream> (*new_compute_stream)(const std::string& name, ThreadPool* pool,
                                                 uint64_t index);
+  // Ordered on `stream`; the host's memory must stay valid until an event recorded later has been
+  // reached. Memory of allocate_host moves without staging.
+  void (*copy)(Stream& stream, const HostCopy& copy);
+  absl::StatusOr<void*> (*allocate_host)(int64_t bytes);
+  void (*free_host)(void* data, int64_t bytes);
   // Host can read and write what `reserve` gave.
   bool host_accessible = true;
   // Memory behind `reserve` exists; false on null: nothing may be read or written.

@@ -40,20 +40,41 @@ std::unique_ptr<Stream> NewDelayed(const std::string& name, ThreadPool* pool, ui
   return std::make_unique<FifoStream>(name, pool, FifoOptions{.max_delay_us = 200, .seed = index});
 }
 
+void CopyRows(Stream& stream, const HostCopy& c) {
+  OnHost(stream).Run([c] {
+    char* device = static_cast<char*>(c.device);
+    char* host = static_cast<char*>(c.host);
+    const bool in = c.direction == CopyDirection::kToDevice;
+    for (int64_t r = 0; r < c.rows; ++r) {
+      char* at = device + r * c.device_pitch;
+      char* beside = host + r * c.host_pitch;
+      std::memcpy(in ? at : beside, in ? beside : at, static_cast<size_t>(c.row_bytes));
+    }
+  });
+}
+
 void PoisonHost(Stream& stream, void* data, int64_t bytes) {
-  stream.Run([data, bytes] { std::memset(data, 0xff, bytes); });  // 0xffffffff is a NaN
+  OnHost(stream).Run([data, bytes] { std::memset(data, 0xff, bytes); });  // 0xffffffff is a NaN
 }
 
 }  // namespace
 
 DeviceFunctions CpuDeviceFunctions() {
-  return {.reserve = ReserveHost, .release = ReleaseHost, .new_compute_stream = NewInline};
+  return {.reserve = ReserveHost,
+          .release = ReleaseHost,
+          .new_compute_stream = NewInline,
+          .copy = CopyRows,
+          .allocate_host = ReserveHost,
+          .free_host = ReleaseHost};
 }
 
 DeviceFunctions AsyncDeviceFunctions() {
   return {.reserve = ReserveHost,
           .release = ReleaseHost,
           .new_compute_stream = NewDelayed,
+          .copy = CopyRows,
+          .allocate_host = ReserveHost,
+          .free_host = ReleaseHost,
           .poison = PoisonHost};
 }
 

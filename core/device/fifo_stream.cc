@@ -7,7 +7,7 @@
 namespace blockstep {
 
 FifoStream::FifoStream(std::string name, ThreadPool* pool, FifoOptions options)
-    : Stream(std::move(name), pool), options_(options), thread_([this] { Loop(); }) {}
+    : HostStream(std::move(name), pool), options_(options), thread_([this] { Loop(); }) {}
 
 FifoStream::~FifoStream() {
   {

@@ -6,7 +6,7 @@
 #include <deque>
 #include <thread>
 
-#include "core/device/stream.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 
@@ -17,7 +17,7 @@ struct FifoOptions {
   uint64_t seed = 0;
 };
 
-class FifoStream : public Stream {
+class FifoStream : public HostStream {
  public:
   FifoStream(std::string name, ThreadPool* pool, FifoOptions options = {});
   ~FifoStream() override;  // runs what was handed in, then ends the thread

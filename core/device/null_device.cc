@@ -5,6 +5,7 @@
 
 #include "core/base/status.h"
 #include "core/device/backend.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 namespace {
@@ -25,12 +26,17 @@ std::unique_ptr<Stream> NewInline(const std::string& name, ThreadPool* pool, uin
   return std::make_unique<InlineStream>(name, pool);
 }
 
+void CopyNothing(Stream&, const HostCopy&) {}
+
 }  // namespace
 
 DeviceFunctions NullDeviceFunctions() {
   return {.reserve = ReserveAddresses,
           .release = ReleaseAddresses,
           .new_compute_stream = NewInline,
+          .copy = CopyNothing,
+          .allocate_host = ReserveAddresses,
+          .free_host = ReleaseAddresses,
           .host_accessible = false,
           .real_memory = false};
 }

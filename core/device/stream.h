@@ -1,34 +1,39 @@
-// Ordered work on one processor. Work handed to a Stream runs in the order given; across streams
-// only Events order. No host wait belongs inside a step except those of docs/architecture.md.
+// Ordered work on one processor, made by a backend. Work handed to a Stream runs in the order
+// given; across streams only Events order. No host wait belongs inside a step except those of
+// docs/architecture.md. What host streams can do beyond this is in core/device/host_stream.h.
 #pragma once
 
-#include <condition_variable>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "absl/status/status.h"
 #include "core/base/thread_pool.h"
+#include "core/base/trace.h"
 
 namespace blockstep {
 
 // A point in a stream's work. A copy is another handle of the same point. A default Event is done.
 class Event {
  public:
-  bool done() const;
+  // What the stream that recorded it knows about the point.
+  class State {
+   public:
+    virtual ~State() = default;
+    virtual bool done() const = 0;
+    virtual void Block() const = 0;
+  };
+  Event() = default;
+  explicit Event(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+  bool done() const { return state_ == nullptr || state_->done(); }
   // Blocks the calling thread until the point has been reached.
-  void Block() const;
+  void Block() const {
+    if (state_ != nullptr) state_->Block();
+  }
+  // Null: done. A backend finds its own events by type.
+  State* state() const { return state_.get(); }
 
  private:
-  friend class Stream;
-  struct State {
-    mutable std::mutex mutex;
-    mutable std::condition_variable reached;
-    bool done = false;
-  };
-  static Event Pending();
-  void Fire() const;
   std::shared_ptr<State> state_;
 };
 
@@ -40,41 +45,27 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   const std::string& name() const { return name_; }
-  // Threads that a kernel on this stream may use; never null.
+  // Host threads that work on this stream may use; never null.
   ThreadPool* pool() const { return pool_; }
 
-  // Runs `work` after everything handed in before. Returns at once or after the work, by kind of
-  // stream; captures must stay valid until an Event recorded later has been reached.
-  virtual void Run(std::function<void()> work) = 0;
-
-  // The same for work that can fail. After the first failure no later work runs on this stream
-  // (its events still fire, so nobody hangs), and status() says why.
-  void RunFallible(std::function<absl::Status()> work);
-
   // An event reached when all work handed in so far has run.
-  Event Record();
-  // Work handed in from now on starts after `event`.
-  void Wait(const Event& event);
+  virtual Event Record() = 0;
+  // Work handed in from now on starts after `event`, of whatever stream.
+  virtual void Wait(const Event& event) = 0;
   // Blocks the caller until all work has run; the stream's status.
-  absl::Status Synchronize();
-  absl::Status status() const;
+  virtual absl::Status Synchronize() = 0;
+  // The first failure of the stream's work. Work that can fail is skipped after it; events still
+  // fire, so nobody hangs.
+  virtual absl::Status status() const = 0;
 
- protected:
-  // True once a failure was seen: kinds of stream skip the work then.
-  bool failed() const;
+  // `span` begins and ends where the stream reaches these calls, then goes to `tracer`.
+  using Span = std::shared_ptr<TraceSpan>;
+  virtual void BeginSpan(const Span& span) = 0;
+  virtual void EndSpan(const Span& span, Tracer* tracer) = 0;
 
  private:
   std::string name_;
   ThreadPool* pool_;
-  mutable std::mutex status_mutex_;
-  absl::Status status_;
-};
-
-// Runs everything at once on the caller's thread: the compute stream of the CPU backend.
-class InlineStream : public Stream {
- public:
-  using Stream::Stream;
-  void Run(std::function<void()> work) override { work(); }
 };
 
 }  // namespace blockstep

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "core/base/str.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 namespace {
@@ -118,7 +119,7 @@ std::string OpNotes::NameOf(const void* data) const {
 
 void OpNotes::Note(Stream& stream, const std::string& label, const TensorView& view,
                    int64_t first) {
-  stream.Run([file = &file_, key = Next(), label, view, first] {
+  OnHost(stream).Run([file = &file_, key = Next(), label, view, first] {
     file->Add({.key = key, .digest = DigestOf(view, first), .label = label});
   });
 }

@@ -26,7 +26,7 @@ struct LocalOptions {
 
 class LocalCommunicator : public OrderedCommunicator {
  public:
-  Stream& stream() override { return *stream_; }
+  HostStream& stream() override { return *stream_; }
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
   absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
   void Abandon(const absl::Status& why) override { meet_->Abandon(rank(), why); }
@@ -52,7 +52,7 @@ class LocalCommunicator : public OrderedCommunicator {
   int64_t splits_ = 0;
   std::list<std::vector<char>> transport_;
   ThreadPool pool_{1};
-  Stream* stream_ = nullptr;                // own_stream_, or the parent's after a Split
+  HostStream* stream_ = nullptr;                // own_stream_, or the parent's after a Split
   std::unique_ptr<FifoStream> own_stream_;  // last: its thread ends before what it uses goes
 };
 

@@ -14,7 +14,7 @@ namespace blockstep {
 
 // What the communicators of a process share; lives as long as the runtime.
 struct MpiProcess {
-  Stream* stream = nullptr;
+  HostStream* stream = nullptr;
   std::chrono::milliseconds timeout{};
   int64_t max_message_bytes = 0;
   Tracer* tracer = nullptr;
@@ -27,7 +27,7 @@ class MpiCommunicator : public OrderedCommunicator {
   MpiCommunicator(std::shared_ptr<MpiProcess> process, MPI_Comm comm, int rank, int size);
   ~MpiCommunicator() override;
 
-  Stream& stream() override { return *process_->stream; }
+  HostStream& stream() override { return *process_->stream; }
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
   absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
 

@@ -2,7 +2,7 @@
 // and for byte counts of grids larger than the machine. Every call "succeeds" at once.
 #pragma once
 
-#include "core/device/stream.h"
+#include "core/device/host_stream.h"
 #include "dist/ordered_communicator.h"
 
 namespace blockstep {
@@ -12,7 +12,7 @@ class NullCommunicator : public OrderedCommunicator {
   NullCommunicator(int size, int rank)
       : OrderedCommunicator(rank, size, nullptr), pool_(1), stream_("comm", &pool_) {}
 
-  Stream& stream() override { return stream_; }
+  HostStream& stream() override { return stream_; }
   // One group of all ranks, whatever the colors of the others would be.
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
   absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;

@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "core/io/file_ops.h"
 #include "core/step/update_rule.h"
+#include "core/tensor/device_access.h"
 #include "core/tensor/tensor_table.h"
 #include "dist/communicator.h"
 #include "launcher/checkpoint/retention.h"
@@ -28,12 +29,13 @@
 
 namespace blockstep {
 
-// The rows of every tensor that this rank owns: UnitStore::Owned and UnitStore::OwnedRange. Views
-// are host memory; an empty one still carries dtype and cols.
+// The rows of every tensor that this rank owns: UnitStore::Owned and UnitStore::OwnedRange. An empty
+// view still carries dtype and cols.
 struct OwnedWeights {
   const TensorTable* table = nullptr;
   std::function<TensorView(int tensor)> owned;   // (owned_range.size(), cols)
   std::function<Range(int tensor)> owned_range;  // absolute rows
+  DeviceAccess access;                           // to these views, and to state that goes with them
 };
 
 // One piece of state of one active entry. Every rank lists the same slices in the same order;
@@ -144,7 +146,7 @@ class CheckpointReader {
   absl::Status LoadWeights(const OwnedWeights& weights);
   // The rows in each slice's view, from any saved slice of that tensor and name that covers
   // them; rows that none covers are an error (ask HasState).
-  absl::Status LoadStates(const std::vector<StateSlice>& states);
+  absl::Status LoadStates(const std::vector<StateSlice>& states, const DeviceAccess& access);
 
  private:
   struct Impl;

@@ -17,7 +17,8 @@ struct CheckpointReader::Impl {
   absl::Status ReadHere();
   absl::Status CheckModel(const OwnedWeights& weights) const;
   absl::Status ReadWeights(const OwnedWeights& weights) const;
-  absl::Status ReadState(const StateSlice& slice, SliceReader& reader) const;
+  absl::Status ReadState(const StateSlice& slice, const DeviceAccess& access,
+                         SliceReader& reader) const;
 };
 
 absl::Status CheckpointReader::Impl::ReadHere() {
@@ -78,12 +79,14 @@ absl::Status CheckpointReader::Impl::ReadWeights(const OwnedWeights& weights) co
     if (!t.state.empty()) continue;
     const TensorView view = weights.owned(t.tensor);
     CHECK_EQ(view.rows, weights.owned_range(t.tensor).size());
-    RETURN_IF_ERROR(reader.ReadRows(t, weights.owned_range(t.tensor).begin, view));
+    RETURN_IF_ERROR(
+        reader.ReadRows(t, weights.owned_range(t.tensor).begin, view, weights.access));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckpointReader::Impl::ReadState(const StateSlice& slice, SliceReader& reader) const {
+absl::Status CheckpointReader::Impl::ReadState(const StateSlice& slice, const DeviceAccess& access,
+                                               SliceReader& reader) const {
   const bool replicated = slice.layout == StateLayout::kReplicated;
   const Range wanted = replicated ? Range{0, 1} : Range{slice.row0, slice.row0 + slice.view.rows};
   int64_t covered = 0;
@@ -98,7 +101,7 @@ absl::Status CheckpointReader::Impl::ReadState(const StateSlice& slice, SliceRea
                       DTypeName(t.dtype), " with ", t.cols);
     }
     covered += Intersect(t.rows, wanted).size();
-    RETURN_IF_ERROR(reader.ReadRows(t, wanted.begin, slice.view));
+    RETURN_IF_ERROR(reader.ReadRows(t, wanted.begin, slice.view, access));
   }
   if (covered < wanted.size()) {
     return DataLoss("checkpoint ", folder, ": state ", slice.name, " of tensor ", slice.tensor,
@@ -147,11 +150,12 @@ absl::Status CheckpointReader::LoadWeights(const OwnedWeights& weights) {
   return AgreeOnStatus(impl_->group, impl_->ReadWeights(weights), "checkpoint weights read");
 }
 
-absl::Status CheckpointReader::LoadStates(const std::vector<StateSlice>& states) {
+absl::Status CheckpointReader::LoadStates(const std::vector<StateSlice>& states,
+                                          const DeviceAccess& access) {
   SliceReader reader(impl_->folder, &impl_->manifest);
   absl::Status status;
   for (const StateSlice& slice : states) {
-    status = impl_->ReadState(slice, reader);
+    status = impl_->ReadState(slice, access, reader);
     if (!status.ok()) break;
   }
   return AgreeOnStatus(impl_->group, status, "checkpoint states read");
@@ -163,7 +167,7 @@ absl::Status VerifyCheckpoint(const std::string& folder) {
   RETURN_IF_ERROR(reader.CheckSizes());
   for (const ManifestFile& file : manifest.files) RETURN_IF_ERROR(reader.Hashed(file).status());
   for (const ManifestTensor& t : manifest.tensors) {
-    RETURN_IF_ERROR(reader.ForSlices(t, t.rows, [](Range, std::span<const char>) {}));
+    RETURN_IF_ERROR(reader.ForSlices(t, t.rows, [](Range, std::span<const char>) { return absl::OkStatus(); }));
   }
   return absl::OkStatus();
 }

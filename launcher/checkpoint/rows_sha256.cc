@@ -1,7 +1,6 @@
 #include "launcher/checkpoint/rows_sha256.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
@@ -49,24 +48,19 @@ std::vector<Piece> PiecesInOrder(const std::vector<RowsToHash>& matrices,
   return pieces;
 }
 
-// The piece's bytes without row padding; `copy` is used if the view has any.
-const char* Bytes(const RowsToHash& matrix, const Piece& piece, std::vector<char>& copy) {
-  const TensorView view =
-      matrix.view.Rows(piece.rows.begin - matrix.mine.begin, piece.rows.end - matrix.mine.begin);
-  if (view.contiguous()) return static_cast<const char*>(view.data);
-  copy.resize(static_cast<size_t>(piece.bytes));
-  const size_t row = static_cast<size_t>(piece.bytes / view.rows);
-  for (int64_t r = 0; r < view.rows; ++r) {
-    std::memcpy(copy.data() + static_cast<size_t>(r) * row, view.Rows(r, r + 1).data, row);
-  }
-  return copy.data();
+// The piece's bytes without row padding.
+absl::StatusOr<const char*> Bytes(const RowsToHash& matrix, const Piece& piece,
+                                  const DeviceAccess& access, std::vector<char>& buffer) {
+  const int64_t first = matrix.mine.begin;
+  return access.Read(matrix.view.Rows(piece.rows.begin - first, piece.rows.end - first), buffer);
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> Sha256OfRows(const std::string& head,
                                          const std::vector<RowsToHash>& matrices,
-                                         Communicator* group, const std::string& what) {
+                                         const DeviceAccess& access, Communicator* group,
+                                         const std::string& what) {
   std::vector<Range> mine;
   for (const RowsToHash& m : matrices) mine.push_back(m.mine);
   std::vector<Range> owners(matrices.size() * static_cast<size_t>(group->size()));
@@ -92,7 +86,8 @@ absl::StatusOr<std::string> Sha256OfRows(const std::string& head,
       std::vector<char>& buffer = buffers[i - begin];
       if (piece.rank == 0) continue;
       if (piece.rank == group->rank()) {
-        sends.push_back({0, Bytes(matrices[piece.matrix], piece, buffer), piece.bytes});
+        ASSIGN_OR_RETURN(const char* data, Bytes(matrices[piece.matrix], piece, access, buffer));
+        sends.push_back({0, data, piece.bytes});
       } else if (group->rank() == 0) {
         buffer.resize(static_cast<size_t>(piece.bytes));
         recvs.push_back({piece.rank, buffer.data(), piece.bytes});
@@ -104,8 +99,10 @@ absl::StatusOr<std::string> Sha256OfRows(const std::string& head,
       const Piece& piece = pieces[i];
       const RowsToHash& matrix = matrices[piece.matrix];
       if (piece.opens) sha.Update(matrix.preamble);
-      const char* data =
-          piece.rank == 0 ? Bytes(matrix, piece, buffers[i - begin]) : buffers[i - begin].data();
+      const char* data = buffers[i - begin].data();
+      if (piece.rank == 0) {
+        ASSIGN_OR_RETURN(data, Bytes(matrix, piece, access, buffers[i - begin]));
+      }
       sha.Update(data, static_cast<size_t>(piece.bytes));
     }
     begin = end;

@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/math.h"
-#include "core/tensor/tensor_view.h"
+#include "core/tensor/device_access.h"
 #include "dist/communicator.h"
 
 namespace blockstep {
@@ -15,7 +15,7 @@ struct RowsToHash {
   std::string preamble;  // hashed before the rows
   Range all;             // rows that the ranks have together; not empty
   Range mine;            // this rank's, ascending with the rank and covering `all` without a gap
-  TensorView view;       // (mine.size(), cols), host memory; an empty one carries dtype and cols
+  TensorView view;       // (mine.size(), cols); an empty one carries dtype and cols
 };
 
 // Hashes `head`, then preamble and unpadded rows of each matrix, in order. Collective: every rank
@@ -24,7 +24,8 @@ struct RowsToHash {
 // Exchange, which communicator counters show.
 absl::StatusOr<std::string> Sha256OfRows(const std::string& head,
                                          const std::vector<RowsToHash>& matrices,
-                                         Communicator* group, const std::string& what);
+                                         const DeviceAccess& access, Communicator* group,
+                                         const std::string& what);
 
 // Memory that takes while it lasts on rank `rank`, beyond the rows themselves.
 int64_t Sha256OfRowsBytes(const std::vector<RowsToHash>& matrices, int ranks, int rank);

@@ -156,15 +156,7 @@ absl::Status CheckpointSave::Impl::WritePiece(const SavePiece& piece, std::map<i
     open.emplace(t.file, std::move(file));
   }
   const TensorView& rows = piece.view;
-  const void* data = rows.data;
-  if (!rows.contiguous()) {
-    buffer.resize(static_cast<size_t>(rows.bytes()));
-    for (int64_t r = 0; r < rows.rows; ++r) {
-      std::memcpy(buffer.data() + r * t.row_bytes(), rows.Rows(r, r + 1).data,
-                  static_cast<size_t>(t.row_bytes()));
-    }
-    data = buffer.data();
-  }
+  ASSIGN_OR_RETURN(const char* data, contents.weights.access.Read(rows, buffer));
   Sha256 sha;
   sha.Update(data, static_cast<size_t>(rows.bytes()));
   RETURN_IF_ERROR(files.Write(open.at(t.file), data, rows.bytes(),

@@ -52,9 +52,8 @@ absl::StatusOr<const File*> SliceReader::Opened(int file) {
   return &found->second;
 }
 
-absl::Status SliceReader::ForSlices(
-    const ManifestTensor& tensor, Range rows,
-    const std::function<void(Range rows, std::span<const char> bytes)>& use) {
+absl::Status SliceReader::ForSlices(const ManifestTensor& tensor, Range rows,
+                                    const UseSlice& use) {
   for (const ManifestSlice& slice : tensor.slices) {
     if (Intersect(slice.rows, rows).empty()) continue;
     ASSIGN_OR_RETURN(const File* file, Opened(tensor.file));
@@ -70,22 +69,28 @@ absl::Status SliceReader::ForSlices(
                       slice.rows.end, ") (bytes ", offset, " to ", offset + bytes,
                       "): expected sha256 ", slice.sha256, ", got ", found);
     }
-    use(slice.rows, {buffer_.data(), buffer_.size()});
+    RETURN_IF_ERROR(use(slice.rows, {buffer_.data(), buffer_.size()}));
   }
   return absl::OkStatus();
 }
 
-absl::Status SliceReader::ReadRows(const ManifestTensor& tensor, int64_t row0, TensorView view) {
+absl::Status SliceReader::ReadRows(const ManifestTensor& tensor, int64_t row0, TensorView view,
+                                   const DeviceAccess& access) {
   CHECK_EQ(view.cols, tensor.cols);
   CHECK(view.dtype == tensor.dtype);
   const Range wanted{row0, row0 + view.rows};
   const int64_t row_bytes = tensor.row_bytes();
   return ForSlices(tensor, wanted, [&](Range rows, std::span<const char> bytes) {
     const Range both = Intersect(rows, wanted);
-    for (int64_t row = both.begin; row < both.end; ++row) {
-      std::memcpy(view.Rows(row - row0, row - row0 + 1).data,
-                  bytes.data() + (row - rows.begin) * row_bytes, static_cast<size_t>(row_bytes));
-    }
+    const char* from = bytes.data() + (both.begin - rows.begin) * row_bytes;
+    return access.Fill(view.Rows(both.begin - row0, both.end - row0),
+                       [&](TensorView part, int64_t first) {
+                         for (int64_t r = 0; r < part.rows; ++r) {
+                           std::memcpy(part.Rows(r, r + 1).data, from + (first + r) * row_bytes,
+                                       static_cast<size_t>(row_bytes));
+                         }
+                         return absl::OkStatus();
+                       });
   });
 }
 

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/math.h"
 #include "core/io/file_ops.h"
-#include "core/tensor/tensor_view.h"
+#include "core/tensor/device_access.h"
 #include "launcher/checkpoint/manifest.h"
 
 namespace blockstep {
@@ -26,10 +26,11 @@ class SliceReader {
   absl::StatusOr<std::string> Hashed(const ManifestFile& file) const;
 
   // Calls `use` with the bytes of every slice that meets `rows`, in order.
-  absl::Status ForSlices(const ManifestTensor& tensor, Range rows,
-                         const std::function<void(Range rows, std::span<const char> bytes)>& use);
+  using UseSlice = std::function<absl::Status(Range rows, std::span<const char> bytes)>;
+  absl::Status ForSlices(const ManifestTensor& tensor, Range rows, const UseSlice& use);
   // Absolute rows [row0 + ..) of `tensor` into `view` =, as many as meet.
-  absl::Status ReadRows(const ManifestTensor& tensor, int64_t row0, TensorView view);
+  absl::Status ReadRows(const ManifestTensor& tensor, int64_t row0, TensorView view,
+                        const DeviceAccess& access);
 
  private:
   absl::StatusOr<const File*> Opened(int file);

@@ -39,12 +39,13 @@ std::vector<RowsToHash> InOrder(const TensorTable& table, std::vector<StateSlice
 }  // namespace
 
 absl::StatusOr<std::string> StateSha256(const TensorTable& table, const StateToHash& state,
-                                        Communicator* group) {
+                                        const DeviceAccess& access, Communicator* group) {
   std::string counters;
   for (const EntryCounter& c : state.counters) {
     counters += Cat(Place(table, c.tensor, c.rows), " ", c.updates, "\n");
   }
-  return Sha256OfRows(counters, InOrder(table, state.states, group->rank()), group, "state");
+  return Sha256OfRows(counters, InOrder(table, state.states, group->rank()), access, group,
+                      "state");
 }
 
 int64_t StateSha256Bytes(const TensorTable& table, const StateToHash& state, int ranks, int rank) {

@@ -18,7 +18,7 @@ struct StateToHash {
 
 // Collective; the hash is returned on every rank. Bytes sent: those of the state but rank 0's own.
 absl::StatusOr<std::string> StateSha256(const TensorTable& table, const StateToHash& state,
-                                        Communicator* group);
+                                        const DeviceAccess& access, Communicator* group);
 
 // Memory that takes while it lasts on rank `rank`, beyond the state.
 int64_t StateSha256Bytes(const TensorTable& table, const StateToHash& state, int ranks, int rank);

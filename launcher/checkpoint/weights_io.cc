@@ -22,25 +22,24 @@ uint16_t RoundToBf16(float value) {
 }
 
 absl::Status LoadTensor(const SafetensorsFolder& in, const TensorInfo& info, TensorView view,
-                        int64_t row0) {
+                        int64_t row0, const DeviceAccess& access) {
   CHECK(view.dtype == DType::kF32 || view.dtype == DType::kBF16);
-  const int64_t step = std::max<int64_t>(1, kChunkElements / info.cols);
   std::vector<float> values;
-  for (int64_t row = 0; row < view.rows; row += step) {
-    const int64_t end = std::min(row + step, view.rows);
-    values.resize(static_cast<size_t>((end - row) * info.cols));
-    RETURN_IF_ERROR(in.ReadRows(info.name, {row0 + row, row0 + end}, values.data()));
-    for (int64_t r = row; r < end; ++r) {
-      const float* from = values.data() + (r - row) * info.cols;
+  return access.Fill(view, [&](TensorView rows, int64_t first) -> absl::Status {
+    values.resize(static_cast<size_t>(rows.size()));
+    const int64_t begin = row0 + first;
+    RETURN_IF_ERROR(in.ReadRows(info.name, {begin, begin + rows.rows}, values.data()));
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      const float* from = values.data() + r * info.cols;
       if (view.dtype == DType::kF32) {
-        std::memcpy(view.f32(r), from, static_cast<size_t>(info.cols) * sizeof(float));
+        std::memcpy(rows.f32(r), from, static_cast<size_t>(info.cols) * sizeof(float));
         continue;
       }
-      uint16_t* to = view.row<uint16_t>(r);
+      uint16_t* to = rows.row<uint16_t>(r);
       for (int64_t c = 0; c < info.cols; ++c) to[c] = RoundToBf16(from[c]);
     }
-  }
-  return absl::OkStatus();
+    return absl::OkStatus();
+  });
 }
 
 absl::Status LoadOwned(const std::string& folder, const OwnedWeights& weights) {
@@ -49,7 +48,7 @@ absl::Status LoadOwned(const std::string& folder, const OwnedWeights& weights) {
   for (size_t t = 0; t < weights.table->tensors.size(); ++t) {
     const int index = static_cast<int>(t);
     RETURN_IF_ERROR(LoadTensor(in, weights.table->tensors[t], weights.owned(index),
-                               weights.owned_range(index).begin));
+                               weights.owned_range(index).begin, weights.access));
   }
   return absl::OkStatus();
 }

@@ -52,7 +52,7 @@ std::vector<RowsToHash> InOrder(const OwnedWeights& weights) {
 }  // namespace
 
 absl::StatusOr<std::string> WeightsSha256(const OwnedWeights& weights, Communicator* group) {
-  return Sha256OfRows("", InOrder(weights), group, "weights");
+  return Sha256OfRows("", InOrder(weights), weights.access, group, "weights");
 }
 
 int64_t WeightsSha256Bytes(const OwnedWeights& weights, int ranks, int rank) {

@@ -218,9 +218,12 @@ absl::Status Session::InitWeights() {
   for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
     const Range rows = units_->OwnedRange(t);
     if (rows.empty()) continue;
-    InitRows(table, t, rows,
-             {.seed = config_.model.init_seed, .range = model_->config().init_range},
-             units_->Owned(t).f32());
+    const InitOptions init{.seed = config_.model.init_seed, .range = model_->config().init_range};
+    RETURN_IF_ERROR(access().Fill(units_->Owned(t), [&](TensorView part, int64_t first) {
+      const int64_t begin = rows.begin + first;
+      InitRows(table, t, {begin, begin + part.rows}, init, part.f32());
+      return absl::OkStatus();
+    }));
   }
   return PublishWeights();
 }
@@ -278,7 +281,8 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Session::MakeEvaluator() {
 OwnedWeights Session::owned_weights() {
   return {.table = &model_->table(),
           .owned = [this](int tensor) { return units_->Owned(tensor); },
-          .owned_range = [this](int tensor) { return units_->OwnedRange(tensor); }};
+          .owned_range = [this](int tensor) { return units_->OwnedRange(tensor); },
+          .access = access()};
 }
 
 absl::StatusOr<std::string> Session::WeightsHash() {

@@ -47,6 +47,8 @@ class Session {
   int64_t eval_slots() const { return eval_slots_; }
 
   OwnedWeights owned_weights();
+  // Of host code to weights and state, between steps.
+  DeviceAccess access() const { return {.backend = env_.backend, .stream = compute_.get()}; }
   absl::StatusOr<std::string> WeightsHash();
 
   const TrainConfig& config() const { return config_; }

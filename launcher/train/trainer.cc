@@ -134,7 +134,7 @@ absl::Status Trainer::Evaluate(int64_t step) {
 absl::StatusOr<std::string> Trainer::StateHash() {
   Session& s = *o_.session;
   RETURN_IF_ERROR(s.compute().Synchronize());
-  return StateSha256(s.model().table(), StateOf(engine_->states()), &s.group());
+  return StateSha256(s.model().table(), StateOf(engine_->states()), s.access(), &s.group());
 }
 
 absl::Status Trainer::Save(SaveMode mode) {
@@ -186,7 +186,7 @@ absl::Status Trainer::Restore() {
   }
   RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
   RETURN_IF_ERROR(s.compute().Synchronize());
-  RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states));
+  RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states, session_->access()));
   for (EntryState& entry : engine_->states().entries()) {
     for (const EntryCounter& counter : state_.counters) {
       if (counter.tensor == entry.entry.tensor && counter.rows == entry.entry.rows) {

@@ -135,7 +135,7 @@ TEST(Stream, TheFirstFailureStaysAndEventsStillFire) {
   ThreadPool pool(1);
   InlineStream here("i", &pool);
   FifoStream there("f", &pool);
-  for (Stream* stream : {static_cast<Stream*>(&here), static_cast<Stream*>(&there)}) {
+  for (HostStream* stream : {static_cast<HostStream*>(&here), static_cast<HostStream*>(&there)}) {
     std::atomic<bool> later{false};
     stream->RunFallible([] { return Unavailable("peer 3"); });
     stream->RunFallible([&] {

@@ -88,7 +88,7 @@ class GradRank {
     for (size_t e = 0; e < all.size(); ++e) {
       const TensorView view = reducer_->Reduced(static_cast<int>(e));
       EXPECT_EQ(view.rows, reducer_->ReducedRows(static_cast<int>(e)).size());
-      compute_->Run([view, out = &all[e]] {
+      OnHost(*compute_).Run([view, out = &all[e]] {
         for (int64_t r = 0; r < view.rows; ++r) {
           out->insert(out->end(), view.f32(r), view.f32(r) + view.cols);
         }
@@ -113,7 +113,7 @@ class GradRank {
     const TensorView dw = target.dw;
     ASSERT_EQ(dw.rows, entry.rows.size());
     const bool add = target.accumulate == Accumulate::kAdd;
-    compute_->Run([=] {
+    OnHost(*compute_).Run([=] {
       for (int64_t r = 0; r < dw.rows; ++r) {
         for (int64_t c = 0; c < dw.cols; ++c) {
           float sum = 0;

@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 // thread.
 void ComputeUntil(int64_t calls, Communicator& group, Stream& compute, Tracer& tracer,
                   std::string name) {
-  compute.Run([&group, &tracer, calls, name = std::move(name)] {
+  OnHost(compute).Run([&group, &tracer, calls, name = std::move(name)] {
     ScopedSpan span(&tracer, "compute", name);
     const auto deadline = std::chrono::steady_clock::now() + 60s;
     while (group.progress().sequence < calls && std::chrono::steady_clock::now() < deadline) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/device/backend.h"
+#include "core/device/host_stream.h"
 #include "core/ops/kernel_table.h"
 
 namespace blockstep {
@@ -14,7 +15,7 @@ inline const KernelTable& PlainKernels() {
     KernelTable k;
     k.copy = [](Stream& s, const CopyArgs& a) {
       CHECK(a.src.rows == a.dst.rows && a.src.cols == a.dst.cols);
-      s.Run([a] {
+      OnHost(s).Run([a] {
         for (int64_t r = 0; r < a.src.rows; ++r) {
           for (int64_t c = 0; c < a.src.cols; ++c) a.dst.f32(r)[c] = a.src.f32(r)[c];
         }
@@ -22,21 +23,21 @@ inline const KernelTable& PlainKernels() {
     };
     k.add = [](Stream& s, const AddArgs& a) {
       CHECK(a.src.rows == a.dst.rows && a.src.cols == a.dst.cols);
-      s.Run([a] {
+      OnHost(s).Run([a] {
         for (int64_t r = 0; r < a.src.rows; ++r) {
           for (int64_t c = 0; c < a.src.cols; ++c) a.dst.f32(r)[c] += a.src.f32(r)[c];
         }
       });
     };
     k.fill = [](Stream& s, const FillArgs& a) {
-      s.Run([a] {
+      OnHost(s).Run([a] {
         for (int64_t r = 0; r < a.dst.rows; ++r) {
           for (int64_t c = 0; c < a.dst.cols; ++c) a.dst.f32(r)[c] = a.value;
         }
       });
     };
     k.embedding_forward = [](Stream& s, const EmbeddingForwardArgs& a) {
-      s.Run([a] {
+      OnHost(s).Run([a] {
         for (int64_t i = 0; i < a.out.rows; ++i) {
           for (int64_t c = 0; c < a.out.cols; ++c) a.out.f32(i)[c] = a.table.f32(a.ids[i])[c];
         }

@@ -117,7 +117,7 @@ class Rank {
       const TensorView view =
           store_->Owned(e.tensor).Rows(rows.begin - own.begin, rows.end - own.begin);
       const TensorTable* table = &table_;
-      compute_->Run([view, rows, e, table, updates = updates_ + 1] {
+      OnHost(*compute_).Run([view, rows, e, table, updates = updates_ + 1] {
         for (int64_t r = 0; r < view.rows; ++r) {
           for (int64_t c = 0; c < view.cols; ++c) {
             view.f32(r)[c] =
@@ -146,7 +146,7 @@ class Rank {
   void* Carve(int64_t bytes) { return arena_.Allocate(MemoryClass::kData, "test", bytes).value(); }
 
   void Compare(TensorView view, int tensor, std::vector<int64_t> rows) {
-    compute_->Run([this, view, tensor, rows = std::move(rows), updates = updates_] {
+    OnHost(*compute_).Run([this, view, tensor, rows = std::move(rows), updates = updates_] {
       int64_t wrong = 0;
       for (int64_t i = 0; i < view.rows; ++i) {
         const int version = VersionOf(set_, tensor, rows[i], updates);
@@ -176,7 +176,7 @@ class Rank {
     const int64_t n = group_.rank() == 2 ? 0 : kMaxTokens - 7 * group_.rank();
     std::vector<int64_t> rows;
     for (int64_t i = 0; i < n; ++i) rows.push_back(TokenAt(group_.rank(), i));
-    compute_->Run([ids = ids_, rows] {
+    OnHost(*compute_).Run([ids = ids_, rows] {
       for (size_t i = 0; i < rows.size(); ++i) ids[i] = static_cast<int32_t>(rows[i]);
     });
     const TensorView out = rows_.Rows(0, n);

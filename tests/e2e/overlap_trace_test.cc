@@ -14,6 +14,7 @@
 
 #include "core/backends/backends.h"
 #include "core/base/str.h"
+#include "core/device/host_stream.h"
 #include "tests/e2e/engine_harness.h"
 
 namespace blockstep::testing {
@@ -31,7 +32,7 @@ struct Traced {
 thread_local Traced traced;
 
 void MatmulAfterIssuedCallsBegan(Stream& stream, const MatmulArgs& args) {
-  stream.Run([] {
+  OnHost(stream).Run([] {
     if (traced.group == nullptr) return;
     ScopedSpan span(traced.tracer, "kernel", "matmul");
     const auto deadline = std::chrono::steady_clock::now() + 60s;

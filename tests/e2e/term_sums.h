@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/backends/backends.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep::testing {
 
@@ -73,7 +74,7 @@ inline void SumTerms(const EmbeddingBackwardArgs& a) {
 
 template <typename Args, Op<Args> KernelTable::*kOp>
 void Summed(Stream& stream, const Args& args) {
-  stream.Run([args] { SumTerms(args); });
+  OnHost(stream).Run([args] { SumTerms(args); });
   (CpuBackend().kernels->*kOp)(stream, args);
 }
 

@@ -61,7 +61,7 @@ void AttentionForward(Stream& stream, const AttentionForwardArgs& args) {
   if (args.lse.defined()) {
     CheckShape(args.lse, args.shape.slots * args.shape.q_len, args.shape.heads);
   }
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     const int64_t kv_heads = args.shape.kv_heads;
     pool->ParallelForWorker(args.shape.slots * kv_heads, [&](int64_t item, int worker) {
       Loops().attention_forward(TaskOf(args, item / kv_heads, item % kv_heads, worker));
@@ -78,7 +78,7 @@ void AttentionBackward(Stream& stream, const AttentionBackwardArgs& args) {
   for (const TensorView& v : {args.dk, args.dv}) {
     if (v.defined()) CheckShape(v, s.slots * s.kv_len, s.kv_heads * s.head_dim);
   }
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     const AttentionShape& s = args.shape;
     pool->ParallelForWorker(s.slots * s.kv_heads, [&](int64_t item, int worker) {
       const int64_t slot = item / s.kv_heads, kv_head = item % s.kv_heads;

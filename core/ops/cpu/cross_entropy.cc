@@ -35,7 +35,7 @@ void Row(const CpuLoops& loops, const CrossEntropyArgs& args, int64_t i) {
 
 void CrossEntropy(Stream& stream, const CrossEntropyArgs& args) {
   CheckShape(args.logits, args.logits.rows, args.logits.cols);
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     ForRows(*pool, args.logits.rows, args.logits.cols, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) Row(Loops(), args, i);
     });

@@ -17,7 +17,7 @@ constexpr int64_t kStrip = 64;
 
 void EmbeddingForward(Stream& stream, const EmbeddingForwardArgs& args) {
   CheckShape(args.table, args.table.rows, args.out.cols);
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     ForRows(*pool, args.out.rows, args.out.cols, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t id = args.ids[i];
@@ -32,7 +32,7 @@ void EmbeddingForward(Stream& stream, const EmbeddingForwardArgs& args) {
 void EmbeddingBackward(Stream& stream, const EmbeddingBackwardArgs& args) {
   CheckShape(args.dout, args.dout.rows, args.dtable.cols);
   CheckShape(args.dtable, args.dtable.rows, args.dout.cols);
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     const CpuLoops& loops = Loops();
     if (args.accumulate == Accumulate::kAssign) {
       ForSpans(*pool, {args.dtable}, [&](int64_t row, int64_t col, int64_t n) {

@@ -3,6 +3,7 @@
 // grid that depends on shapes alone.
 #pragma once
 
+#include "core/device/host_stream.h"
 #include "core/ops/kernel_table.h"
 
 namespace blockstep::cpu {

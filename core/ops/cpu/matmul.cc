@@ -116,7 +116,7 @@ void Matmul(Stream& stream, const MatmulArgs& args) {
   }
   // The packed weight is a small struct of the caller's; the copy outlives the call.
   const PackedWeight packed = args.packed_b != nullptr ? *args.packed_b : PackedWeight{};
-  stream.Run([args, packed, p, pool = stream.pool()] {
+  OnHost(stream).Run([args, packed, p, pool = stream.pool()] {
     MatmulArgs mine = args;
     if (args.packed_b != nullptr) mine.packed_b = &packed;
     RunMatmul(mine, p, *pool);
@@ -130,7 +130,7 @@ int64_t PackedBytes(const PackWeightArgs& args) {
 
 void PackWeight(Stream& stream, const PackWeightArgs& args) {
   const bool trans = args.trans_b == Transpose::kYes;
-  stream.Run([args, trans] {
+  OnHost(stream).Run([args, trans] {
     PackTile(args.b.f32(), Ld(args.b), args.trans_b, trans ? args.b.cols : args.b.rows,
              trans ? args.b.rows : args.b.cols, args.out);
   });

@@ -21,7 +21,7 @@ void RmsNormForward(Stream& stream, const RmsNormForwardArgs& args) {
   }
   if (args.y.defined()) CHECK_EQ(args.weight.size(), cols);
   if (args.rstd.defined()) CHECK_EQ(args.rstd.size(), n);
-  stream.Run([args, n, cols, pool = stream.pool()] {
+  OnHost(stream).Run([args, n, cols, pool = stream.pool()] {
     const float* weight = RowOrNull(args.weight, 0);
     ForRows(*pool, n, cols, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -44,7 +44,7 @@ void RmsNormBackward(Stream& stream, const RmsNormBackwardArgs& args) {
     CHECK_NE(args.dx.data, args.dy.data);
   }
   if (args.dweight.defined()) CHECK_EQ(args.dweight.size(), cols);
-  stream.Run([args, n, cols, pool = stream.pool()] {
+  OnHost(stream).Run([args, n, cols, pool = stream.pool()] {
     const float* rstd = args.rstd.f32();
     // The weight's gradient first: dx may be s.
     if (args.dweight.defined()) {

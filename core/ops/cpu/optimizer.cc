@@ -13,7 +13,7 @@ void AdamW(Stream& stream, const AdamWArgs& args) {
     CheckShape(v, args.param.rows, args.param.cols);
   }
   CHECK_GE(args.step, 1);
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     // Scalars in double, rounded once.
     const double beta1 = args.beta1, beta2 = args.beta2, t = static_cast<double>(args.step);
     const AdamWScalars s = {

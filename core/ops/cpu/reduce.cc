@@ -30,7 +30,7 @@ void SumQuanta(ThreadPool& pool, int64_t size, ExactSum* sum, Quantum&& quantum)
 
 void SquaredNorm(Stream& stream, const SquaredNormArgs& args) {
   CHECK(args.x.contiguous());
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     const float* x = args.x.f32();
     SumQuanta(*pool, args.x.size(), args.sum,
               [x](int64_t i, int64_t n) { return Loops().squared_quantum(x + i, n); });
@@ -41,7 +41,7 @@ void AdamNorm(Stream& stream, const AdamNormArgs& args) {
   CheckShape(args.v, args.m.rows, args.m.cols);
   CHECK(args.m.contiguous() && args.v.contiguous());
   CHECK_GE(args.step, 1);
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     const auto t = static_cast<double>(args.step);
     const AdamNormScalars s = {.m_scale = 1.0 / (1.0 - std::pow(double{args.beta1}, t)),
                                .v_scale = 1.0 / (1.0 - std::pow(double{args.beta2}, t)),

@@ -13,7 +13,7 @@ void Rope(Stream& stream, const RopeArgs& args) {
   CheckShape(args.cos, args.cos.rows, args.head_dim / 2);
   CheckShape(args.sin, args.cos.rows, args.head_dim / 2);
   CHECK_LE(std::min(args.tokens_per_slot, args.x.rows) + args.position_offset, args.cos.rows);
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     const float sign = args.direction == RopeDirection::kForward ? 1.0f : -1.0f;
     ForRows(*pool, args.x.rows, args.x.cols, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {

@@ -9,7 +9,7 @@ namespace blockstep::cpu {
 void SwiGluForward(Stream& stream, const SwiGluForwardArgs& args) {
   CheckShape(args.up, args.gate.rows, args.gate.cols);
   CheckShape(args.out, args.gate.rows, args.gate.cols);
-  stream.Run([args, pool = stream.pool()] {
+  OnHost(stream).Run([args, pool = stream.pool()] {
     ForSpans(*pool, {args.gate, args.up, args.out}, [&](int64_t row, int64_t col, int64_t n) {
       Loops().swiglu(args.gate.f32(row) + col, args.up.f32(row) + col, args.out.f32(row) + col, n);
     });
@@ -24,7 +24,7 @@ void SwiGluBackward(Stream& stream, const SwiGluBackwardArgs& args) {
   const TensorView dup = args.dup.defined() ? args.dup : args.dout;
   CheckShape(dgate, args.gate.rows, args.gate.cols);
   CheckShape(dup, args.gate.rows, args.gate.cols);
-  stream.Run([args, dgate, dup, pool = stream.pool()] {
+  OnHost(stream).Run([args, dgate, dup, pool = stream.pool()] {
     ForSpans(*pool, {args.gate, args.up, args.dout, dgate, dup},
              [&](int64_t row, int64_t col, int64_t n) {
                Loops().swiglu_backward(args.gate.f32(row) + col, args.up.f32(row) + col,

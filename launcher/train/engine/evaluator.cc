@@ -34,9 +34,10 @@ absl::StatusOr<EvalResult> Evaluator::Run(int64_t slots, Llama& model, UnitSourc
   for (int64_t done = 0; done < most; done += micro_slots_) {
     const int64_t at = mine.begin + done;
     const int64_t count = std::max<int64_t>(0, std::min(micro_slots_, mine.end - at));
-    RETURN_IF_ERROR(buffers_.Read(read_slots_, at, count));
+    RETURN_IF_ERROR(buffers_.Read(read_slots_, at, count, compute));
     const MicroBatch batch = count > 0 ? buffers_.Batch({0, count}) : MicroBatch{};
     RETURN_IF_ERROR(model.ForwardLoss(batch, units, compute, buffers_.Loss(0)));
+    buffers_.FetchLosses(count, compute);
     RETURN_IF_ERROR(compute.Synchronize());
     sum.loss.Add(buffers_.LossSum(count));
     sum.tokens += buffers_.CountedTokens(count);

@@ -1,5 +1,6 @@
 // The small device buffers a step needs besides model, weights and gradients: tokens, losses, norms
-// and the gradient scale. Carved once; MemoryClass::kData.
+// and the gradient scale. Carved once; MemoryClass::kData. The host sees them through mirrors: what
+// moves is ordered on the stream that is given, and read by the host after a fence.
 #pragma once
 
 #include <functional>
@@ -7,12 +8,13 @@
 
 #include "core/base/exact_sum.h"
 #include "core/device/arena.h"
+#include "core/device/host_mirror.h"
 #include "model/llama.h"
 
 namespace blockstep {
 
-// Fills `count` slots from position `position` of the data order: inputs and targets (count*T),
-// first visible key per token (count*T; null: no document mask).
+// Fills `count` slots from position `position` of the data order, in host memory: inputs and targets
+// (count*T), first visible key per token (count*T; null: no document mask).
 struct SlotBuffers {
   int32_t* inputs = nullptr;
   int32_t* targets = nullptr;
@@ -30,29 +32,32 @@ class StepBuffers {
                                             int64_t max_entries, DocumentMask mask, Arena& arena);
 
   // Reads slots [position, position + count) into local slots 0 .. count.
-  absl::Status Read(const ReadSlots& read, int64_t position, int64_t count);
+  absl::Status Read(const ReadSlots& read, int64_t position, int64_t count, Stream& stream);
   // Micro-batch of local slots `range`.
   MicroBatch Batch(Range range) const;
-  float* Loss(int64_t local_slot) const { return loss_ + local_slot * tokens_; }
+  float* Loss(int64_t local_slot) const { return losses_.device() + local_slot * tokens_; }
 
-  // Host side, after a fence: the exact sum of slot sums, how many targets counted, the norms. On a
-  // backend without memory (null) losses and norms are 0 and every target counts.
+  // What LossSum and Norms read after the next fence.
+  void FetchLosses(int64_t slots, Stream& stream) const;
+  void FetchNorms(size_t count, Stream& stream) const;
+  // Host side: the exact sum of slot sums, how many targets counted, the norms. On a backend
+  // without memory (null) losses and norms are 0 and every target counts.
   ExactSum LossSum(int64_t count) const;
   int64_t CountedTokens(int64_t count) const;
   std::vector<ExactSum> Norms(size_t count) const;
-  void ClearNorms(size_t count);
-  void SetGradScale(float value);
+  void ClearNorms(size_t count, Stream& stream);
+  void SetGradScale(float value, Stream& stream);
 
-  ExactSum* norm(size_t entry) const { return norms_ + entry; }
-  const float* grad_scale() const { return grad_scale_; }
+  ExactSum* norm(size_t entry) const { return norms_.device() + entry; }
+  const float* grad_scale() const { return grad_scale_.device(); }
 
  private:
   bool real_ = true;
   int64_t tokens_ = 0;
-  SlotBuffers slots_;
-  float* loss_ = nullptr;
-  ExactSum* norms_ = nullptr;
-  float* grad_scale_ = nullptr;
+  HostMirror<int32_t> inputs_, targets_, first_key_;
+  HostMirror<float> losses_;
+  HostMirror<ExactSum> norms_;
+  HostMirror<float> grad_scale_;
 };
 
 }  // namespace blockstep

@@ -50,10 +50,11 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
   if (result.report.nonfinite > 0) return absl::OkStatus();
   if (o_.saves.before_commit) RETURN_IF_ERROR(o_.saves.before_commit(set_));
   const double mean = MeanScale(agreed);
-  buffers_.SetGradScale(static_cast<float>(mean * ClipFactor(result.grad_norm, o_.clip_norm)));
+  const float grad_scale = static_cast<float>(mean * ClipFactor(result.grad_norm, o_.clip_norm));
+  buffers_.SetGradScale(grad_scale, *o_.compute);
   result.learning_rate = o_.learning_rate(step);
-  if (o_.digests != nullptr) o_.digests->BeginUpdates(*buffers_.grad_scale(), result.learning_rate);
-  if (o_.measure_adam) buffers_.ClearNorms(set_.entries.size());  // exchanged: free again
+  if (o_.digests != nullptr) o_.digests->BeginUpdates(grad_scale, result.learning_rate);
+  if (o_.measure_adam) buffers_.ClearNorms(set_.entries.size(), *o_.compute);  // exchanged: free
   size_t next = 0;
   for (size_t i = 0; i < set_.entries.size(); ++i) {
     const ActiveEntry& entry = set_.entries[i];
@@ -137,7 +138,8 @@ absl::Status StepEngine::BeginSet(const ActiveSet& set) {
 
 absl::Status StepEngine::PassOverSlots(int64_t step) {
   RETURN_IF_ERROR(
-      buffers_.Read(o_.read_slots, step * o_.slots + span_.mine.begin, span_.mine.size()));
+      buffers_.Read(o_.read_slots, step * o_.slots + span_.mine.begin, span_.mine.size(),
+                    *o_.compute));
   const float scale = static_cast<float>(1.0 / static_cast<double>(o_.slots * o_.tokens));
   for (int64_t m = 0; m < span_.micro_steps; ++m) {
     const Range local =
@@ -159,18 +161,21 @@ absl::Status StepEngine::PassOverSlots(int64_t step) {
 }
 
 absl::Status StepEngine::MeasureNorms() {
-  buffers_.ClearNorms(set_.entries.size());
+  buffers_.ClearNorms(set_.entries.size(), *o_.compute);
   for (size_t i = 0; i < set_.entries.size(); ++i) {
     const TensorView reduced = reducer_->Reduced(static_cast<int>(i));
     if (reduced.size() == 0) continue;
     o_.backend->kernels->squared_norm(*o_.compute, {.x = reduced, .sum = buffers_.norm(i)});
   }
+  buffers_.FetchLosses(span_.mine.size(), *o_.compute);
+  buffers_.FetchNorms(set_.entries.size(), *o_.compute);
   RETURN_IF_ERROR(o_.compute->Synchronize());
   return o_.group->stream().status();
 }
 
 // What owners measured while they updated, summed over ranks, for train entries.
 absl::Status StepEngine::ReportDirections(StepReport& report) {
+  buffers_.FetchNorms(set_.entries.size(), *o_.compute);
   RETURN_IF_ERROR(o_.compute->Synchronize());
   ASSIGN_OR_RETURN(const std::vector<ExactSum> sums,
                    ExchangeSums(*o_.group, buffers_.Norms(set_.entries.size()),

@@ -208,7 +208,7 @@ inline std::vector<absl::Status> LoadInto(int ranks, const std::string& folder, 
     RankState rank(ranks, group->rank());
     ASSIGN_OR_RETURN(const auto reader, CheckpointReader::Open(folder, group));
     RETURN_IF_ERROR(reader->LoadWeights(rank.Weights()));
-    RETURN_IF_ERROR(reader->LoadStates(rank.slices));
+    RETURN_IF_ERROR(reader->LoadStates(rank.slices, {}));
     const int64_t wrong = rank.Mismatches(seed);
     return wrong == 0 ? absl::OkStatus() : Internal(wrong, " values differ");
   });

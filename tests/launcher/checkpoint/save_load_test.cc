@@ -124,11 +124,11 @@ TEST(StateHash, OneForAnyNumberOfRanks) {
       // Entries in another order, as a rule may list its states.
       if (ranks == 2) std::swap(rank.slices[0], rank.slices[1]);
       StateToHash state{rank.slices, SomeTrainerState(1).counters};
-      ASSIGN_OR_RETURN(const std::string hash, StateSha256(rank.table, state, group));
+      ASSIGN_OR_RETURN(const std::string hash, StateSha256(rank.table, state, {}, group));
       if (ranks == 1) wanted = hash;
       EXPECT_EQ(hash, wanted) << ranks << " ranks";
       const auto differs = [&]() -> absl::Status {
-        ASSIGN_OR_RETURN(const std::string other, StateSha256(rank.table, state, group));
+        ASSIGN_OR_RETURN(const std::string other, StateSha256(rank.table, state, {}, group));
         EXPECT_NE(other, wanted) << ranks << " ranks";
         return absl::OkStatus();
       };
