@@ -86,9 +86,15 @@ absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, S
   {
     const Stall stall(*this);
     RETURN_IF_ERROR(s.compute().Synchronize());
+    // Rows are read on the save's own thread, in no order with training's work.
+    OwnedWeights weights = s.owned_weights();
+    if (copies_ == nullptr) {
+      copies_ = s.backend().device.new_compute_stream("save", s.compute().pool(), s.group().size());
+    }
+    weights.access.stream = copies_.get();
     ASSIGN_OR_RETURN(std::unique_ptr<CheckpointSave> save,
                      CheckpointSave::Begin(o_.run_folder,
-                                           {.weights = s.owned_weights(),
+                                           {.weights = std::move(weights),
                                             .states = std::move(states),
                                             .trainer = std::move(trainer),
                                             .config_json = LlamaConfigJson(s.model().config()),

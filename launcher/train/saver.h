@@ -70,6 +70,7 @@ class Saver {
   struct Stall;
 
   SaverOptions o_;
+  std::unique_ptr<Stream> copies_;  // of the save's thread; made by the first save
   std::unique_ptr<BackgroundSave> save_;
   SaveReport report_;  // of the save under way
   int64_t began_ns_;   // the save under way, or the last one; before any, the run

@@ -218,7 +218,7 @@ absl::Status Session::InitWeights() {
   for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
     const Range rows = units_->OwnedRange(t);
     if (rows.empty()) continue;
-    const InitOptions init{.seed = config_.model.init_seed, .range = model_->config().init_range};
+    const InitArgs init{.seed = config_.model.init_seed, .range = model_->config().init_range};
     RETURN_IF_ERROR(access().Fill(units_->Owned(t), [&](TensorView part, int64_t first) {
       const int64_t begin = rows.begin + first;
       InitRows(table, t, {begin, begin + part.rows}, init, part.f32());

@@ -186,7 +186,7 @@ absl::Status Trainer::Restore() {
   }
   RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
   RETURN_IF_ERROR(s.compute().Synchronize());
-  RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states, session_->access()));
+  RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states, s.access()));
   for (EntryState& entry : engine_->states().entries()) {
     for (const EntryCounter& counter : state_.counters) {
       if (counter.tensor == entry.entry.tensor && counter.rows == entry.entry.rows) {

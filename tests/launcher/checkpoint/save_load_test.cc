@@ -76,7 +76,8 @@ TEST(SaveLoad, StateRowsThatNobodySavedAreNamed) {
                                              "m",
                                              StateLayout::kLikeTensor,
                                              TensorView::Of(room.data(), DType::kF32, rows, 24),
-                                             0}});
+                                             0}},
+                                           {});
                }),
       absl::StatusCode::kDataLoss, {"rank 0", "q_proj", "expected 64 rows in [0, 64), got 0"});
 }
