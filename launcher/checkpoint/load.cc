@@ -1,6 +1,6 @@
 #include "core/base/sha256.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/slice_reader.h"

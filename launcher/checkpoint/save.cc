@@ -5,7 +5,7 @@
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/checkpoint/layout.h"
 #include "launcher/checkpoint/retention.h"

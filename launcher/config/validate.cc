@@ -4,7 +4,7 @@
 
 #include "core/base/str.h"
 #include "launcher/config/host_port.h"
-#include "optim/policy/limits.h"
+#include "optim/policy/validate.h"
 
 namespace blockstep {
 namespace {

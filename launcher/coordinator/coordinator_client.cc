@@ -4,12 +4,10 @@
 #include <optional>
 #include <random>
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "launcher/config/step_proto.h"
-#include "launcher/coordinator/call_failure.h"
+#include "launcher/coordinator/call_status.h"
 #include "launcher/coordinator/client_retry.h"
-#include "launcher/coordinator/grpc_status.h"
 
 namespace blockstep {
 namespace {

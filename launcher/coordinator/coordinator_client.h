@@ -19,7 +19,7 @@
 #include "core/step/directive.h"
 #include "core/step/run_stage.h"
 #include "launcher/coordinator/channel.h"
-#include "launcher/coordinator/policy_snapshot.h"
+#include "optim/policy/policy.h"
 #include "proto/coordinator.grpc.pb.h"
 
 namespace blockstep {

@@ -3,7 +3,7 @@
 #include "core/base/status.h"
 #include "google/protobuf/util/json_util.h"
 #include "launcher/coordinator/channel.h"
-#include "launcher/coordinator/prometheus_text.h"
+#include "launcher/coordinator/status_text.h"
 
 namespace blockstep {
 namespace {

@@ -2,9 +2,9 @@
 
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
+#include "dist/resident_weights.h"
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/weights_io.h"
-#include "launcher/checkpoint/weights_sha256.h"
-#include "launcher/train/pins.h"
 #include "model/init.h"
 #include "optim/rules/rules.h"
 #include "optim/schedule.h"

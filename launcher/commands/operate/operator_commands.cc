@@ -8,9 +8,9 @@
 #include "launcher/cli/flags.h"
 #include "launcher/commands/command.h"
 #include "launcher/config/host_port.h"
+#include "launcher/config/step_proto.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/operator_calls.h"
-#include "launcher/coordinator/stage_proto.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {

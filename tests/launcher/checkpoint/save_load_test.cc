@@ -1,9 +1,8 @@
 #include <mutex>
 
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/retention.h"
-#include "launcher/checkpoint/state_sha256.h"
-#include "launcher/checkpoint/weights_sha256.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {

@@ -254,7 +254,7 @@ TEST(TrainConfig, MasksOfElementsAreRefusedByName) {
       HasSubstr("policy.mask: expected none (this build selects whole tensors), got literal"));
 }
 
-// The limits are the policy's own (optim/policy/limits.h); the reader adds the place and the name
+// The limits are the policy's own (optim/policy/validate.h); the reader adds the place and the name
 // that the field has in the configuration.
 TEST(TrainConfig, APolicysLimitsAreReportedWithTheirPlaces) {
   const std::string error = ErrorOf(std::string(kSmall) + R"(policy { name: blockllm

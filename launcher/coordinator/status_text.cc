@@ -1,4 +1,4 @@
-#include "launcher/coordinator/prometheus_text.h"
+#include "launcher/coordinator/status_text.h"
 
 #include <cmath>
 #include <sstream>
