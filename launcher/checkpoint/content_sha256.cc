@@ -1,66 +1,14 @@
 #include "launcher/checkpoint/content_sha256.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <map>
 #include <numeric>
 #include <tuple>
 
-#include "core/base/sha256.h"
-#include "core/base/status.h"
 #include "core/base/str.h"
-#include "core/data/safetensors.h"
-#include "core/io/file_ops.h"
 #include "launcher/checkpoint/rows_sha256.h"
 
 namespace blockstep {
 namespace {
-
-std::string Place(const TensorTable& table, int tensor, Range rows) {
-  return Cat(table.tensors[static_cast<size_t>(tensor)].name, "[", rows.begin, ",", rows.end, ")");
-}
-
-std::vector<RowsToHash> InOrder(const TensorTable& table, std::vector<StateSlice> states,
-                                int rank) {
-  std::sort(states.begin(), states.end(), [](const StateSlice& a, const StateSlice& b) {
-    return std::tie(a.tensor, a.rows.begin, a.name) < std::tie(b.tensor, b.rows.begin, b.name);
-  });
-  std::vector<RowsToHash> rows;
-  for (const StateSlice& s : states) {
-    RowsToHash m{.preamble = Cat(Place(table, s.tensor, s.rows), " ", s.name, " ",
-                                 DTypeName(s.view.dtype), "\n"),
-                 .all = s.rows,
-                 .mine = {s.row0, s.row0 + s.view.rows},
-                 .view = s.view};
-    if (s.layout == StateLayout::kReplicated) {  // every rank has it: rank 0's is hashed
-      CHECK_EQ(s.view.rows, 1);
-      m.all = {0, 1};
-      m.mine = {0, rank == 0 ? 1 : 0};
-    }
-    if (m.mine.empty()) m.mine = {m.all.end, m.all.end};
-    rows.push_back(std::move(m));
-  }
-  return rows;
-}
-
-}  // namespace
-
-absl::StatusOr<std::string> StateSha256(const TensorTable& table, const StateToHash& state,
-                                        Communicator* group) {
-  std::string counters;
-  for (const EntryCounter& c : state.counters) {
-    counters += Cat(Place(table, c.tensor, c.rows), " ", c.updates, "\n");
-  }
-  return Sha256OfRows(counters, InOrder(table, state.states, group->rank()), group, "state");
-}
-
-int64_t StateSha256Bytes(const TensorTable& table, const StateToHash& state, int ranks, int rank) {
-  return Sha256OfRowsBytes(InOrder(table, state.states, rank), ranks, rank);
-}
-
-namespace {
-
-constexpr int64_t kPieceBytes = int64_t{4} << 20;  // of a file, read at once
 
 std::string Preamble(std::string_view name, std::string_view dtype,
                      const std::vector<int64_t>& shape) {
@@ -95,6 +43,33 @@ std::vector<RowsToHash> InOrder(const OwnedWeights& weights) {
   return matrices;
 }
 
+std::string Place(const TensorTable& table, int tensor, Range rows) {
+  return Cat(table.tensors[static_cast<size_t>(tensor)].name, "[", rows.begin, ",", rows.end, ")");
+}
+
+std::vector<RowsToHash> InOrder(const TensorTable& table, std::vector<StateSlice> states,
+                                int rank) {
+  std::sort(states.begin(), states.end(), [](const StateSlice& a, const StateSlice& b) {
+    return std::tie(a.tensor, a.rows.begin, a.name) < std::tie(b.tensor, b.rows.begin, b.name);
+  });
+  std::vector<RowsToHash> rows;
+  for (const StateSlice& s : states) {
+    RowsToHash m{.preamble = Cat(Place(table, s.tensor, s.rows), " ", s.name, " ",
+                                 DTypeName(s.view.dtype), "\n"),
+                 .all = s.rows,
+                 .mine = {s.row0, s.row0 + s.view.rows},
+                 .view = s.view};
+    if (s.layout == StateLayout::kReplicated) {  // every rank has it: rank 0's is hashed
+      CHECK_EQ(s.view.rows, 1);
+      m.all = {0, 1};
+      m.mine = {0, rank == 0 ? 1 : 0};
+    }
+    if (m.mine.empty()) m.mine = {m.all.end, m.all.end};
+    rows.push_back(std::move(m));
+  }
+  return rows;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> WeightsSha256(const OwnedWeights& weights, Communicator* group) {
@@ -105,37 +80,17 @@ int64_t WeightsSha256Bytes(const OwnedWeights& weights, int ranks, int rank) {
   return Sha256OfRowsBytes(InOrder(weights), ranks, rank);
 }
 
-absl::StatusOr<std::string> WeightsSha256OfFolder(const std::string& folder) {
-  // Files, not the index: what is hashed is every weight that lies there.
-  std::map<std::string, std::pair<std::string, SafetensorsEntry>> found;  // name -> path, entry
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
-       it.increment(error)) {
-    if (it->path().extension() != ".safetensors") continue;
-    ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(it->path().string()));
-    for (const SafetensorsEntry& entry : file.entries()) {
-      if (!found.emplace(entry.name, std::pair(file.path(), entry)).second) {
-        return InvalidArgument(file.path(), ": tensor ", entry.name, " is also in ",
-                               found.at(entry.name).first);
-      }
-    }
+absl::StatusOr<std::string> StateSha256(const TensorTable& table, const StateToHash& state,
+                                        Communicator* group) {
+  std::string counters;
+  for (const EntryCounter& c : state.counters) {
+    counters += Cat(Place(table, c.tensor, c.rows), " ", c.updates, "\n");
   }
-  if (error) return FileError("list", folder, error.value());
-  if (found.empty()) return NotFound(folder, ": no .safetensors file");
-  Sha256 sha;
-  std::vector<char> buffer;
-  for (const auto& [name, place] : found) {
-    const auto& [path, entry] = place;
-    sha.Update(Preamble(name, entry.dtype, entry.shape));
-    ASSIGN_OR_RETURN(const File file, File::OpenInput(path));
-    for (int64_t done = 0; done < entry.bytes; done += kPieceBytes) {
-      buffer.resize(static_cast<size_t>(std::min(kPieceBytes, entry.bytes - done)));
-      RETURN_IF_ERROR(
-          file.Read(buffer.data(), static_cast<int64_t>(buffer.size()), entry.offset + done));
-      sha.Update(buffer.data(), buffer.size());
-    }
-  }
-  return sha.Hex();
+  return Sha256OfRows(counters, InOrder(table, state.states, group->rank()), group, "state");
+}
+
+int64_t StateSha256Bytes(const TensorTable& table, const StateToHash& state, int ranks, int rank) {
+  return Sha256OfRowsBytes(InOrder(table, state.states, rank), ranks, rank);
 }
 
 }  // namespace blockstep

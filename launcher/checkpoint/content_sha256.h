@@ -17,9 +17,6 @@ absl::StatusOr<std::string> WeightsSha256(const OwnedWeights& weights, Communica
 // Memory that takes while it lasts on rank `rank`, beyond the weights.
 int64_t WeightsSha256Bytes(const OwnedWeights& weights, int ranks, int rank);
 
-// The same of a folder in Hugging Face layout (a checkpoint, an export); one process.
-absl::StatusOr<std::string> WeightsSha256OfFolder(const std::string& folder);
-
 // Hashed: the update counter of every entry, then (tensor, rows, name, dtype, unpadded bytes) of
 // every piece of state in the order of tensor, rows and name.
 struct StateToHash {

@@ -114,16 +114,6 @@ const std::string& CheckpointReader::folder() const { return impl_->folder; }
 const TrainerState& CheckpointReader::trainer() const { return impl_->trainer; }
 const std::vector<SavedState>& CheckpointReader::states() const { return impl_->states; }
 
-bool CheckpointReader::HasState(int tensor, Range rows, const std::string& name) const {
-  int64_t covered = 0;
-  for (const SavedState& s : impl_->states) {
-    if (s.tensor != tensor || s.name != name) continue;
-    if (s.rows == rows) return true;
-    if (s.layout == StateLayout::kLikeTensor) covered += Intersect(s.rows, rows).size();
-  }
-  return covered == rows.size();
-}
-
 absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(const std::string& folder,
                                                                          Communicator* group) {
   auto impl = std::make_unique<Impl>();

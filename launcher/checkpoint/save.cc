@@ -302,14 +302,4 @@ absl::Status CheckpointSave::Finish() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
-                                              CheckpointContents contents, Communicator* group,
-                                              SaveOptions options) {
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<CheckpointSave> save,
-      CheckpointSave::Begin(run_folder, std::move(contents), group, std::move(options)));
-  RETURN_IF_ERROR(save->Finish());
-  return save->outcome();
-}
-
 }  // namespace blockstep

@@ -123,7 +123,6 @@ absl::Status CoordinatorClient::Join() {
     request.mutable_machine()->add_libraries(library);
   }
   request.set_world(options_.world);
-  request.set_group(options_.group);
   request.set_slot_exact(options_.slot_exact);
   request.set_resume_step(options_.resume_step);
   request.set_host(options_.host);

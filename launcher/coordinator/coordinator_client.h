@@ -29,7 +29,6 @@ struct CoordinatorClientOptions {
   std::string run_id;
   int rank = 0;
   int world = 1;
-  int group = 0;
   int64_t incarnation =
       1;  // equal on all ranks of one start, greater than that of any start before
   std::string build;

@@ -6,6 +6,7 @@
 #include "launcher/config/textproto_reader.h"
 #include "launcher/config/train_config.h"
 #include "launcher/config/train_config_proto.h"
+#include "tests/launcher/config/all_fields.h"
 
 namespace blockstep {
 namespace {
