@@ -26,7 +26,8 @@ std::string Finished(const RunFolder& run, int64_t steps) {
       "); nothing to do. To train further, raise train.steps and pass --allow-config-change");
 }
 
-// Collective. The coordination's source of directives; `resolved` and `opened` must outlive it.
+// Third part: it meets the coordinator. Collective. The coordination's source of directives;
+// `resolved` and `opened` must outlive it.
 absl::StatusOr<DirectiveSource*> ConnectRun(const RankJob& job, const ResolvedRun& resolved,
                                             const OpenedRun& opened) {
   absl::StatusOr<DirectiveSource*> source =

@@ -1,5 +1,6 @@
 #include "launcher/train/session.h"
 
+#include "core/base/op_digests.h"
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
 #include "dist/resident_weights.h"
@@ -244,7 +245,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .compute = compute_.get(),
       .arena = &arena_,
       .tracer = env_.tracer,
-      .digests = digests_.get(),
+      .notes = digests_.get(),
       .slots = config_.batch.slots,
       .micro_slots = config_.batch.micro_slots,
       .tokens = config_.data.tokens,
