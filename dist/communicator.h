@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <span>
@@ -104,7 +105,13 @@ class Communicator {
   virtual CommProgress progress() const = 0;
 
   // Host-blocking all-gather of `bytes` from each rank into out (N * bytes): the small exchange.
-  virtual absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what);
+  virtual absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what) {
+    GatherSegment segment{.base = out};
+    for (int r = 0; r <= size(); ++r) segment.offsets.push_back(r * bytes);
+    std::memcpy(static_cast<char*>(out) + rank() * bytes, mine, bytes);
+    AllGather({segment}, std::move(what));
+    return stream().Synchronize();
+  }
 };
 
 }  // namespace blockstep

@@ -3,10 +3,8 @@
 #include <algorithm>
 
 #include "core/base/check.h"
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "dist/grad_strategy.h"
-#include "dist/traced_wait.h"
 
 namespace blockstep {
 

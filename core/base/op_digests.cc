@@ -39,25 +39,6 @@ absl::StatusOr<OpRecord> ParseOpRecord(std::string_view line) {
   return record;
 }
 
-absl::StatusOr<std::unique_ptr<OpDigestFile>> OpDigestFile::Create(const std::string& path) {
-  std::unique_ptr<OpDigestFile> file(new OpDigestFile(path));
-  if (!file->out_) return ResourceExhausted(path, ": cannot be written");
-  return file;
-}
-
-void OpDigestFile::Add(const OpRecord& record) {
-  const std::string line = OpRecordLine(record);
-  std::lock_guard lock(mutex_);
-  out_ << line;
-}
-
-absl::Status OpDigestFile::Flush() {
-  std::lock_guard lock(mutex_);
-  out_.flush();
-  if (!out_) return ResourceExhausted(path_, ": cannot be written");
-  return absl::OkStatus();
-}
-
 std::string OpDigestPath(const std::string& path, int rank) { return Cat(path, ".rank", rank); }
 
 }  // namespace blockstep

@@ -8,9 +8,6 @@
 
 #include <compare>
 #include <cstdint>
-#include <fstream>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -61,20 +58,6 @@ struct OpRecord {
 std::string OpRecordLine(const OpRecord& record);  // with the line's end
 // DATA_LOSS: no such line.
 absl::StatusOr<OpRecord> ParseOpRecord(std::string_view line);
-
-class OpDigestFile {
- public:
-  // Replaces a file of that name. RESOURCE_EXHAUSTED names it.
-  static absl::StatusOr<std::unique_ptr<OpDigestFile>> Create(const std::string& path);
-  void Add(const OpRecord& record);  // from any thread
-  absl::Status Flush();
-
- private:
-  explicit OpDigestFile(const std::string& path) : path_(path), out_(path, std::ios::trunc) {}
-  const std::string path_;
-  std::mutex mutex_;
-  std::ofstream out_;
-};
 
 // Where rank `rank`'s records of a run lie, `path` being runtime.digests.
 std::string OpDigestPath(const std::string& path, int rank);

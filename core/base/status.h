@@ -1,4 +1,5 @@
-// absl::Status with our two habits: early return macros, and messages built from parts.
+// absl::Status with our habits: early return macros, messages built from parts, and facts for the
+// program beside them.
 // A message says what failed, where, "expected X, got Y" and, where ranks exist, on which.
 #pragma once
 
@@ -58,6 +59,32 @@ inline absl::Status Annotate(const absl::Status& status, std::string_view prefix
   if (status.ok()) return status;
   return absl::Status(status.code(), Cat(prefix, ": ", status.message()));
 }
+
+// An error number of the system: whoever asks for the code learns whether a file is missing, a disk
+// is full or a folder may not be written, whatever part of the program found out. `what`: ": " and
+// the system's words for `error` come after it.
+absl::Status ErrnoStatus(int error, std::string_view what);
+
+// What an error says besides its code and text, for the program: the rank it happened on and how
+// the run ends with it. Kept as payloads of the Status, so that every layer in between passes it on
+// as it is; launcher/cli/exit_codes.h gives the second number its names.
+struct ErrorFacts {
+  int rank = -1;       // -1: nobody said
+  int exit_code = -1;  // -1: nobody said; the command's list decides by the status's code
+};
+
+ErrorFacts FactsOf(const absl::Status& status);
+
+// `status` with those of `facts` that it does not have yet: whoever was nearest to the error knows
+// best. OK stays OK.
+absl::Status WithFacts(absl::Status status, const ErrorFacts& facts);
+
+// The error as one of `rank`: "rank 2: " before its text, and the number. As it is where it is some
+// rank's already.
+absl::Status OnRank(const absl::Status& status, int rank);
+
+// Annotate that keeps the facts.
+absl::Status Prefixed(const absl::Status& status, std::string_view prefix);
 
 }  // namespace blockstep
 

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "core/base/check.h"
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {

@@ -23,10 +23,8 @@ enum class MemoryClass {
   kState,      // optimizer state
   kActivations,
   kWorkspace,
-  kPackedWeights,
   kStaging,    // checkpoint copies
   kTransport,  // slabs collectives send from and receive into
-  kCarryBits,  // low bits of masters that left the active set
   kData,       // tokens, losses
   kCount,
 };

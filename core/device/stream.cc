@@ -1,5 +1,7 @@
 #include "core/device/stream.h"
 
+#include "core/base/trace.h"
+
 namespace blockstep {
 
 bool Event::done() const {
@@ -62,6 +64,14 @@ absl::Status Stream::status() const {
 bool Stream::failed() const {
   std::lock_guard lock(status_mutex_);
   return !status_.ok();
+}
+
+void TracedWait(Stream& stream, const Event& event, Tracer* tracer, const char* what) {
+  if (tracer == nullptr || event.done()) return stream.Wait(event);
+  stream.Run([event, tracer, what] {
+    ScopedSpan span(tracer, "compute", what);
+    event.Block();
+  });
 }
 
 }  // namespace blockstep

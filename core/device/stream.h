@@ -13,6 +13,8 @@
 
 namespace blockstep {
 
+class Tracer;
+
 // A point in a stream's work. A copy is another handle of the same point. A default Event is done.
 class Event {
  public:
@@ -76,5 +78,8 @@ class InlineStream : public Stream {
   using Stream::Stream;
   void Run(std::function<void()> work) override { work(); }
 };
+
+// stream.Wait(event), leaving a span that shows how long the stream stood still.
+void TracedWait(Stream& stream, const Event& event, Tracer* tracer, const char* what);
 
 }  // namespace blockstep

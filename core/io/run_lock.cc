@@ -11,11 +11,9 @@
 #include <thread>
 
 #include "core/base/check.h"
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
-
 namespace {
 
 constexpr size_t kLongestText = 1024;

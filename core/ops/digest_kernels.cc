@@ -83,7 +83,7 @@ void Passed(Stream& stream, const Args& args) {
 
 }  // namespace
 
-OpNotes::OpNotes(const KernelTable& base, OpDigestFile& file) : base_(base), file_(file) {
+OpNotes::OpNotes(const KernelTable& base, TakeRecord take) : base_(base), take_(std::move(take)) {
   CHECK(of_thread == nullptr);
   of_thread = this;
 }
@@ -118,15 +118,15 @@ std::string OpNotes::NameOf(const void* data) const {
 
 void OpNotes::Note(Stream& stream, const std::string& label, const TensorView& view,
                    int64_t first) {
-  stream.Run([file = &file_, key = Next(), label, view, first] {
-    file->Add({.key = key, .digest = DigestOf(view, first), .label = label});
+  stream.Run([take = &take_, key = Next(), label, view, first] {
+    (*take)({.key = key, .digest = DigestOf(view, first), .label = label});
   });
 }
 
 void OpNotes::Note(const std::string& label, uint64_t bits) {
   OpRecord record{.key = Next(), .label = label};
   record.digest.Add(0, bits);
-  file_.Add(record);
+  take_(record);
 }
 
 void OpNotes::NoteInScope(Stream& stream, std::string_view label, const TensorView& view) {

@@ -2,6 +2,7 @@
 // what the kernels below them compute; notes are taken on the op's own stream, after it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -15,7 +16,9 @@ namespace blockstep {
 // in hand. A thread has one at most.
 class OpNotes {
  public:
-  OpNotes(const KernelTable& base, OpDigestFile& file);
+  // `take` gets the records, from any thread that runs ops.
+  using TakeRecord = std::function<void(const OpRecord&)>;
+  OpNotes(const KernelTable& base, TakeRecord take);
   ~OpNotes();
   OpNotes(const OpNotes&) = delete;
   static OpNotes* OfThread();  // null: nothing is noted here
@@ -47,7 +50,7 @@ class OpNotes {
  private:
   OpKey Next();
   const KernelTable& base_;
-  OpDigestFile& file_;
+  const TakeRecord take_;
   OpKey key_;
   bool open_ = false;
   std::string scope_;

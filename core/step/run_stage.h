@@ -1,5 +1,5 @@
 // What a rank is doing, for whoever watches the run: the one list of stages and of their names. On
-// the wire it is proto::Stage (launcher/coordinator/stage_proto.h).
+// the wire it is proto::Stage (launcher/config/step_proto.h).
 #pragma once
 
 #include <array>

@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "core/base/check.h"
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {

@@ -6,7 +6,6 @@
 #include <set>
 #include <thread>
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {

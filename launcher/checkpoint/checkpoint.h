@@ -109,11 +109,6 @@ class CheckpointSave {
   std::unique_ptr<Impl> impl_;
 };
 
-// A whole save at once. Collective.
-absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
-                                              CheckpointContents contents, Communicator* group,
-                                              SaveOptions options = {});
-
 struct SavedState {
   int tensor = 0;  // index in the saved table, which LoadWeights holds equal to the run's
   Range rows;
@@ -137,13 +132,12 @@ class CheckpointReader {
   const std::string& folder() const;
   const TrainerState& trainer() const;
   const std::vector<SavedState>& states() const;
-  bool HasState(int tensor, Range rows, const std::string& name) const;
 
   // The owned rows of every tensor. Collective only in its status: an error of one rank is
   // everyone's. FAILED_PRECONDITION names the first tensor in which model and checkpoint differ.
   absl::Status LoadWeights(const OwnedWeights& weights);
   // The rows in each slice's view, from any saved slice of that tensor and name that covers
-  // them; rows that none covers are an error (ask HasState).
+  // them; rows that none covers are an error.
   absl::Status LoadStates(const std::vector<StateSlice>& states);
 
  private:

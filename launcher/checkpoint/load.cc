@@ -1,6 +1,6 @@
 #include "core/base/sha256.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/slice_reader.h"
@@ -113,16 +113,6 @@ CheckpointReader::~CheckpointReader() = default;
 const std::string& CheckpointReader::folder() const { return impl_->folder; }
 const TrainerState& CheckpointReader::trainer() const { return impl_->trainer; }
 const std::vector<SavedState>& CheckpointReader::states() const { return impl_->states; }
-
-bool CheckpointReader::HasState(int tensor, Range rows, const std::string& name) const {
-  int64_t covered = 0;
-  for (const SavedState& s : impl_->states) {
-    if (s.tensor != tensor || s.name != name) continue;
-    if (s.rows == rows) return true;
-    if (s.layout == StateLayout::kLikeTensor) covered += Intersect(s.rows, rows).size();
-  }
-  return covered == rows.size();
-}
 
 absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(const std::string& folder,
                                                                          Communicator* group) {

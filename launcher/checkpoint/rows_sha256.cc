@@ -5,7 +5,7 @@
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 
 namespace blockstep {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "core/base/status.h"
 #include "core/io/file_ops.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/retention.h"
 #include "launcher/config/train_config.h"

@@ -5,7 +5,7 @@
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/checkpoint/layout.h"
 #include "launcher/checkpoint/retention.h"
@@ -300,16 +300,6 @@ absl::StatusOr<bool> CheckpointSave::Turn(absl::Status worked) {
 absl::Status CheckpointSave::Finish() {
   while (impl_->part != Part::kNone) RETURN_IF_ERROR(Turn(Work()).status());
   return absl::OkStatus();
-}
-
-absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
-                                              CheckpointContents contents, Communicator* group,
-                                              SaveOptions options) {
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<CheckpointSave> save,
-      CheckpointSave::Begin(run_folder, std::move(contents), group, std::move(options)));
-  RETURN_IF_ERROR(save->Finish());
-  return save->outcome();
 }
 
 }  // namespace blockstep

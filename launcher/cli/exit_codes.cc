@@ -1,6 +1,6 @@
 #include "launcher/cli/exit_codes.h"
 
-#include "core/base/error_facts.h"
+#include "core/base/status.h"
 
 namespace blockstep {
 

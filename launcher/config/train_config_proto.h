@@ -10,14 +10,6 @@ TrainConfig FromProto(const proto::TrainConfig& from);
 // With every field present, defaults too.
 proto::TrainConfig ToProto(const TrainConfig& from);
 
-// "model.preset" of every field, messages walked through; repeated messages once.
-struct FieldInfo {
-  std::string path;
-  const google::protobuf::FieldDescriptor* field;
-  proto::FieldKind kind;
-};
-std::vector<FieldInfo> AllFields(const google::protobuf::Descriptor* type);
-
 // MathsText of any message whose fields are annotated.
 std::string MathsTextOf(const google::protobuf::Message& message);
 

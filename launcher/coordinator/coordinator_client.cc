@@ -4,12 +4,10 @@
 #include <optional>
 #include <random>
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "launcher/config/step_proto.h"
-#include "launcher/coordinator/call_failure.h"
+#include "launcher/coordinator/call_status.h"
 #include "launcher/coordinator/client_retry.h"
-#include "launcher/coordinator/grpc_status.h"
 
 namespace blockstep {
 namespace {
@@ -125,7 +123,6 @@ absl::Status CoordinatorClient::Join() {
     request.mutable_machine()->add_libraries(library);
   }
   request.set_world(options_.world);
-  request.set_group(options_.group);
   request.set_slot_exact(options_.slot_exact);
   request.set_resume_step(options_.resume_step);
   request.set_host(options_.host);

@@ -19,7 +19,7 @@
 #include "core/step/directive.h"
 #include "core/step/run_stage.h"
 #include "launcher/coordinator/channel.h"
-#include "launcher/coordinator/policy_snapshot.h"
+#include "optim/policy/policy.h"
 #include "proto/coordinator.grpc.pb.h"
 
 namespace blockstep {
@@ -29,7 +29,6 @@ struct CoordinatorClientOptions {
   std::string run_id;
   int rank = 0;
   int world = 1;
-  int group = 0;
   int64_t incarnation =
       1;  // equal on all ranks of one start, greater than that of any start before
   std::string build;

@@ -1,7 +1,7 @@
 #include "launcher/coordinator/coordinator_service.h"
 
 #include "core/base/check.h"
-#include "launcher/coordinator/grpc_status.h"
+#include "launcher/coordinator/call_status.h"
 
 namespace blockstep {
 namespace {

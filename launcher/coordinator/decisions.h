@@ -8,7 +8,6 @@
 #include <string>
 
 #include "launcher/coordinator/coordinator_log.h"
-#include "launcher/coordinator/policy_snapshot.h"
 #include "optim/policy/policy.h"
 
 namespace blockstep {

@@ -9,7 +9,6 @@
 #include <mutex>
 #include <vector>
 
-#include "launcher/coordinator/policy_snapshot.h"
 #include "optim/policy/policy.h"
 
 namespace blockstep {

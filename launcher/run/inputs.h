@@ -1,6 +1,6 @@
-// What a run reads, said by sampled digests (core/data/file_digest.h): moving a file changes
-// nothing here, replacing it does. Full digests are taken later, beside training
-// (launcher/train/input_digests.h).
+// What a run reads. Data and weights are said by sampled digests (core/data/file_digest.h): moving
+// a file changes nothing here, replacing it does. Full digests are taken later, beside training
+// (launcher/train/input_digests.h). Of other files: that they are there and can be written.
 #pragma once
 
 #include <string>
@@ -30,5 +30,13 @@ std::string RunMathsText(const TrainConfig& config, const LlamaConfig& model, co
 // saved; then only what decides about tensors and heads has to be equal.
 absl::Status CheckCheckpointModel(const std::string& checkpoint, const LlamaConfig& model,
                                   bool maths_changed);
+
+// Tokenizer files travel with checkpoints, so that a checkpoint is a whole Hugging Face folder.
+// `path` is one of them, or a folder with some of them.
+std::vector<std::string> TokenizerFiles(const std::string& path);
+
+// What is read or written only later, when an error would cost the run. `tokenizer`: asked for by
+// name; empty: it was not.
+absl::Status CheckRunFiles(const TrainConfig& config, const std::string& tokenizer);
 
 }  // namespace blockstep

@@ -8,8 +8,8 @@
 #include "dist/mpi/mpi_runtime.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/machine/threads.h"
+#include "launcher/run/rank_run.h"
 #include "launcher/run/rank_watch.h"
-#include "launcher/run/ranks.h"
 
 namespace blockstep {
 namespace {

@@ -2,10 +2,8 @@
 
 #include "core/backends/backends.h"
 #include "core/base/status.h"
-#include "dist/agree_on_lines.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/run/inputs.h"
-#include "launcher/run/run_files.h"
 #include "launcher/train/session.h"
 
 namespace blockstep {

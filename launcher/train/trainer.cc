@@ -1,16 +1,10 @@
 #include "launcher/train/trainer.h"
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "core/base/trace.h"
-#include "launcher/train/state_slices.h"
 
 namespace blockstep {
-namespace {
-
-double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - since_ns) * 1e-9; }
-
-}  // namespace
+namespace {}  // namespace
 
 Trainer::Trainer(TrainerOptions options) : o_(std::move(options)) {
   if (o_.observer == nullptr) o_.observer = &nobody_;
@@ -70,7 +64,7 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     state_.phase = result->phase;
     {
       const DiskWatch::Wait wait(Disk(), "metrics");
-      RETURN_IF_ERROR(o_.observer->OnStep(*result, Seconds(began)));
+      RETURN_IF_ERROR(o_.observer->OnStep(*result, Tracer::SecondsSince(began)));
     }
     if (TooManyBadSteps(*result)) {
       outcome.end = TrainEnd::kNonFinite;
@@ -195,6 +189,22 @@ absl::Status Trainer::Restore() {
     }
   }
   return absl::OkStatus();
+}
+
+StateToHash StateOf(EntryStates& states) {
+  StateToHash all;
+  for (const EntryState& state : states.entries()) {
+    for (size_t i = 0; i < state.specs.size(); ++i) {
+      all.states.push_back({.tensor = state.entry.tensor,
+                            .rows = state.entry.rows,
+                            .name = state.specs[i].name,
+                            .layout = state.specs[i].layout,
+                            .view = state.tensors[i],
+                            .row0 = state.rows.begin});
+    }
+    all.counters.push_back({state.entry.tensor, state.entry.rows, state.step});
+  }
+  return all;
 }
 
 }  // namespace blockstep

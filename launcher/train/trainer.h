@@ -6,7 +6,9 @@
 #include <optional>
 
 #include "launcher/checkpoint/checkpoint.h"
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/run_folder.h"
+#include "launcher/train/engine/entry_states.h"
 #include "launcher/train/run_observer.h"
 #include "launcher/train/saver.h"
 #include "launcher/train/session.h"
@@ -52,7 +54,7 @@ class Trainer {
   // What `resume_from` held; default-constructed for a fresh run.
   const TrainerState& state() const { return state_; }
   StepEngine& engine() { return *engine_; }
-  // Of the optimizer state as it is now (launcher/checkpoint/state_sha256.h). Collective.
+  // Of the optimizer state as it is now (launcher/checkpoint/content_sha256.h). Collective.
   absl::StatusOr<std::string> StateHash();
 
  private:
@@ -77,5 +79,9 @@ class Trainer {
   int64_t orders_done_ = 0;     // of RunControl::SavesOrdered
   std::optional<EvalResult> last_eval_;
 };
+
+// Optimizer state of the phase in hand as checkpoints and hashes list it: views of this rank's
+// part, valid as long as the phase.
+StateToHash StateOf(EntryStates& states);
 
 }  // namespace blockstep

@@ -1,5 +1,7 @@
 // Planted mistakes: one op of one rank computes something else, and the comparison of digests names
 // it, its step and its slot. Without one, runs of any number of ranks agree in every digest.
+#include "launcher/commands/verify/bisect.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,7 +11,6 @@
 
 #include "core/backends/backends.h"
 #include "core/base/str.h"
-#include "launcher/commands/verify/compare_digests.h"
 #include "tests/e2e/engine_harness.h"
 
 namespace blockstep::testing {

@@ -3,14 +3,14 @@
 #include <cstdlib>
 
 #include "core/base/status.h"
-#include "google/protobuf/util/json_util.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/cli/flags.h"
 #include "launcher/commands/command.h"
 #include "launcher/config/host_port.h"
+#include "launcher/config/step_proto.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/operator_calls.h"
-#include "launcher/coordinator/stage_proto.h"
+#include "launcher/coordinator/status_text.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {
@@ -76,13 +76,8 @@ std::string Text(const proto::StatusReply& s) {
 }
 
 std::string Json(const proto::StatusReply& status) {
-  google::protobuf::util::JsonPrintOptions print;
-  print.add_whitespace = true;
-  print.always_print_primitive_fields = true;
-  print.preserve_proto_field_names = true;
-  std::string json;
-  const auto written = google::protobuf::util::MessageToJsonString(status, &json, print);
-  return written.ok() ? json : Cat("{\"error\": \"", written.ToString(), "\"}\n");
+  const absl::StatusOr<std::string> json = StatusJson(status);
+  return json.ok() ? *json : Cat("{\"error\": \"", json.status().message(), "\"}\n");
 }
 
 int Ended(const std::string& command, const Target& target, const absl::Status& status) {

@@ -10,7 +10,7 @@
 #include "launcher/commands/command.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/run/mpi_rank.h"
-#include "launcher/run/ranks.h"
+#include "launcher/run/rank_run.h"
 
 namespace blockstep {
 namespace {

@@ -1,10 +1,13 @@
 #include "launcher/train/engine/step_digests.h"
 
 #include <bit>
+#include <fstream>
+#include <mutex>
 #include <optional>
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
+#include "core/ops/digest_kernels.h"
 
 namespace blockstep {
 namespace {
@@ -73,14 +76,39 @@ class NamedSink : public GradSink {
   GradSink& sink_;
 };
 
+// Replaces what is there.
+class DigestFile {
+ public:
+  explicit DigestFile(const std::string& path) : path_(path), out_(path, std::ios::trunc) {}
+  void Add(const OpRecord& record) {  // from any thread
+    const std::string line = OpRecordLine(record);
+    std::lock_guard lock(mutex_);
+    out_ << line;
+  }
+  absl::Status Flush() {
+    std::lock_guard lock(mutex_);
+    out_.flush();
+    if (!out_) return ResourceExhausted(path_, ": cannot be written");
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::string path_;
+  std::mutex mutex_;
+  std::ofstream out_;
+};
+
 }  // namespace
 
 struct StepDigests::Impl {
-  Impl(const Backend& base, std::unique_ptr<OpDigestFile> to, int rank)
-      : file(std::move(to)), notes(*base.kernels, *file), backend(base), first(rank == 0) {
+  Impl(const Backend& base, const std::string& path, int rank)
+      : file(path),
+        notes(*base.kernels, [this](const OpRecord& record) { file.Add(record); }),
+        backend(base),
+        first(rank == 0) {
     backend.kernels = &DigestKernels();
   }
-  std::unique_ptr<OpDigestFile> file;
+  DigestFile file;
   OpNotes notes;
   Backend backend;
   const bool first;  // what all ranks have alike is noted by one
@@ -101,9 +129,9 @@ absl::StatusOr<std::unique_ptr<StepDigests>> StepDigests::Create(const Backend& 
     return FailedPrecondition("runtime.digests: backend ", base.name,
                               " computes where the host cannot read");
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<OpDigestFile> file, OpDigestFile::Create(path));
-  return std::unique_ptr<StepDigests>(
-      new StepDigests(std::make_unique<Impl>(base, std::move(file), rank)));
+  auto impl = std::make_unique<Impl>(base, path, rank);
+  RETURN_IF_ERROR(impl->file.Flush());
+  return std::unique_ptr<StepDigests>(new StepDigests(std::move(impl)));
 }
 
 const Backend& StepDigests::backend() const { return impl_->backend; }
@@ -120,16 +148,16 @@ void StepDigests::BeginPass(int64_t step, const ActiveSet& set, const TensorTabl
   s.notes.EndStage();
 }
 
-void StepDigests::BeginSlot(int64_t position, UnitSource& units, GradSink& sink) {
+ModelPorts StepDigests::BeginSlots(int64_t position, int64_t slots, const ModelPorts& ports) {
+  if (slots == 0) return ports;
   Impl& s = *impl_;
   s.notes.BeginStage(OpStage::kSlot, position);
-  s.units.emplace(s.notes, *s.table, units);
-  s.sink.emplace(s.notes, *s.table, s.set, sink);
+  s.units.emplace(s.notes, *s.table, *ports.units);
+  s.sink.emplace(s.notes, *s.table, s.set, *ports.sink);
+  return {&*s.units, &*s.sink};
 }
 
-void StepDigests::EndSlot() { impl_->notes.EndStage(); }
-UnitSource& StepDigests::units() { return *impl_->units; }
-GradSink& StepDigests::sink() { return *impl_->sink; }
+void StepDigests::EndSlots() { impl_->notes.EndStage(); }
 
 void StepDigests::Gradients(const GradReducer& reducer, Stream& compute) {
   Impl& s = *impl_;
@@ -155,11 +183,11 @@ void StepDigests::Agreed(const ExchangeResult& agreed) {
   s.notes.EndStage();
 }
 
-void StepDigests::BeginUpdates(float grad_scale, double learning_rate) {
+void StepDigests::BeginUpdates(const float* grad_scale, double learning_rate) {
   Impl& s = *impl_;
   s.notes.BeginStage(OpStage::kUpdate);
   if (!s.first) return;
-  s.notes.Note("scale of gradients", std::bit_cast<uint32_t>(grad_scale));
+  s.notes.Note("scale of gradients", std::bit_cast<uint32_t>(*grad_scale));
   s.notes.Note("learning rate", std::bit_cast<uint64_t>(learning_rate));
 }
 
@@ -179,7 +207,7 @@ void StepDigests::Updated(int entry, const EntryState& state, const TensorView& 
 absl::Status StepDigests::EndStep(Stream& compute) {
   impl_->notes.EndStage();
   RETURN_IF_ERROR(compute.Synchronize());
-  return impl_->file->Flush();
+  return impl_->file.Flush();
 }
 
 }  // namespace blockstep

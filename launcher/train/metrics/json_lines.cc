@@ -9,7 +9,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {

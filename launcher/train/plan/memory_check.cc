@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/machine/process_memory.h"
 #include "launcher/train/plan/plan_text.h"
 

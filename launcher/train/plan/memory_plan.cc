@@ -5,10 +5,10 @@
 
 #include "core/base/status.h"
 #include "dist/null/null_communicator.h"
-#include "launcher/checkpoint/weights_sha256.h"
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/machine/threads.h"
 #include "launcher/train/session.h"
-#include "launcher/train/state_slices.h"
+#include "launcher/train/trainer.h"
 #include "model/llama_tensors.h"
 #include "optim/policy/worst_phases.h"
 

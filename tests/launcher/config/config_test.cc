@@ -6,6 +6,7 @@
 #include "launcher/config/textproto_reader.h"
 #include "launcher/config/train_config.h"
 #include "launcher/config/train_config_proto.h"
+#include "tests/launcher/config/all_fields.h"
 
 namespace blockstep {
 namespace {
@@ -254,7 +255,7 @@ TEST(TrainConfig, MasksOfElementsAreRefusedByName) {
       HasSubstr("policy.mask: expected none (this build selects whole tensors), got literal"));
 }
 
-// The limits are the policy's own (optim/policy/limits.h); the reader adds the place and the name
+// The limits are the policy's own (optim/policy/validate.h); the reader adds the place and the name
 // that the field has in the configuration.
 TEST(TrainConfig, APolicysLimitsAreReportedWithTheirPlaces) {
   const std::string error = ErrorOf(std::string(kSmall) + R"(policy { name: blockllm

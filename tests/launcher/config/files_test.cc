@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "launcher/config/train_config.h"
 #include "launcher/config/train_config_proto.h"
+#include "tests/launcher/config/all_fields.h"
 
 namespace blockstep {
 namespace {

@@ -1,6 +1,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "launcher/coordinator/stage_proto.h"
+#include "launcher/config/step_proto.h"
 #include "tests/launcher/coordinator/client_runs.h"
 
 namespace blockstep {

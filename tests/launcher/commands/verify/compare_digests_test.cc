@@ -1,6 +1,4 @@
 // Digest files made by hand: parts of ranks add up, and the first record that differs is told.
-#include "launcher/commands/verify/compare_digests.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -8,6 +6,7 @@
 #include <vector>
 
 #include "core/base/str.h"
+#include "launcher/commands/verify/bisect.h"
 
 namespace blockstep::testing {
 namespace {

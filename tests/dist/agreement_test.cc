@@ -1,12 +1,11 @@
 // Agreements carry an error's facts as numbers: no rank reads another's prose.
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string>
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "tests/dist/ranks.h"
 

@@ -1,11 +1,27 @@
-#include "optim/policy/scripted.h"
+#include "optim/policy/fixed.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/base/str.h"
+#include "optim/policy/blocks.h"
 #include "optim/policy/state_text.h"
 
 namespace blockstep {
+
+FullPolicy::FullPolicy(const PolicyConfig& config, const TensorTable& table) {
+  std::vector<int> all(table.tensors.size());
+  std::iota(all.begin(), all.end(), 0);
+  directive_.through = config.total_steps - 1;
+  directive_.sets.assign(config.groups, MakeSet(table, all));
+  directive_.label = "all";
+}
+
+std::string FullPolicy::SaveState() const { return StateWriter(name()).Finish(); }
+
+absl::Status FullPolicy::LoadState(std::string_view state) {
+  return StateReader::Parse(state, name()).status();
+}
 
 std::vector<Directive> ScriptedPolicy::Start() {
   std::vector<Directive> directives;

@@ -1,9 +1,10 @@
-#include "launcher/coordinator/prometheus_text.h"
+#include "launcher/coordinator/status_text.h"
 
 #include <cmath>
 #include <sstream>
 
-#include "core/base/str.h"
+#include "core/base/status.h"
+#include "google/protobuf/util/json_util.h"
 
 namespace blockstep {
 namespace {
@@ -53,6 +54,17 @@ class Metrics {
 };
 
 }  // namespace
+
+absl::StatusOr<std::string> StatusJson(const proto::StatusReply& status) {
+  google::protobuf::util::JsonPrintOptions print;
+  print.add_whitespace = true;
+  print.always_print_primitive_fields = true;
+  print.preserve_proto_field_names = true;
+  std::string json;
+  const auto written = google::protobuf::util::MessageToJsonString(status, &json, print);
+  if (!written.ok()) return Internal(written.ToString());
+  return json;
+}
 
 std::string PrometheusText(const proto::StatusReply& s) {
   const auto real = [](int64_t n) { return static_cast<double>(n); };

@@ -1,9 +1,13 @@
-// absl::Status and grpc::Status number their codes alike.
+// The status of a call to the coordinator: as gRPC has it, as absl has it, and in words where it
+// did not get there.
 #pragma once
+
+#include <string>
 
 #include "absl/status/status.h"
 #include "core/base/status.h"
 #include "grpcpp/support/status.h"
+#include "launcher/coordinator/channel.h"
 
 namespace blockstep {
 
@@ -11,6 +15,7 @@ namespace blockstep {
 // peer sent may be quoted in one at any length.
 inline constexpr size_t kMaxStatusText = 2000;
 
+// absl::Status and grpc::Status number their codes alike.
 inline grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   return {static_cast<grpc::StatusCode>(static_cast<int>(status.code())),
@@ -23,5 +28,12 @@ inline absl::Status FromGrpc(const grpc::Status& status, std::string_view where)
   return absl::Status(static_cast<absl::StatusCode>(static_cast<int>(status.error_code())),
                       Cat(where, ": ", status.error_message()));
 }
+
+// Why a call did not reach the coordinator: gRPC says "failed to connect to all addresses", or what
+// a library below it said, whatever the cause.
+// UNAVAILABLE: nobody listens there. DEADLINE_EXCEEDED: somebody does, but does not answer.
+// UNAUTHENTICATED: somebody does, but not with this TLS. Any other code than the first two of
+// `status` comes back as it is.
+absl::Status ExplainCallFailure(const ChannelOptions& channel, const absl::Status& status);
 
 }  // namespace blockstep

@@ -1,9 +1,10 @@
-#include "core/base/error_facts.h"
+#include "core/base/status.h"
 
+#include <cerrno>
+#include <cstring>
 #include <string>
 
 #include "absl/strings/cord.h"
-#include "core/base/str.h"
 
 namespace blockstep {
 namespace {
@@ -40,8 +41,36 @@ absl::Status OnRank(const absl::Status& status, int rank) {
 
 absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {
   if (status.ok()) return status;
-  const absl::Status longer(status.code(), Absl(Cat(prefix, ": ", Std(status.message()))));
+  const absl::Status longer(status.code(), Cat(prefix, ": ", Std(status.message())));
   return WithFacts(longer, FactsOf(status));
+}
+
+absl::Status ErrnoStatus(int error, std::string_view what) {
+  const std::string message = Cat(what, ": ", std::strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return absl::NotFoundError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case EEXIST:
+      return absl::AlreadyExistsError(message);
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case EIO:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+      return absl::ResourceExhaustedError(message);
+    default:
+      return absl::InternalError(message);
+  }
 }
 
 }  // namespace blockstep
