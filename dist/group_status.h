@@ -1,4 +1,4 @@
-// Small host-blocking agreements of a group of ranks around a save or a load.
+// Small host-blocking agreements between the ranks of a group, for saves and loads.
 #pragma once
 
 #include <string>
@@ -9,13 +9,13 @@
 
 namespace blockstep {
 
-// Collective: OK if every rank passes OK; else the same error on every rank, that of the lowest
-// failing rank, with its facts (core/base/error_facts.h); it names that rank, or the one that it
-// was of already. Long messages are cut to about 1000 bytes on the other ranks.
+// Collective. OK if every rank passes OK; else every rank returns the error of the lowest failing
+// rank, with its facts (core/base/error_facts.h). The error names that rank, unless an earlier
+// agreement named another. The other ranks get at most about 1000 bytes of its message.
 absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what);
 
-// The same where the caller goes on after an error of a rank: the returned status is that of the
-// communication alone.
+// The same for callers that continue after an error on some rank: the returned status covers the
+// communication only, Agreement::status the ranks.
 struct Agreement {
   absl::Status status;
 };

@@ -17,7 +17,7 @@ absl::Status OpenSession(const RankJob& job, const ResolvedRun& resolved, Opened
                        .group = &job.group(),
                        .pool = run.pool.get(),
                        .tracer = job.config.runtime.trace.empty() ? nullptr : &run.tracer,
-                       .disk = &run.place.disk,
+                       .disk = &run.training.disk,
                        .arena_bytes = ArenaAddressSpace()});
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), made.status(), "session"));
   run.session = *std::move(made);
@@ -32,14 +32,14 @@ absl::Status OpenFolder(const RankJob& job, const ResolvedRun& resolved, OpenedR
                                   .maths_text = resolved.maths,
                                   .config_hash = resolved.config_hash,
                                   .steps = job.config.train.steps,
-                                  .allow_maths_change = job.flags.allow_maths_change,
+                                  .allow_config_change = job.flags.allow_config_change,
                                   .new_id = RandomHex128,
                                   .undo = &run.undo,
                                   .lock = &run.lock,
                                   // A rank that its watchdog is about to end may hold it.
                                   .lock_wait_s = job.config.coordinator.lease_s + 5},
                                  &job.group()));
-  run.place.step = run.folder.resume_step;
+  run.training.step = run.folder.resume_step;
   return absl::OkStatus();
 }
 

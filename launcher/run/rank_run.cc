@@ -50,7 +50,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   }
   RankObserver observer(job.group());
   ASSIGN_OR_RETURN(DirectiveSource* const source, ConnectRun(job, resolved, *opened));
-  const Watching watching(*env.watchdog, WatchedRunOf(job, opened->place));
+  const Watching watching(*env.watchdog, WatchedRunOf(job, opened->training));
   ASSIGN_OR_RETURN(TrainedRun trained, TrainRun(job, resolved, *opened, source, observer));
   ASSIGN_OR_RETURN(std::string hash,
                    CloseRun(job, resolved, *opened, trained.state_hash, observer));

@@ -23,7 +23,7 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
   const absl::Status& status = result.status();
   coordination.Leave(status.ok() ? "finished"
                                  : status.ToString(absl::StatusToStringMode::kWithNoExtraData));
-  if (!status.ok()) return OnRank(status, env.group->rank());
+  if (!status.ok()) return OnRank(status, {.rank = env.group->rank(), .ranks = env.group->size()});
   return result;
 }
 
@@ -38,7 +38,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   const int free_threads = ThreadsPerRankHere(ranks);
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
-      Watchdog watchdog(WatchOf(config, flags, r));
+      Watchdog watchdog(WatchOf(config, flags, {.rank = r, .ranks = ranks}));
       results[r] = RunRank(config, flags,
                            {.group = groups[r].get(),
                             .watchdog = &watchdog,

@@ -1,4 +1,4 @@
-// Fourth part of a rank's life: weights, then every step.
+// Fourth call of RunTrainingRank: weights, then all steps.
 #pragma once
 
 #include "launcher/run/open.h"
@@ -12,7 +12,7 @@ struct TrainedRun {
   std::string state_hash;  // of the optimizer state at the end (launcher/checkpoint/state_sha256.h)
 };
 
-// Collective. From the moment the metrics are open the run folder keeps what was written into it.
+// Collective. Once the metrics are open, changes to the run folder are kept.
 absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resolved,
                                     OpenedRun& opened, DirectiveSource* source,
                                     RankObserver& observer);
