@@ -1,5 +1,5 @@
-// Ranks that were given different things must not train: their messages would fit and their sums
-// mean nothing, or they would wait for each other for ever.
+// Stops ranks with different configurations or inputs before they train together: their sums would
+// be meaningless, or they would deadlock.
 #pragma once
 
 #include <string>
@@ -9,9 +9,9 @@
 
 namespace blockstep {
 
-// Collective, 8 bytes a rank where all is well: OK if every rank passes the same lines; else, on
-// every rank, FAILED_PRECONDITION with the ranks that differ from rank 0 and the first line in
-// which one of them does.
+// Collective, 8 bytes per rank if all agree. OK if every rank passes the same lines; else every
+// rank returns FAILED_PRECONDITION with the ranks that differ from rank 0 and the first differing
+// line of one of them.
 absl::Status AgreeOnLines(Communicator& group, const std::string& lines);
 
 }  // namespace blockstep

@@ -21,26 +21,26 @@ constexpr double kMostSeconds = 1e8;  // three years
 
 class Checks {
  public:
-  Checks(const FieldPlaces& places, std::string_view file, std::vector<ConfigError>* errors)
-      : places_(places), file_(file.empty() ? "without --config" : file), errors_(errors) {}
+  Checks(const FieldLocations& locations, std::string_view file, std::vector<ConfigError>* errors)
+      : locations_(locations), file_(file.empty() ? "without --config" : file), errors_(errors) {}
 
-  bool Given(const std::string& field) const { return places_.count(field) > 0; }
+  bool Given(const std::string& field) const { return locations_.count(field) > 0; }
 
   template <typename T>
   void Require(bool fine, const std::string& field, const T& found, std::string_view wanted) {
     if (fine) return;
-    const auto place = places_.find(field);
-    errors_->push_back({place == places_.end() ? file_ : place->second,
+    const auto location = locations_.find(field);
+    errors_->push_back({location == locations_.end() ? file_ : location->second,
                         Cat(field, ": expected ", wanted, ", got ", found)});
   }
-  // Of a field in a repeated message: at its own place if it was given, else at the message's.
+  // Of a field in a repeated message: at its own location if it was given, else at the message's.
   template <typename T>
   void At(const std::string& message, const std::string& field, bool fine, const T& found,
           std::string_view wanted) {
     if (fine) return;
-    auto place = places_.find(field);
-    if (place == places_.end()) place = places_.find(message);
-    errors_->push_back({place == places_.end() ? file_ : place->second,
+    auto location = locations_.find(field);
+    if (location == locations_.end()) location = locations_.find(message);
+    errors_->push_back({location == locations_.end() ? file_ : location->second,
                         Cat(field, ": expected ", wanted, ", got ", found)});
   }
   template <typename T>
@@ -53,7 +53,7 @@ class Checks {
   }
 
  private:
-  const FieldPlaces& places_;
+  const FieldLocations& locations_;
   const std::string file_;
   std::vector<ConfigError>* errors_;
 };
@@ -203,9 +203,9 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
 
 }  // namespace
 
-void Validate(const FieldPlaces& places, std::string_view file, TrainConfig* config,
+void Validate(const FieldLocations& locations, std::string_view file, TrainConfig* config,
               std::vector<ConfigError>* errors) {
-  Checks checks(places, file, errors);
+  Checks checks(locations, file, errors);
   if (config->train.numerics == Numerics::kSlotExact) {
     if (!checks.Given("batch.micro_slots")) config->batch.micro_slots = 1;
     if (config->train.accumulate == AccumulateChoice::kAuto) {

@@ -1,4 +1,4 @@
-// Whether anybody listens at an address, for messages: libraries above TCP rarely say.
+// Checks whether an address accepts TCP connections, for error messages.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What becomes of the policy when a run goes on from a checkpoint.
+// Decides whether a resumed run keeps its policy state.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace blockstep {
 
-// The policy goes on where it was if it understands the checkpoint's state; of a script, every
-// phase has to be the same. Else `state` gets that of a policy which begins at state.step, and a
-// text for people is returned. Optimizer state survives that only if the rows that learned last
-// are the first to learn again. Wants state.step < train.steps.
+// Keeps the checkpoint's policy state if the policy can load it; a script must have the same
+// phases. Otherwise resets `state` to a policy that starts at state.step and returns a note to
+// print. Optimizer state survives a reset only if the last active rows are also the first active
+// rows of the new policy. Requires state.step < train.steps.
 absl::StatusOr<std::string> CarryPolicy(const TrainConfig& config, const TensorTable& table,
                                         TrainerState& state);
 

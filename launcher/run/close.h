@@ -1,4 +1,4 @@
-// Last part of a rank's life: what its run came to.
+// Fifth call of RunTrainingRank: final hashes, trace and memory use.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace blockstep {
 
-// Collective: the trace is written, memory and hashes are shown. Returns the hash of the weights.
+// Collective. Writes the trace, prints memory use and hashes. Returns the hash of the weights.
 absl::StatusOr<std::string> CloseRun(const RankJob& job, const ResolvedRun& resolved,
                                      OpenedRun& opened, const std::string& state_hash,
                                      RankObserver& observer);

@@ -1,12 +1,12 @@
-// After a report of a hang: mpirun tells the daemons of all hosts to end, and waits for a host that
-// was cut off until TCP gives up, about a quarter of an hour. Nobody else would end it.
+// Ends a hanging mpirun: after a hang report it tells the daemons of all hosts to exit, and waits
+// for an unreachable host until TCP times out, about 15 minutes.
 #pragma once
 
 namespace blockstep {
 
-// If this process was started by an mpirun on this machine, leaves a small process behind that
-// kills that mpirun where it is still there `after_s` seconds from now; its daemons end when they
-// lose it.
+// If an mpirun on this machine started this process, forks a small process that kills that mpirun
+// after `after_s` seconds unless it has ended by then. Its daemons exit when they lose the
+// connection to it.
 inline constexpr unsigned kLauncherEndsWithinS = 10;
 void EndLauncherLater(unsigned after_s);
 

@@ -12,8 +12,8 @@ namespace blockstep {
 // `path` is one of them, or a folder with some of them.
 std::vector<std::string> TokenizerFiles(const std::string& path);
 
-// What is read or written only later, when an error would cost the run. `tokenizer`: asked for by
-// name; empty: it was not.
+// Checks now what the run reads or writes only later. `tokenizer` is the value of --tokenizer;
+// empty if not given.
 absl::Status CheckRunFiles(const TrainConfig& config, const std::string& tokenizer);
 
 }  // namespace blockstep

@@ -1,5 +1,5 @@
 // Replays a list of active sets with step counts, one phase each: how recorded runs of other code
-// are reproduced. A script longer than the run is cut at its last step.
+// are reproduced. A script longer than the run ends at the run's last step.
 #pragma once
 
 #include "optim/policy/policy.h"

@@ -98,8 +98,8 @@ absl::StatusOr<std::unique_ptr<StepDigests>> StepDigests::Create(const Backend& 
                                                                  const std::string& path,
                                                                  int rank) {
   if (!base.device.host_accessible) {
-    return FailedPrecondition("runtime.digests: backend ", base.name,
-                              " computes where the host cannot read");
+    return FailedPrecondition("runtime.digests: expected a backend with host-readable memory, got ",
+                              base.name, " computes where the host cannot read");
   }
   ASSIGN_OR_RETURN(std::unique_ptr<OpDigestFile> file, OpDigestFile::Create(path));
   return std::unique_ptr<StepDigests>(
