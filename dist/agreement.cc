@@ -31,13 +31,14 @@ absl::StatusOr<Agreement> GatherStatus(Communicator* group, const absl::Status& 
   std::vector<StatusOnWire> all(static_cast<size_t>(group->size()));
   RETURN_IF_ERROR(group->HostAllGather(&wire, sizeof(wire), all.data(), what));
   for (int rank = 0; rank < group->size(); ++rank) {
+    const RankOf where{.rank = rank, .ranks = group->size()};
     const StatusOnWire& one = all[static_cast<size_t>(rank)];
     if (one.code == 0) continue;
-    if (rank == group->rank()) return Agreement{OnRank(mine, rank)};
+    if (rank == group->rank()) return Agreement{OnRank(mine, where)};
     const absl::Status theirs(static_cast<absl::StatusCode>(one.code),
                               {one.message, static_cast<size_t>(one.bytes)});
     return Agreement{
-        OnRank(WithFacts(theirs, {.rank = one.rank, .exit_code = one.exit_code}), rank)};
+        OnRank(WithFacts(theirs, {.rank = one.rank, .exit_code = one.exit_code}), where)};
   }
   return Agreement{};
 }

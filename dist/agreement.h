@@ -1,4 +1,4 @@
-// Small host-blocking agreements of a group of ranks: on an error, a text, what they were given.
+// Small host-blocking agreements between the ranks of a group: on an error, a text, their inputs.
 #pragma once
 
 #include <string>
@@ -10,13 +10,13 @@
 
 namespace blockstep {
 
-// Collective: OK if every rank passes OK; else the same error on every rank, that of the lowest
-// failing rank, with its facts (core/base/status.h); it names that rank, or the one that it was of
-// already. Long messages are cut to about 1000 bytes on the other ranks.
+// Collective. OK if every rank passes OK; else every rank returns the error of the lowest failing
+// rank, with its facts (core/base/status.h). The error names that rank, unless an earlier agreement
+// named another. The other ranks get at most about 1000 bytes of its message.
 absl::Status AgreeOnStatus(Communicator* group, const absl::Status& mine, const std::string& what);
 
-// The same where the caller goes on after an error of a rank: the returned status is that of the
-// communication alone.
+// The same for callers that continue after an error on some rank: the returned status covers the
+// communication only, Agreement::status the ranks.
 struct Agreement {
   absl::Status status;
 };
@@ -31,11 +31,11 @@ absl::StatusOr<std::string> BroadcastText(Communicator* group, const std::string
 absl::StatusOr<std::vector<std::string>> GatherText(Communicator* group, const std::string& mine,
                                                     const std::string& what);
 
-// Ranks that were given different things must not train: their messages would fit and their sums
-// mean nothing, or they would wait for each other for ever.
-// Collective, 8 bytes a rank where all is well: OK if every rank passes the same lines; else, on
-// every rank, FAILED_PRECONDITION with the ranks that differ from rank 0 and the first line in
-// which one of them does.
+// Stops ranks with different configurations or inputs before they train together: their sums would
+// be meaningless, or they would deadlock.
+// Collective, 8 bytes per rank if all agree. OK if every rank passes the same lines; else every
+// rank returns FAILED_PRECONDITION with the ranks that differ from rank 0 and the first differing
+// line of one of them.
 absl::Status AgreeOnLines(Communicator& group, const std::string& lines);
 
 }  // namespace blockstep

@@ -25,7 +25,7 @@ absl::StatusOr<EntryGeometry> GradReducer::Impl::Geometry(const ActiveEntry& ent
     return OnRank(Unimplemented(t.name,
                                 ": expected role train or probe, got fused, which this "
                                 "reducer does not support"),
-                  o.group->rank());
+                  {.rank = o.group->rank(), .ranks = o.group->size()});
   }
   EntryGeometry g{.entry = entry,
                   .name = t.name,

@@ -50,7 +50,7 @@ absl::Status RowFetch::MakeOwnList(const int32_t* ids, int64_t n) {
     return OnRank(
         absl::OutOfRangeError(Cat(tensor_.name, ": expected ids in [0, ", tensor_.rows, "), got ",
                                   sorted.front() < 0 ? sorted.front() : sorted.back())),
-        group_->rank());
+        {.rank = group_->rank(), .ranks = group_->size()});
   }
   int32_t* list = lists_ + group_->rank() * stride_;
   list[0] = static_cast<int32_t>(sorted.size());

@@ -34,9 +34,11 @@ absl::Status WithFacts(absl::Status status, const ErrorFacts& facts) {
   return status;
 }
 
-absl::Status OnRank(const absl::Status& status, int rank) {
+absl::Status OnRank(const absl::Status& status, const RankOf& where) {
   if (status.ok() || FactsOf(status).rank >= 0) return status;
-  return WithFacts(Prefixed(status, Cat("rank ", rank)), {.rank = rank});
+  const ErrorFacts facts{.rank = where.rank};
+  if (where.ranks == 1) return WithFacts(status, facts);
+  return WithFacts(Prefixed(status, Cat("rank ", where.rank)), facts);
 }
 
 absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {

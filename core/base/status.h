@@ -65,23 +65,28 @@ inline absl::Status Annotate(const absl::Status& status, std::string_view prefix
 // the system's words for `error` come after it.
 absl::Status ErrnoStatus(int error, std::string_view what);
 
-// What an error says besides its code and text, for the program: the rank it happened on and how
-// the run ends with it. Kept as payloads of the Status, so that every layer in between passes it on
-// as it is; launcher/cli/exit_codes.h gives the second number its names.
+// What an error carries besides its code and text: the rank where it happened and the exit code of
+// the run. Both are payloads of the Status, so every layer in between passes them on unchanged;
+// launcher/cli/exit_codes.h names the exit codes.
 struct ErrorFacts {
-  int rank = -1;       // -1: nobody said
-  int exit_code = -1;  // -1: nobody said; the command's list decides by the status's code
+  int rank = -1;       // -1: not set
+  int exit_code = -1;  // -1: not set; the status code decides
 };
 
 ErrorFacts FactsOf(const absl::Status& status);
 
-// `status` with those of `facts` that it does not have yet: whoever was nearest to the error knows
-// best. OK stays OK.
+// `status` with those of `facts` that it does not have yet: the ones set nearest to the error win.
+// OK stays OK.
 absl::Status WithFacts(absl::Status status, const ErrorFacts& facts);
 
-// The error as one of `rank`: "rank 2: " before its text, and the number. As it is where it is some
-// rank's already.
-absl::Status OnRank(const absl::Status& status, int rank);
+struct RankOf {
+  int rank = 0;
+  int ranks = 0;  // of the group; 0: unknown
+};
+
+// Marks the error as one of a rank: sets the fact, and prefixes the text with "rank 2: " unless the
+// group has one rank only. An error that has a rank is returned unchanged.
+absl::Status OnRank(const absl::Status& status, const RankOf& where);
 
 // Annotate that keeps the facts.
 absl::Status Prefixed(const absl::Status& status, std::string_view prefix);

@@ -1,5 +1,5 @@
 // Weights in safetensors files, read row range by row range with pread: a
-// mapped file that is cut short kills the process, and mapped pages inflate the peak.
+// mapped file that is truncated kills the process, and mapped pages inflate the peak.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// One start at a time works in a run folder: a second one would save and cut metrics under the
+// One start at a time works in a run folder: a second one would save and truncate metrics under the
 // first. Rank 0's; a file system that knows no locks is taken as it is. The kernel drops the lock
 // with the process, however that ends; the file stays and is no sign of anything by itself.
 #pragma once

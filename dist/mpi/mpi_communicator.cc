@@ -127,7 +127,8 @@ absl::StatusOr<void*> MpiCommunicator::AllocateTransport(int64_t bytes) {
   });
   RETURN_IF_ERROR(stream().Synchronize());
   if (code != MPI_SUCCESS) {
-    return OnRank(ResourceExhausted("MPI_Alloc_mem of ", bytes, " bytes failed"), rank());
+    return OnRank(ResourceExhausted("MPI_Alloc_mem of ", bytes, " bytes failed"),
+                  {.rank = rank(), .ranks = size()});
   }
   transport_.push_back(slab);
   return slab;

@@ -58,7 +58,8 @@ struct CheckpointContents {
 };
 
 struct SaveOptions {
-  int64_t max_file_bytes = int64_t{5} << 30;   // weights and state are cut into files at about this
+  int64_t max_file_bytes = int64_t{5}
+                           << 30;  // weights and state are split into files of about this
   int64_t max_slice_bytes = int64_t{4} << 20;  // rows hashed together: what a reader buffers
   // Which announced checkpoints stay once this one is; none: all.
   std::optional<RetentionRule> keep;

@@ -31,7 +31,8 @@ absl::Status CheckpointReader::Impl::ReadHere() {
     ASSIGN_OR_RETURN(trainer, ParseTrainerState(text, folder + "/" + file.name));
     found = true;
   }
-  if (!found) return DataLoss("checkpoint ", folder, ": the manifest names no trainer_state.pb");
+  if (!found)
+    return DataLoss("checkpoint ", folder, ": expected trainer_state.pb in the manifest, got none");
   if (trainer.step != manifest.step) {
     return DataLoss("checkpoint ", folder, ": trainer_state.pb: expected step ", manifest.step,
                     " (manifest), got ", trainer.step);
@@ -127,7 +128,7 @@ absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(const s
     if (all[r] != all[0]) {
       return FailedPrecondition(
           "checkpoint ", folder, ": rank ", r,
-          " reads a different manifest than rank 0: the folder must be shared by all ranks");
+          " reads a different manifest than rank 0; all ranks must see the same folder");
     }
   }
   return std::unique_ptr<CheckpointReader>(new CheckpointReader(std::move(impl)));

@@ -1,5 +1,5 @@
 // MANIFEST.json: what a checkpoint consists of, with a SHA-256 for every byte. Slices are logical
-// rows of logical tensors; where writers' ranges met shows only in where slices are cut, which no
+// rows of logical tensors; where writers' ranges met shows only in where slices begin, which no
 // reader relies on.
 #pragma once
 

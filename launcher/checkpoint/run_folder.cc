@@ -87,7 +87,7 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
                                          const std::string& from) {
   if (was.config_hash == options.config_hash) return std::string();
   const std::string change = LineDifference(was.maths_text, options.maths_text);
-  if (!options.allow_maths_change) {
+  if (!options.allow_config_change) {
     return InvalidArgument("resume from ", from,
                            ": the configuration changes the result (config_hash: expected ",
                            was.config_hash, ", got ", options.config_hash,

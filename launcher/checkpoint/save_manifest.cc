@@ -59,7 +59,7 @@ absl::StatusOr<Manifest> MakeManifest(const CheckpointContents& contents,
     });
     RETURN_IF_ERROR(CheckTiling(
         t, Cat("checkpoint at step ", m.step, ": tensor ", t.name, t.state.empty() ? "" : " state ",
-               t.state, ": the ranks' rows do not tile it")));
+               t.state, ": the rows written by the ranks overlap or leave gaps")));
   }
   return m;
 }

@@ -1,5 +1,5 @@
-// Command lines of all subcommands: parsing, errors that name the nearest flag there is, and --help
-// wrapped by words.
+// Parsing of the command line, the same for all subcommands, and --help wrapped by words. An error
+// is one line on stderr: the flag, what was expected, what was given.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -11,16 +11,17 @@
 
 namespace blockstep {
 
-// The exit code to end with (--help, or an error that was printed); nothing: go on.
+// The exit code to end with, after --help or a printed error; nullopt: continue.
 std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv);
 
-// --set: assignments to fields, in the order they were given.
+// Adds --set: assignments to fields, in command-line order.
 void AddSets(CLI::App& app, std::vector<std::string>& sets);
 
-// Bounds of numbers, in words: CLI11's own print the largest double.
+// Validators whose messages say "expected X, got Y", as CLI11's own do not.
 CLI::Validator AboveZero();
 CLI::Validator ZeroOrMore();
-CLI::Validator NotEmpty();  // of a text: the name of a file or folder
+CLI::Validator NotEmpty();  // for the path of a file or folder
+CLI::Validator OneOf(std::vector<std::string> choices);
 
 // `text` with line feeds in place of spaces, so that no line has more than `width` columns; a word
 // that is longer stands alone on its line. Line feeds of the text stay.

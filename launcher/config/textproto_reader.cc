@@ -19,10 +19,10 @@ std::string_view Separator(std::string_view path) { return path.empty() ? "" : "
 
 class Reader : google::protobuf::io::ErrorCollector {
  public:
-  Reader(std::string_view text, std::string_view file, FieldPlaces* places,
+  Reader(std::string_view text, std::string_view file, FieldLocations* locations,
          std::vector<ConfigError>* errors)
       : file_(file),
-        places_(places),
+        locations_(locations),
         errors_(errors),
         input_(text.data(), static_cast<int>(text.size())),
         tokens_(&input_, this) {
@@ -49,18 +49,18 @@ class Reader : google::protobuf::io::ErrorCollector {
     return true;
   }
   std::string Current() { return AtEnd() ? "the end of the file" : Shown(tokens_.current().text); }
-  std::string Place() {
+  std::string Location() {
     return Cat(file_, ":", tokens_.current().line + 1, ":", tokens_.current().column + 1);
   }
   void Complain(std::string_view path, std::string text) {
-    Add(Place(), path.empty() ? text : Cat(Shown(path), ": ", text));
+    Add(Location(), path.empty() ? text : Cat(Shown(path), ": ", text));
   }
-  // The rest of what is no configuration says nothing more.
-  void Add(const std::string& place, std::string text) {
+  // Stops early on a file that is not a configuration.
+  void Add(const std::string& location, std::string text) {
     if (stopped_) return;
-    errors_->push_back({place, std::move(text)});
+    errors_->push_back({location, std::move(text)});
     if (errors_->size() < kMostErrors) return;
-    errors_->push_back({place, "nothing is read after this many errors"});
+    errors_->push_back({location, "too many errors; the rest is not read"});
     stopped_ = true;
   }
   void AddError(int line, google::protobuf::io::ColumnNumber column,
@@ -82,7 +82,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       } else if (field != nullptr && !field->is_repeated() && !seen.insert(name).second) {
         Complain(full, "given more than once");
       }
-      if (field != nullptr) (*places_)[full] = Place();
+      if (field != nullptr) (*locations_)[full] = Location();
       tokens_.Next();
       Field(message, field, full);
       if (!Take(",")) Take(";");
@@ -126,7 +126,7 @@ class Reader : google::protobuf::io::ErrorCollector {
   }
 
   void BracesInside(Message* message, const FieldDescriptor* field, const std::string& path) {
-    const std::string opened = Place();
+    const std::string opened = Location();
     std::string inside = path;
     Message* inner = nullptr;
     if (field != nullptr && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -135,7 +135,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       const auto* r = message->GetReflection();
       if (field->is_repeated()) {
         inside += Cat("[", r->FieldSize(*message, field), "]");
-        (*places_)[inside] = opened;
+        (*locations_)[inside] = opened;
       }
       inner =
           field->is_repeated() ? r->AddMessage(message, field) : r->MutableMessage(message, field);
@@ -155,7 +155,7 @@ class Reader : google::protobuf::io::ErrorCollector {
 
   // False: nothing that could be a value stood here.
   bool Value(Message* message, const FieldDescriptor* field, const std::string& path) {
-    const std::string place = Place();
+    const std::string location = Location();
     std::string text;
     ValueForm form = ValueForm::kWord;
     const auto type = [&] { return tokens_.current().type; };
@@ -177,7 +177,7 @@ class Reader : google::protobuf::io::ErrorCollector {
     }
     if (field == nullptr) return true;
     if (auto problem = SetField(message, field, text, form)) {
-      Add(place, Cat(Shown(path), ": ", *problem));
+      Add(location, Cat(Shown(path), ": ", *problem));
     }
     return true;
   }
@@ -189,7 +189,7 @@ class Reader : google::protobuf::io::ErrorCollector {
   int depth_ = 0;
   bool stopped_ = false;
   std::string file_;
-  FieldPlaces* places_;
+  FieldLocations* locations_;
   std::vector<ConfigError>* errors_;
   google::protobuf::io::ArrayInputStream input_;
   Tokenizer tokens_;
@@ -198,15 +198,15 @@ class Reader : google::protobuf::io::ErrorCollector {
 }  // namespace
 
 void ReadTextproto(std::string_view text, std::string_view file, Message* message,
-                   FieldPlaces* places, std::vector<ConfigError>* errors) {
-  Reader(text, file, places, errors).Read(message);
+                   FieldLocations* locations, std::vector<ConfigError>* errors) {
+  Reader(text, file, locations, errors).Read(message);
 }
 
 namespace {
 
 // `seen`: repeated fields that were given before, in the same list of assignments.
 void ApplyOne(std::string_view assignment, Message* message, std::set<std::string>* seen,
-              FieldPlaces* places, std::vector<ConfigError>* errors) {
+              FieldLocations* locations, std::vector<ConfigError>* errors) {
   const std::string where = Cat("--set ", Shown(assignment));
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos) {
@@ -222,7 +222,7 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
     if (field != nullptr) {
       if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_repeated()) {
         errors->push_back(
-            {where, Cat(Shown(path.substr(0, begin - 1)), ": has no fields to set here")});
+            {where, Cat(Shown(path.substr(0, begin - 1)), ": expected a field with subfields")});
         return;
       }
       message = message->GetReflection()->MutableMessage(message, field);
@@ -235,7 +235,7 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
     }
     begin = end + 1;
   }
-  (*places)[path] = where;
+  (*locations)[path] = where;
   if (field->is_repeated() && seen->insert(path).second) {
     message->GetReflection()->ClearField(message, field);
   }
@@ -255,9 +255,9 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
 }  // namespace
 
 void ApplyOverrides(const std::vector<std::string>& assignments, Message* message,
-                    FieldPlaces* places, std::vector<ConfigError>* errors) {
+                    FieldLocations* locations, std::vector<ConfigError>* errors) {
   std::set<std::string> seen;
-  for (const std::string& one : assignments) ApplyOne(one, message, &seen, places, errors);
+  for (const std::string& one : assignments) ApplyOne(one, message, &seen, locations, errors);
 }
 
 }  // namespace blockstep

@@ -19,14 +19,15 @@ constexpr int64_t kMostThreads = 1024;  // what an affinity mask holds (CPU_SETS
 constexpr int64_t kMostLocalRanks = 256;
 constexpr double kMostSeconds = 1e8;  // three years
 
-// A field's own place; of one in a repeated message that was not given, the message's.
-std::string PlaceOf(const std::string& field, const FieldPlaces& places, std::string_view file) {
-  auto place = places.find(field);
+// A field's own location; of one in a repeated message that was not given, the message's.
+std::string LocationOf(const std::string& field, const FieldLocations& locations,
+                       std::string_view file) {
+  auto location = locations.find(field);
   const size_t message = field.rfind("].");
-  if (place == places.end() && message != std::string::npos) {
-    place = places.find(field.substr(0, message + 1));
+  if (location == locations.end() && message != std::string::npos) {
+    location = locations.find(field.substr(0, message + 1));
   }
-  if (place != places.end()) return place->second;
+  if (location != locations.end()) return location->second;
   return file.empty() ? "without --config" : std::string(file);
 }
 
@@ -175,10 +176,10 @@ void PlaceAndShow(const TrainConfig& c, Faults& checks) {
 
 }  // namespace
 
-void Validate(const FieldPlaces& places, std::string_view file, TrainConfig* config,
+void Validate(const FieldLocations& locations, std::string_view file, TrainConfig* config,
               std::vector<ConfigError>* errors) {
   if (config->train.numerics == Numerics::kSlotExact) {
-    if (places.count("batch.micro_slots") == 0) config->batch.micro_slots = 1;
+    if (locations.count("batch.micro_slots") == 0) config->batch.micro_slots = 1;
     if (config->train.accumulate == AccumulateChoice::kAuto) {
       config->train.accumulate = AccumulateChoice::kLocal;
     }
@@ -189,7 +190,7 @@ void Validate(const FieldPlaces& places, std::string_view file, TrainConfig* con
   PolicyFields(*config, checks);
   PlaceAndShow(*config, checks);
   for (const Fault& fault : checks.list()) {
-    errors->push_back({PlaceOf(fault.field, places, file), Cat(fault.field, ": ", fault.text)});
+    errors->push_back({LocationOf(fault.field, locations, file), Cat(fault.field, ": ", fault.text)});
   }
 }
 

@@ -9,8 +9,8 @@
 namespace blockstep {
 
 // Fills what follows from other fields (slot_exact: micro_slots 1, accumulate local), then adds an
-// error for everything that cannot be. `places` says where fields were given.
-void Validate(const FieldPlaces& places, std::string_view file, TrainConfig* config,
+// error for everything that cannot be. `locations`: where fields were given.
+void Validate(const FieldLocations& locations, std::string_view file, TrainConfig* config,
               std::vector<ConfigError>* errors);
 
 }  // namespace blockstep

@@ -59,26 +59,26 @@ absl::Status ExplainCallFailure(const ChannelOptions& channel, const absl::Statu
   const auto says = [&](std::string_view text) {
     return Std(status.message()).find(text) != std::string_view::npos;
   };
-  // Of a connection that a stopped process's system took for it.
+  // The kernel accepts connections for a stopped process.
   const bool silent = absl::IsDeadlineExceeded(status) || says("timed out before receiving") ||
                       says("Handshake read failed");
   if (const absl::Status port = TcpProbe(channel.address, 1.0); !port.ok()) {
-    return Unavailable(where, ": ", port.message(), "; is the run over, or its host down?");
+    return Unavailable(where, ": ", port.message(), "; has the run ended, or is its host down?");
   }
   if (silent) {
-    return DeadlineExceeded(where,
-                            ": something listens there, but does not answer; is it stopped?");
+    return DeadlineExceeded(
+        where, ": accepted the connection but did not respond; is the process stopped?");
   }
   if (channel.tls.empty()) {
-    return absl::UnauthenticatedError(
-        Cat(where,
-            ": something listens there, but not in plaintext; pass --tls with the certificates of "
-            "its authority, or another address"));
+    return absl::UnauthenticatedError(Cat(
+        where,
+        ": accepted the connection but does not speak plaintext; pass --tls with certificates of "
+        "its authority, or check the address"));
   }
   return absl::UnauthenticatedError(
       Cat(where,
-          ": something listens there, but refused TLS; expected certificates of one authority on "
-          "both sides, valid today, and a server's for ",
+          ": TLS handshake failed; expected unexpired certificates of one authority on both sides, "
+          "and a server certificate for ",
           channel.tls_name.empty() ? "that host" : channel.tls_name));
 }
 

@@ -29,11 +29,11 @@ inline absl::Status FromGrpc(const grpc::Status& status, std::string_view where)
                       Cat(where, ": ", status.error_message()));
 }
 
-// Why a call did not reach the coordinator: gRPC says "failed to connect to all addresses", or what
-// a library below it said, whatever the cause.
-// UNAVAILABLE: nobody listens there. DEADLINE_EXCEEDED: somebody does, but does not answer.
-// UNAUTHENTICATED: somebody does, but not with this TLS. Any other code than the first two of
-// `status` comes back as it is.
+// Explains why a call did not reach the coordinator. gRPC reports "failed to connect to all
+// addresses", or a message of a library below it, whatever the cause.
+// UNAVAILABLE: no connection. DEADLINE_EXCEEDED: connected, but no response. UNAUTHENTICATED:
+// connected, but the TLS settings do not match. A `status` that is neither UNAVAILABLE nor
+// DEADLINE_EXCEEDED is returned unchanged.
 absl::Status ExplainCallFailure(const ChannelOptions& channel, const absl::Status& status);
 
 }  // namespace blockstep

@@ -145,7 +145,7 @@ absl::Status Decisions::Accept(const StepReport& report) {
   if (report.step < next_step_) return absl::OkStatus();
   if (report.step > next_step_) {
     return FailedPrecondition("report: expected step ", next_step_, ", got ", report.step,
-                              ": the coordinator's log lost the steps between");
+                              ": the steps between are missing from the coordinator's log");
   }
   if (log_ != nullptr) {
     if (!log_->broken().ok()) RETURN_IF_ERROR(Write(Now()));

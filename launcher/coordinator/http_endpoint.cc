@@ -31,7 +31,7 @@ HttpReply Answer(const HttpEndpointOptions& o, const HttpRequest& request) {
     return {.status = 404, .body = "expected /healthz, /status or /metrics\n"};
   }
   if (!o.token.empty() && !SameToken(request.authorization, "Bearer " + o.token)) {
-    return {.status = 401, .body = "expected the token\n", .challenge = "Bearer"};
+    return {.status = 401, .body = "expected the bearer token\n", .challenge = "Bearer"};
   }
   const proto::StatusReply status = o.state->Status();
   return metrics ? HttpReply{.type = kPrometheusType, .body = PrometheusText(status)}

@@ -57,8 +57,7 @@ absl::StatusOr<int> Listen(const std::string& address, int* port) {
   const int error = errno;
   if (!listens) {
     close(listener);
-    return ResourceExhausted("http_address ", address,
-                             ": cannot listen there: ", std::strerror(error));
+    return ResourceExhausted("http_address ", address, ": cannot listen: ", std::strerror(error));
   }
   *port = ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(bound).sin6_port
                                             : reinterpret_cast<sockaddr_in&>(bound).sin_port);

@@ -24,7 +24,7 @@ absl::StatusOr<Directive> LeaderSource::Await(int64_t step) {
                               directive.label,
                               " from the coordinator: their policies compute different results");
   }
-  return Internal("directive of step ", step, ": rank 0's policy has none, the coordinator has ",
+  return Internal("directive of step ", step, ": expected none, as rank 0's policy decides, got ",
                   directive.label);
 }
 

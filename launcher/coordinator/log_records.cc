@@ -78,7 +78,7 @@ absl::StatusOr<int64_t> ReadLog(std::string_view bytes, const std::string& path,
     }
     proto::LogRecord record;
     if (!record.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) {
-      return damaged("record does not parse");
+      return damaged("cannot parse the record");
     }
     if (record.has_head() && contents->fresh) {
       contents->head = record.head();
@@ -86,7 +86,7 @@ absl::StatusOr<int64_t> ReadLog(std::string_view bytes, const std::string& path,
     } else if (record.has_report() && !contents->fresh) {
       contents->reports.push_back(record.report());
     } else {
-      return damaged("record out of place");
+      return damaged("expected one head, then reports");
     }
     at += kFrame + payload->size();
   }

@@ -69,7 +69,7 @@ absl::StatusOr<std::string> StatusJson(const proto::StatusReply& status) {
 std::string PrometheusText(const proto::StatusReply& s) {
   const auto real = [](int64_t n) { return static_cast<double>(n); };
   Metrics m;
-  m.Of("run_info", "gauge", "1; the labels describe the run.")
+  m.Of("run_info", "gauge", "Always 1; the labels describe the run.")
       .Is(1, Cat("run_id=", Quoted(s.run_id()), ",policy=", Quoted(s.policy()),
                  ",config_hash=", Quoted(s.config_hash())));
   m.Of("step", "gauge", "Next step to be reported.").Is(real(s.next_step()));

@@ -38,7 +38,7 @@ std::string SaveLine(const SaveReport& save) {
     line += Cat("; the next save waited ", Milliseconds(save.waited_seconds), " ms for it");
   }
   if (!save.info.removal.ok()) {
-    line += Cat("; CANNOT REMOVE OLDER ONES: ", save.info.removal.message());
+    line += Cat("; CANNOT REMOVE OLDER CHECKPOINTS: ", save.info.removal.message());
   }
   return line;
 }

@@ -102,7 +102,7 @@ absl::Status CheckRunFiles(const TrainConfig& config, const std::string& tokeniz
   if (config.runtime.trace.empty()) return absl::OkStatus();
   const std::string folder = fs::absolute(config.runtime.trace).parent_path().string();
   if (access(folder.c_str(), W_OK) == 0) return absl::OkStatus();
-  return ErrnoStatus(errno, Cat("runtime.trace ", config.runtime.trace, ": cannot write there"));
+  return ErrnoStatus(errno, Cat("runtime.trace ", config.runtime.trace, ": not writable"));
 }
 
 }  // namespace blockstep

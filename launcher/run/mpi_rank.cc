@@ -40,17 +40,17 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> StartMpi(double limit_s, Watchdog& w
 // Of an MPI rank. Collective: a launcher may bind each rank to CPUs of its own, so the ranks of a
 // machine compare what they have.
 absl::StatusOr<int> FreeThreads(MpiRuntime& mpi) {
-  struct Place {
+  struct RankCpus {
     int machine = 0;
     CpuSet cpus;
   };
   Communicator& world = mpi.world();
-  const Place mine{mpi.machine(), Affinity()};
-  std::vector<Place> all(world.size());
+  const RankCpus mine{mpi.machine(), Affinity()};
+  std::vector<RankCpus> all(world.size());
   RETURN_IF_ERROR(world.HostAllGather(&mine, sizeof mine, all.data(), "affinity of ranks"));
   std::vector<CpuSet> machine;
-  for (const Place& place : all) {
-    if (place.machine == mine.machine) machine.push_back(place.cpus);
+  for (const RankCpus& one : all) {
+    if (one.machine == mine.machine) machine.push_back(one.cpus);
   }
   return ThreadsPerRankHere(machine, mpi.local_rank());
 }
@@ -77,7 +77,7 @@ absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
   {
     const Watchdog::Bound bound(watchdog, {.name = "MPI_Finalize",
                                            .limit_s = result.ok() ? 60.0 : 3.0,
-                                           .hint = "another rank is stopped, or still at work",
+                                           .hint = "another rank is stopped or still working",
                                            .on_timeout = [&](const std::string& text) {
                                              end_without(DeadlineExceeded(text));
                                            }});
@@ -111,7 +111,7 @@ void RunOnMpiRankAndExit(Watchdog& watchdog, const MpiWork& work) {
 
 void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
                        const std::function<int(const absl::StatusOr<RankOutcome>&)>& report) {
-  Watchdog watchdog(WatchOf(config, flags, LaunchedRank()));
+  Watchdog watchdog(WatchOf(config, flags, {.rank = LaunchedRank(), .ranks = LaunchedRanks()}));
   absl::StatusOr<RankOutcome> outcome = absl::UnknownError("did not run");
   const auto of = [&](const absl::Status& status) { return status.ok() ? outcome : status; };
   RunOnMpiRankAndExit(

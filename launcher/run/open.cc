@@ -19,7 +19,7 @@ absl::Status OpenSession(const RankJob& job, const ResolvedRun& resolved, Opened
                        .group = &job.group(),
                        .pool = run.pool.get(),
                        .tracer = job.config.runtime.trace.empty() ? nullptr : &run.tracer,
-                       .disk = &run.place.disk,
+                       .disk = &run.training.disk,
                        .arena_bytes = ArenaAddressSpace()});
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), made.status(), "session"));
   run.session = *std::move(made);
@@ -34,14 +34,14 @@ absl::Status OpenFolder(const RankJob& job, const ResolvedRun& resolved, OpenedR
                                   .maths_text = resolved.maths,
                                   .config_hash = resolved.config_hash,
                                   .steps = job.config.train.steps,
-                                  .allow_maths_change = job.flags.allow_maths_change,
+                                  .allow_config_change = job.flags.allow_config_change,
                                   .new_id = RandomHex128,
                                   .undo = &run.undo,
                                   .lock = &run.lock,
                                   // A rank that its watchdog is about to end may hold it.
                                   .lock_wait_s = job.config.coordinator.lease_s + 5},
                                  &job.group()));
-  run.place.step = run.folder.resume_step;
+  run.training.step = run.folder.resume_step;
   return absl::OkStatus();
 }
 
@@ -66,10 +66,10 @@ bool SameRowsGoOn(const Directive& first, const TrainerState& state) {
   return train == state.counters.size();
 }
 
-// The policy goes on where it was if it understands the checkpoint's state; of a script, every
-// phase has to be the same. Else `state` gets that of a policy which begins at state.step, and a
-// text for people is returned. Optimizer state survives that only if the rows that learned last
-// are the first to learn again. Wants state.step < train.steps.
+// Keeps the checkpoint's policy state if the policy can load it; a script must have the same
+// phases. Otherwise resets `state` to a policy that starts at state.step and returns a note to
+// print. Optimizer state survives a reset only if the last active rows are also the first active
+// rows of the new policy. Requires state.step < train.steps.
 absl::StatusOr<std::string> CarryPolicy(const TrainConfig& config, const TensorTable& table,
                                         TrainerState& state) {
   ASSIGN_OR_RETURN(const PolicyConfig resolved, ResolvePolicy(config, table));

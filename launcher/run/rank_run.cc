@@ -26,7 +26,7 @@ std::string Finished(const RunFolder& run, int64_t steps) {
       "); nothing to do. To train further, raise train.steps and pass --allow-config-change");
 }
 
-// Third part: it meets the coordinator. Collective. The coordination's source of directives;
+// Third call of RunTrainingRank: joins the coordinator. Collective. Returns the source of directives;
 // `resolved` and `opened` must outlive it.
 absl::StatusOr<DirectiveSource*> ConnectRun(const RankJob& job, const ResolvedRun& resolved,
                                             const OpenedRun& opened) {
@@ -56,7 +56,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
   }
   RankObserver observer(job.group());
   ASSIGN_OR_RETURN(DirectiveSource* const source, ConnectRun(job, resolved, *opened));
-  const Watching watching(*env.watchdog, WatchedRunOf(job, opened->place));
+  const Watching watching(*env.watchdog, WatchedRunOf(job, opened->training));
   ASSIGN_OR_RETURN(TrainedRun trained, TrainRun(job, resolved, *opened, source, observer));
   ASSIGN_OR_RETURN(std::string hash,
                    CloseRun(job, resolved, *opened, trained.state_hash, observer));
@@ -90,7 +90,7 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
   const absl::Status& status = result.status();
   coordination.Leave(status.ok() ? "finished"
                                  : status.ToString(absl::StatusToStringMode::kWithNoExtraData));
-  if (!status.ok()) return OnRank(status, env.group->rank());
+  if (!status.ok()) return OnRank(status, {.rank = env.group->rank(), .ranks = env.group->size()});
   return result;
 }
 
@@ -105,7 +105,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   const int free_threads = ThreadsPerRankHere(ranks);
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
-      Watchdog watchdog(WatchOf(config, flags, r));
+      Watchdog watchdog(WatchOf(config, flags, {.rank = r, .ranks = ranks}));
       results[r] = RunRank(config, flags,
                            {.group = groups[r].get(),
                             .watchdog = &watchdog,

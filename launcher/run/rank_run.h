@@ -18,14 +18,14 @@ struct RankOutcome {
 // The exit code that a result stands for.
 int ExitCodeOfResult(const absl::StatusOr<RankOutcome>& result);
 
-// One rank, from its communicator to its outcome; the coordination of `env` is made here, and its
-// threads are those free for the rank: runtime.threads overrules them. An error names the rank that
-// it happened on.
+// Runs one rank on an open communicator. Sets env.coordination; env.threads is the number of free
+// threads, which runtime.threads overrides. With several ranks an error names the one where it
+// happened.
 absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags& flags,
                                     RankEnv env);
 
-// Runs runtime.local_ranks ranks as threads to their end. The outcome is rank 0's; the error is
-// that of the rank that failed first.
+// Runs runtime.local_ranks ranks as threads. Returns rank 0's outcome, or the error of the rank
+// that failed first.
 absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const TrainFlags& flags);
 
 }  // namespace blockstep

@@ -67,7 +67,8 @@ void EndOfHang(const std::string& lines, int rank, int code) {
   EndProcess(code);
 }
 
-WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, int rank) {
+WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, const RankOf& where) {
+  const int rank = where.rank;
   const double disk_limit_s = config.checkpoint.disk_timeout_s;
   const double compute_limit_s = config.runtime.compute_timeout_s;
   const std::string ends = Cat("blockstep: run aborted; checkpoints in ", flags.run,
@@ -75,6 +76,7 @@ WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, int 
   const double grace_s = config.coordinator.grace_s;
   return {
       .rank = rank,
+      .ranks = where.ranks,
       .on_hang = [=](const std::string& report) { EndOfHang(Cat(report, ends), rank, kExitPeers); },
       .on_disk_wait = Say,
       .on_disk_stuck =
@@ -99,11 +101,11 @@ WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, int 
   };
 }
 
-WatchedRun WatchedRunOf(const RankJob& job, const RunPlace& place) {
+WatchedRun WatchedRunOf(const RankJob& job, const WatchedProgress& training) {
   Communicator* group = &job.group();
   Coordination* coordination = job.env.coordination;
   return {
-      .place = &place,
+      .training = &training,
       .progress = [group] { return group->progress(); },
       .peers = [coordination](double deadline_s) { return coordination->Peers(deadline_s); },
       .tell = [coordination](int64_t step, RunStage stage,

@@ -26,7 +26,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RankJob& job,
                           .config_hash = resolved.config_hash,
                           .config_text = resolved.config_text,
                           .tokenizer_files = TokenizerFiles(tokenizer),
-                          .place = &opened.place});
+                          .watched = &opened.training});
 }
 
 // Full digests of the inputs, taken beside training.
@@ -35,7 +35,7 @@ InputDigestsOptions DigestsOf(const ResolvedRun& resolved, OpenedRun& opened) {
           .record = opened.folder.inputs_path(),
           .before = opened.folder.inputs_before(),
           .tell = Say,  // never waits for whoever reads stderr
-          .disk = &opened.place.disk};
+          .disk = &opened.training.disk};
 }
 
 // What people should know of a run that begins.
@@ -69,7 +69,7 @@ absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resol
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                    MakeTrainer(job, resolved, opened, source, observer));
   RETURN_IF_ERROR(WithTheOneBefore(trainer->Start(), opened.folder));
-  // Up to here nothing has changed on disk, or is taken back; metrics are cut only now.
+  // Up to here nothing has changed on disk, or is taken back; metrics are truncated only now.
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), observer.Open(job.config, opened.folder), "metrics"));
   opened.undo.Keep();
   ShowBegin(job, resolved, opened, observer);

@@ -1,4 +1,5 @@
-// Fourth and last part of a rank's life: weights and every step, then what its run came to.
+// Fourth and fifth call of RunTrainingRank: weights and all steps, then final hashes, trace and
+// memory use.
 #pragma once
 
 #include <string>
@@ -15,12 +16,12 @@ struct TrainedRun {
       state_hash;  // of the optimizer state at the end (launcher/checkpoint/content_sha256.h)
 };
 
-// Collective. From the moment the metrics are open the run folder keeps what was written into it.
+// Collective. Once the metrics are open, changes to the run folder are kept.
 absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resolved,
                                     OpenedRun& opened, DirectiveSource* source,
                                     RankObserver& observer);
 
-// Collective: the trace is written, memory and hashes are shown. Returns the hash of the weights.
+// Collective. Writes the trace, prints memory use and hashes. Returns the hash of the weights.
 absl::StatusOr<std::string> CloseRun(const RankJob& job, const ResolvedRun& resolved,
                                      OpenedRun& opened, const std::string& state_hash,
                                      RankObserver& observer);

@@ -101,9 +101,9 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
 }
 
 void Trainer::At(RunStage stage) {
-  if (o_.place == nullptr) return;
-  o_.place->step = state_.step;
-  o_.place->stage = stage;
+  if (o_.watched == nullptr) return;
+  o_.watched->step = state_.step;
+  o_.watched->stage = stage;
 }
 
 bool Trainer::TooManyBadSteps(const StepResult& result) {

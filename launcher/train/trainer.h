@@ -12,7 +12,7 @@
 #include "launcher/train/run_observer.h"
 #include "launcher/train/saver.h"
 #include "launcher/train/session.h"
-#include "launcher/train/watchdog/run_place.h"
+#include "launcher/train/watchdog/watched_progress.h"
 
 namespace blockstep {
 
@@ -39,7 +39,7 @@ struct TrainerOptions {
   const RunFolder* run = nullptr;            // null: nothing is saved (verify, benchmarks)
   std::string config_hash, config_text;      // of this run, for its checkpoints
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
-  RunPlace* place = nullptr;                 // (optional) kept up to date for a watchdog
+  WatchedProgress* watched = nullptr;        // (optional) kept up to date for a watchdog
   FileHook save_hook;                        // (optional) tests
 };
 
@@ -65,7 +65,7 @@ class Trainer {
   absl::Status SaveLast();
   absl::Status Evaluate(int64_t step);
   void At(RunStage stage);
-  DiskWatch* Disk() { return o_.place == nullptr ? nullptr : &o_.place->disk; }
+  DiskWatch* Disk() { return o_.watched == nullptr ? nullptr : &o_.watched->disk; }
   // Counts bad steps; true: too many in a row.
   bool TooManyBadSteps(const StepResult& result);
 

@@ -21,7 +21,7 @@ class FullPolicy : public Policy {
 };
 
 // Replays a list of active sets with step counts, one phase each: how recorded runs of other code
-// are reproduced. A script longer than the run is cut at its last step.
+// are reproduced. A script longer than the run ends at the last step of the run.
 class ScriptedPolicy : public Policy {
  public:
   explicit ScriptedPolicy(const PolicyConfig& config) : config_(config) {}

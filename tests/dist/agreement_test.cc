@@ -18,20 +18,28 @@ TEST(ErrorFacts, WhoeverWasNearestToTheErrorKnowsBest) {
   const absl::Status plain = DataLoss("the file");
   EXPECT_EQ(FactsOf(plain).rank, -1);
   EXPECT_EQ(FactsOf(plain).exit_code, -1);
-  const absl::Status once = OnRank(WithFacts(plain, {.exit_code = 75}), 2);
+  const absl::Status once = OnRank(WithFacts(plain, {.exit_code = 75}), {.rank = 2});
   EXPECT_EQ(Text(once), "rank 2: the file");
-  const absl::Status twice = WithFacts(OnRank(Prefixed(once, "step 5"), 0), {.exit_code = 4});
+  const absl::Status twice =
+      WithFacts(OnRank(Prefixed(once, "step 5"), {.rank = 0}), {.exit_code = 4});
   EXPECT_EQ(Text(twice), "step 5: rank 2: the file");
   EXPECT_EQ(twice.code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(FactsOf(twice).rank, 2);
   EXPECT_EQ(FactsOf(twice).exit_code, 75);
-  EXPECT_TRUE(OnRank(absl::OkStatus(), 1).ok());
+  EXPECT_TRUE(OnRank(absl::OkStatus(), {.rank = 1}).ok());
   EXPECT_TRUE(WithFacts(absl::OkStatus(), {.rank = 1}).ok());
+}
+
+TEST(ErrorFacts, TheOnlyRankIsNotNamed) {
+  const absl::Status status = OnRank(DataLoss("the file"), {.rank = 0, .ranks = 1});
+  EXPECT_EQ(Text(status), "the file");
+  EXPECT_EQ(FactsOf(status).rank, 0);
+  EXPECT_EQ(Text(OnRank(DataLoss("the file"), {.rank = 0, .ranks = 2})), "rank 0: the file");
 }
 
 // A text that begins like ours is no fact.
 TEST(ErrorFacts, ProseIsNotRead) {
-  const absl::Status status = OnRank(NotFound("rank 7: says a file of that name"), 1);
+  const absl::Status status = OnRank(NotFound("rank 7: says a file of that name"), {.rank = 1});
   EXPECT_EQ(FactsOf(status).rank, 1);
   EXPECT_EQ(Text(status), "rank 1: rank 7: says a file of that name");
 }
@@ -67,7 +75,13 @@ TEST(Agreement, KeepsTheRankOfAnErrorThatWasAgreedOnBefore) {
   }
 }
 
-TEST(Agreement, CutsLongTextsOnTheOtherRanksOnly) {
+TEST(Agreement, OfOneRankNamesNone) {
+  RunRanks(1, {}, [&](Communicator& c) {
+    EXPECT_EQ(Text(AgreeOnStatus(&c, DataLoss("slice 4"), "test")), "slice 4");
+  });
+}
+
+TEST(Agreement, TruncatesLongTextsOnTheOtherRanksOnly) {
   const std::string text(5000, 'x');
   std::vector<absl::Status> agreed(2);
   RunRanks(2, {}, [&](Communicator& c) {

@@ -90,7 +90,7 @@ class Faults(cli.RunTest):
                 self.assertLess(waited[0], LEASE_S + lag, text)  # of the first that speaks
                 if name == "STOP":
                     # Of a rank that stopped before its second heartbeat, only its start is known.
-                    said = (r"what the other ranks last did is not known" if rank == 0 else
+                    said = (r"last calls of the other ranks unknown" if rank == 0 else
                             rf"rank {rank} on \S+: \w+ \d+, (\w+, )?(last call .*|no call yet).* LOST: silent for")
                     self.assertRegex(text, said)
                 else:

@@ -48,7 +48,7 @@ absl::Status CheckPort(const std::string& flag, const std::string& address) {
   const int error = bind(probe, found->ai_addr, found->ai_addrlen) == 0 ? 0 : errno;
   close(probe);
   if (error == 0) return absl::OkStatus();
-  return ResourceExhausted(flag, " ", address, ": cannot listen there: ", std::strerror(error),
+  return ResourceExhausted(flag, " ", address, ": cannot listen: ", std::strerror(error),
                            "; expected a free port of this host, or port 0");
 }
 

@@ -39,7 +39,7 @@ int ThreadsOf(const EvalFlags& flags, int free_threads) {
 
 [[noreturn]] void EvaluateUnderMpiAndExit(const EvalFlags& flags) {
   absl::StatusOr<EvalOutcome> outcome = absl::UnknownError("did not run");
-  Watchdog watchdog({.rank = LaunchedRank()});
+  Watchdog watchdog({.rank = LaunchedRank(), .ranks = LaunchedRanks()});
   RunOnMpiRankAndExit(watchdog, {.timeout_s = kCommTimeoutS,
                                  .run =
                                      [&](const MpiRank& rank) {
@@ -59,7 +59,7 @@ int ThreadsOf(const EvalFlags& flags, int free_threads) {
 int EvalCommand(int argc, char** argv) {
   EvalFlags flags;
   CLI::App app{
-      "Evaluate weights on token files: mean loss and perplexity, beside the unigram perplexity of "
+      "Evaluate weights on token files: mean loss and perplexity, and the unigram perplexity of "
       "the same tokens. Under mpirun the weights are sharded and the sequences divided; the result "
       "has the same bits."};
   app.name("blockstep eval");
@@ -76,7 +76,7 @@ int EvalCommand(int argc, char** argv) {
   app.add_option("--placement", flags.placement,
                  "sharded: weights divided over ranks; pinned: all of them on each rank")
       ->capture_default_str()
-      ->check(CLI::IsMember({"sharded", "pinned"}));
+      ->check(OneOf({"sharded", "pinned"}));
   app.add_option("--micro-slots", flags.micro_slots,
                  "sequences per forward pass; 1 unless --tokens is a multiple of 64")
       ->capture_default_str()

@@ -37,7 +37,7 @@ void AddFlags(CLI::App& app, TokenizeOptions& options) {
            options.layout = name == "raw" ? TokenLayout::kRawUint16 : TokenLayout::kLlmc;
          },
          "llmc: with llm.c's header, the default; raw: uint16 ids only (nanoGPT)")
-      ->check(CLI::IsMember({"llmc", "raw"}));
+      ->check(OneOf({"llmc", "raw"}));
   app.add_option("--field", options.field, "Field of the JSON object that holds the text")
       ->capture_default_str();
   app.add_option("--txt-split", options.separator,

@@ -16,7 +16,7 @@ namespace blockstep {
 namespace {
 
 // Flags of the coordinator section; --set reaches the same fields.
-struct CoordinatorPlace {
+struct CoordinatorFlags {
   std::string address, tls;
   bool insecure = false;
 
@@ -49,8 +49,8 @@ int Report(const absl::StatusOr<RankOutcome>& result) {
 
 // The configuration as file and flags give it, with a way to its coordinator.
 absl::StatusOr<TrainConfig> ConfigOf(const std::string& file, std::vector<std::string> sets,
-                                     const CoordinatorPlace& place) {
-  for (const std::string& set : place.Sets()) sets.push_back(set);
+                                     const CoordinatorFlags& given) {
+  for (const std::string& set : given.Sets()) sets.push_back(set);
   ASSIGN_OR_RETURN(TrainConfig config, LoadTrainConfig(file, sets));
   const TrainConfig::Coordinator& coordinator = config.coordinator;
   if (!coordinator.address.empty()) {
@@ -86,7 +86,7 @@ int TrainCommand(int argc, char** argv) {
   std::string config_file;
   std::vector<std::string> sets;
   TrainFlags flags;
-  CoordinatorPlace coordinator;
+  CoordinatorFlags coordinator;
   bool print = false;
   CLI::App app{"Train a model, or resume a run. proto/config.proto documents every field."};
   app.name("blockstep train");
@@ -98,7 +98,7 @@ int TrainCommand(int argc, char** argv) {
   app.add_option("--resume", flags.resume,
                  "auto: resume the run in --run from its last checkpoint; or a checkpoint to start "
                  "a new run from");
-  app.add_flag("--allow-config-change", flags.allow_maths_change,
+  app.add_flag("--allow-config-change", flags.allow_config_change,
                "resume with a configuration that changes the result; prints the difference");
   app.add_option("--tokenizer", flags.tokenizer,
                  "tokenizer file or folder to copy into checkpoints");

@@ -60,7 +60,7 @@ absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
 struct Verdict {
   int failed = 0, differ = 0;
   std::optional<std::pair<VerifyCase, VerifyCase>> apart;  // the first two that differ
-  std::map<std::string, int> ran;  // cases of a policy that ran to their end
+  std::map<std::string, int> ran;                          // finished cases of each policy
   bool compared() const {
     return std::all_of(ran.begin(), ran.end(), [](const auto& p) { return p.second > 1; });
   }
@@ -69,10 +69,12 @@ struct Verdict {
     if (equal()) {
       return "EQUAL: one hash of the weights, one of the state and one block sequence per policy";
     }
-    return Cat(differ > 0 ? Cat("NOT EQUAL: ", differ, " differ from the first of their policy")
-                          : std::string("NOT SHOWN"),
+    return Cat(differ > 0
+                   ? Cat("NOT EQUAL: ", differ, differ == 1 ? " case differs" : " cases differ",
+                         " from the first of its policy")
+                   : std::string("INCONCLUSIVE"),
                failed > 0 ? Cat("; ", failed, " failed") : "",
-               compared() ? "" : "; a policy ran in fewer than two cases: nothing to compare");
+               compared() ? "" : "; expected at least two finished cases per policy");
   }
 };
 
@@ -144,7 +146,7 @@ absl::StatusOr<bool> VerifyMatrix(const Flags& flags, const VerifySetup& setup) 
   if (flags.bisect && verdict.apart.has_value()) {
     ASSIGN_OR_RETURN(const bool agree,
                      PrintBisection(verdict.apart->first, verdict.apart->second, setup));
-    if (agree) std::printf("the difference did not show again\n");
+    if (agree) std::printf("the difference did not reproduce\n");
   }
   return verdict.equal();
 }

@@ -126,8 +126,8 @@ absl::StatusOr<std::unique_ptr<StepDigests>> StepDigests::Create(const Backend& 
                                                                  const std::string& path,
                                                                  int rank) {
   if (!base.device.host_accessible) {
-    return FailedPrecondition("runtime.digests: backend ", base.name,
-                              " computes where the host cannot read");
+    return FailedPrecondition("runtime.digests: expected a backend with host-readable memory, got ",
+                              base.name, " computes where the host cannot read");
   }
   auto impl = std::make_unique<Impl>(base, path, rank);
   RETURN_IF_ERROR(impl->file.Flush());

@@ -12,9 +12,9 @@ namespace blockstep {
 
 class JsonLinesWriter {
  public:
-  // Keeps whole lines whose "step" is below `next_step`, cuts the file there, appends from then on.
-  // An evaluation at `next_step` was done before the checkpoint and stays, too; at 0 there is none.
-  // A torn last line goes. A missing file is created.
+  // Keeps whole lines whose "step" is below `next_step`, truncates the file there, appends from
+  // then on. An evaluation at `next_step` was done before the checkpoint and stays, too; at 0 there
+  // is none. A torn last line goes. A missing file is created.
   static absl::StatusOr<JsonLinesWriter> Open(const std::string& path, int64_t next_step);
   JsonLinesWriter(JsonLinesWriter&& other) noexcept;
   ~JsonLinesWriter();

@@ -118,7 +118,7 @@ TEST_F(RunFolderTest, WhatARefusedStartWroteIsTakenBack) {
   Save(*first, 30, "hash-of-0.001");
   const std::string run = ReadText(first->path + "/run.json");
   RunFolderOptions changed = Options("run", "auto", "0.002");
-  changed.allow_maths_change = true;
+  changed.allow_config_change = true;
   opened_and_refused(changed);
   EXPECT_EQ(ReadText(first->path + "/run.json"), run);
   EXPECT_EQ(ReadText(first->path + "/config.txt"), "lr: 0.001\nshow: true\n");
@@ -154,7 +154,7 @@ TEST_F(RunFolderTest, ChangedMathsNeedsTheFlagAndRecordsTheParent) {
   }
   EXPECT_THAT(std::string(refused.status().message()), testing::Not(HasSubstr("layers")));
 
-  changed.allow_maths_change = true;
+  changed.allow_config_change = true;
   const auto allowed = Open(changed);
   ASSERT_TRUE(allowed.ok()) << allowed.status();
   EXPECT_NE(allowed->run_id, first->run_id);

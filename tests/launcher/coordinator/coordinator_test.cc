@@ -85,7 +85,7 @@ TEST(Coordinator, AnswersButDecidesNothing) {
   const Client client = Joined(options);
   const absl::Status status = client->Await(2).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("answers but gave no directive"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("responds but sent no directive"));
   EXPECT_EQ(client->TryAwait(2), nullptr);
   ASSERT_NE(client->TryAwait(1), nullptr);
   EXPECT_EQ(client->TryAwait(1)->from, 1);

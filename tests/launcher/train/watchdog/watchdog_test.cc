@@ -30,8 +30,8 @@ struct Watching {
 class WatchdogTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    place.step = 41;
-    place.stage = RunStage::kStep;
+    training.step = 41;
+    training.stage = RunStage::kStep;
     comm = {.sequence = 17,
             .op = "all-gather",
             .what = "layer 3",
@@ -57,7 +57,7 @@ class WatchdogTest : public ::testing::Test {
              .limit_s = 1e9,
              .compute_limit_s = 1e9,
              .look_s = 0.01},
-            {.place = &place,
+            {.training = &training,
              .progress =
                  [this] {
                    std::lock_guard lock(mutex);
@@ -84,7 +84,7 @@ class WatchdogTest : public ::testing::Test {
   }
 
   std::mutex mutex;
-  RunPlace place;
+  WatchedProgress training;
   CommProgress comm;
   std::vector<PeerState> peers;
   bool unreachable = false;
@@ -116,7 +116,7 @@ TEST_F(WatchdogTest, ARankIsLostAfterSixTenthsOfTheLease) {
 }
 
 TEST_F(WatchdogTest, SaysWhatARankDoesOutsideItsStep) {
-  place.stage = RunStage::kSave;
+  training.stage = RunStage::kSave;
   peers[0].stage = RunStage::kDisk;
   peers[0].left = "ends the wait";
   const std::string text = Watch(Options());
@@ -168,7 +168,7 @@ TEST_F(WatchdogTest, NoAnswerForTooLong) {
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
   EXPECT_THAT(reported.get(),
-              HasSubstr("what the other ranks last did is not known: no answer from h:1"));
+              HasSubstr("last calls of the other ranks unknown: no answer from h:1"));
 }
 
 TEST_F(WatchdogTest, NoCallWaitsBeyondTheLimit) {
@@ -201,8 +201,8 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
   Watched options = DiskOptions(Options(), said);
   std::atomic<RunStage> told_stage{RunStage::kStep};
   options.tell = [&](int64_t, RunStage stage, const CommProgress&) { told_stage = stage; };
-  place.disk.Operation("fsync /run/model.safetensors");
-  const DiskWatch::Wait wait(&place.disk, "the save of step 40");
+  training.disk.Operation("fsync /run/model.safetensors");
+  const DiskWatch::Wait wait(&training.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
   std::string end;
   {
@@ -222,12 +222,12 @@ TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {
   comm.running = false;
   std::vector<std::string> said;
   const Watched options = DiskOptions(Options(), said);
-  const DiskWatch::Wait wait(&place.disk, "the save of step 40");
+  const DiskWatch::Wait wait(&training.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
   while (std::chrono::steady_clock::now() < until) {
-    place.disk.Operation("write /run/model.safetensors");
+    training.disk.Operation("write /run/model.safetensors");
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
@@ -237,10 +237,10 @@ TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
   comm.running = false;
   std::vector<std::string> said;
   const Watched options = DiskOptions(Options(), said);
-  place.disk.Operation("fsync /run/model.safetensors");
+  training.disk.Operation("fsync /run/model.safetensors");
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  { const DiskWatch::Wait wait(&place.disk, "metrics"); }
+  { const DiskWatch::Wait wait(&training.disk, "metrics"); }
   EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
@@ -248,7 +248,7 @@ TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
 TEST_F(WatchdogTest, ARankThatWaitsForAnothersDiskDoesNotBlameItsOwn) {
   std::vector<std::string> said;
   const Watched options = DiskOptions(Options(), said);
-  const DiskWatch::Wait wait(&place.disk, "the save of step 40");  // and comm.running
+  const DiskWatch::Wait wait(&training.disk, "the save of step 40");  // and comm.running
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
   EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
@@ -299,7 +299,7 @@ TEST_F(WatchdogTest, ASlowComputationHasTwentyTimesItsLongestSoFar) {
   Watched options = ComputeOptions(Options(), looks);
   options.compute_limit_s = 0.5;
   options.tell = [&](int64_t, RunStage, const CommProgress&) {
-    if (looks == 42) ++place.step;  // after the clock's first reading and 40 looks at step 41
+    if (looks == 42) ++training.step;  // after the clock's first reading and 40 looks at step 41
   };
   EXPECT_THAT(Watch(options), HasSubstr("rank 1: step 42: no progress in compute for 7.8 s"));
 }
@@ -316,12 +316,12 @@ TEST_F(WatchdogTest, ComputeThatGetsOnIsNotStuck) {
     options.on_compute_stuck = [&](const std::string&) { reported = true; };
     options.tell = [&](int64_t, RunStage, const CommProgress&) {
       if (looks % 5 != 0) return;
-      if (kind == 0) ++place.step;
+      if (kind == 0) ++training.step;
       if (kind == 1) {
         std::lock_guard lock(mutex);
         ++comm.sequence;
       }
-      if (kind == 2) const DiskWatch::Wait read(&place.disk, "data");
+      if (kind == 2) const DiskWatch::Wait read(&training.disk, "data");
     };
     const Watching watching(options);
     while (looks < 200 && !reported) std::this_thread::yield();
@@ -334,7 +334,7 @@ TEST_F(WatchdogTest, OnlyComputingIsTimedAndOnlyWhileThisProcessRuns) {
   for (const bool stopped : {false, true}) {
     SCOPED_TRACE(stopped);
     comm.running = false;
-    place.stage = stopped ? RunStage::kStep : RunStage::kSave;
+    training.stage = stopped ? RunStage::kStep : RunStage::kSave;
     std::atomic<int64_t> looks{0};
     std::atomic<bool> reported{false};
     Watched options = ComputeOptions(Options(), looks);

@@ -1,4 +1,4 @@
-// Where a rank's training loop is, for whoever watches it from another thread.
+// The progress of a rank's training loop, for readers on other threads.
 #pragma once
 
 #include <atomic>
@@ -9,7 +9,7 @@
 
 namespace blockstep {
 
-struct RunPlace {
+struct WatchedProgress {
   std::atomic<int64_t> step{0};
   std::atomic<RunStage> stage{RunStage::kStarting};
   DiskWatch disk;
