@@ -239,9 +239,11 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
           options_.rank);
     }
     if (waited > options_.grace_s) {
+      const bool answers = last_failure_.ok();
       return OnRank(Unavailable("coordinator ", options_.channel.address,
-                                " answers but gave no directive for step ", step, " within ",
-                                options_.grace_s, " s; the last covers step ", covered_),
+                                answers ? " answers but gave" : " gave", " no directive for step ",
+                                step, " within ", options_.grace_s, " s; the last covers step ",
+                                covered_, answers ? "" : Cat("; ", Silence())),
                     options_.rank);
     }
     if (!noted && waited > options_.note_s) {

@@ -116,7 +116,7 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   const auto of = [&](const absl::Status& status) { return status.ok() ? outcome : status; };
   RunOnMpiRankAndExit(
       watchdog,
-      {.timeout_s = config.runtime.comm_timeout_s,
+      {.timeout_s = CommLimitS(config),
        .run =
            [&](const MpiRank& rank) {
              outcome = RunRank(config, flags,

@@ -29,9 +29,9 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
 
 absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const TrainFlags& flags) {
   const int ranks = static_cast<int>(config.runtime.local_ranks);
-  auto groups =
-      LocalGroup::Create(ranks, {.timeout = std::chrono::milliseconds(
-                                     static_cast<int64_t>(config.runtime.comm_timeout_s * 1000))});
+  auto groups = LocalGroup::Create(
+      ranks,
+      {.timeout = std::chrono::milliseconds(static_cast<int64_t>(CommLimitS(config) * 1000))});
   std::vector<absl::StatusOr<RankOutcome>> results(ranks, absl::UnknownError("did not run"));
   std::vector<std::thread> threads;
   std::atomic<int> first_failed{-1};

@@ -3,6 +3,7 @@
 #include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "core/base/trace.h"
+#include "dist/group_status.h"
 #include "launcher/train/state_slices.h"
 
 namespace blockstep {
@@ -180,11 +181,14 @@ absl::Status Trainer::Restore() {
   const std::string note = s.ResumeData(state_);
   if (!note.empty()) o_.observer->OnNote(note);
   if (state_.step >= s.config().train.steps) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
-  if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {
+  const absl::StatusOr<Directive> directive = o_.source->Await(state_.step);
+  // A coordinator that has gone may have told some ranks only.
+  const std::string what = Cat("directive of step ", state_.step);
+  RETURN_IF_ERROR(AgreeOnStatus(&s.group(), directive.status(), what));
+  if (directive->kind != DirectiveKind::kTrain || directive->phase != state_.phase) {
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
+  RETURN_IF_ERROR(engine_->EnterPhase(*directive, state_.step));
   RETURN_IF_ERROR(s.compute().Synchronize());
   RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states));
   for (EntryState& entry : engine_->states().entries()) {
