@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/strings/cord.h"
-#include "core/base/str.h"
+#include "core/base/status.h"
 
 namespace blockstep {
 namespace {
@@ -35,13 +35,7 @@ absl::Status WithFacts(absl::Status status, const ErrorFacts& facts) {
 
 absl::Status OnRank(const absl::Status& status, int rank) {
   if (status.ok() || FactsOf(status).rank >= 0) return status;
-  return WithFacts(Prefixed(status, Cat("rank ", rank)), {.rank = rank});
-}
-
-absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {
-  if (status.ok()) return status;
-  const absl::Status longer(status.code(), Absl(Cat(prefix, ": ", Std(status.message()))));
-  return WithFacts(longer, FactsOf(status));
+  return WithFacts(Annotate(status, Cat("rank ", rank)), {.rank = rank});
 }
 
 }  // namespace blockstep

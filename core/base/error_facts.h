@@ -3,8 +3,6 @@
 // as it is; launcher/cli/exit_codes.h gives the second number its names.
 #pragma once
 
-#include <string_view>
-
 #include "absl/status/status.h"
 
 namespace blockstep {
@@ -23,8 +21,5 @@ absl::Status WithFacts(absl::Status status, const ErrorFacts& facts);
 // The error as one of `rank`: "rank 2: " before its text, and the number. As it is where it is some
 // rank's already.
 absl::Status OnRank(const absl::Status& status, int rank);
-
-// Annotate of core/base/status.h that keeps the facts.
-absl::Status Prefixed(const absl::Status& status, std::string_view prefix);
 
 }  // namespace blockstep

@@ -53,11 +53,8 @@ absl::Status Aborted(const Parts&... parts) {
   return absl::AbortedError(Cat(parts...));
 }
 
-// The same code, the message with `prefix` and ": " before it.
-inline absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), Cat(prefix, ": ", status.message()));
-}
+// The same code and facts (core/base/error_facts.h), the message with `prefix` and ": " before it.
+absl::Status Annotate(const absl::Status& status, std::string_view prefix);
 
 }  // namespace blockstep
 

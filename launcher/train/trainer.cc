@@ -163,7 +163,7 @@ absl::Status Trainer::SaveLast() {
   const int64_t announced = saver_->announced_step();
   if (status.ok() && announced == state_.step) return absl::OkStatus();
   if (status.ok()) status = saver_->last();
-  return Prefixed(status,
+  return Annotate(status,
                   Cat("step ", state_.step, " was not saved; ",
                       announced < 0 ? "nothing was" : Cat("the last saved step is ", announced)));
 }

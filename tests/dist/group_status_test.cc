@@ -21,7 +21,7 @@ TEST(ErrorFacts, WhoeverWasNearestToTheErrorKnowsBest) {
   EXPECT_EQ(FactsOf(plain).exit_code, -1);
   const absl::Status once = OnRank(WithFacts(plain, {.exit_code = 75}), 2);
   EXPECT_EQ(Text(once), "rank 2: the file");
-  const absl::Status twice = WithFacts(OnRank(Prefixed(once, "step 5"), 0), {.exit_code = 4});
+  const absl::Status twice = WithFacts(OnRank(Annotate(once, "step 5"), 0), {.exit_code = 4});
   EXPECT_EQ(Text(twice), "step 5: rank 2: the file");
   EXPECT_EQ(twice.code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(FactsOf(twice).rank, 2);
