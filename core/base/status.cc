@@ -38,13 +38,15 @@ absl::Status OnRank(const absl::Status& status, const RankOf& where) {
   if (status.ok() || FactsOf(status).rank >= 0) return status;
   const ErrorFacts facts{.rank = where.rank};
   if (where.ranks == 1) return WithFacts(status, facts);
-  return WithFacts(Prefixed(status, Cat("rank ", where.rank)), facts);
+  return WithFacts(Annotate(status, Cat("rank ", where.rank)), facts);
 }
 
-absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {
+absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
   if (status.ok()) return status;
-  const absl::Status longer(status.code(), Cat(prefix, ": ", Std(status.message())));
-  return WithFacts(longer, FactsOf(status));
+  absl::Status longer(status.code(), Cat(prefix, ": ", Std(status.message())));
+  status.ForEachPayload(
+      [&](absl::string_view name, const absl::Cord& value) { longer.SetPayload(name, value); });
+  return longer;
 }
 
 absl::Status ErrnoStatus(int error, std::string_view what) {

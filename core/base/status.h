@@ -54,11 +54,8 @@ absl::Status Aborted(const Parts&... parts) {
   return absl::AbortedError(Cat(parts...));
 }
 
-// The same code, the message with `prefix` and ": " before it.
-inline absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), Cat(prefix, ": ", status.message()));
-}
+// The same code and facts, the message with `prefix` and ": " before it.
+absl::Status Annotate(const absl::Status& status, std::string_view prefix);
 
 // An error number of the system: whoever asks for the code learns whether a file is missing, a disk
 // is full or a folder may not be written, whatever part of the program found out. `what`: ": " and
@@ -87,9 +84,6 @@ struct RankOf {
 // Marks the error as one of a rank: sets the fact, and prefixes the text with "rank 2: " unless the
 // group has one rank only. An error that has a rank is returned unchanged.
 absl::Status OnRank(const absl::Status& status, const RankOf& where);
-
-// Annotate that keeps the facts.
-absl::Status Prefixed(const absl::Status& status, std::string_view prefix);
 
 }  // namespace blockstep
 

@@ -236,9 +236,11 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
           Here());
     }
     if (waited > options_.grace_s) {
+      const bool answers = last_failure_.ok();
       return OnRank(Unavailable("coordinator ", options_.channel.address,
-                                " responds but sent no directive for step ", step, " within ",
-                                options_.grace_s, " s; the last covers step ", covered_),
+                                answers ? " responds but sent" : " sent", " no directive for step ",
+                                step, " within ", options_.grace_s, " s; the last covers step ",
+                                covered_, answers ? "" : Cat("; ", Silence())),
                     Here());
     }
     if (!noted && waited > options_.note_s) {

@@ -28,6 +28,16 @@ absl::StatusOr<Directive> LeaderSource::Await(int64_t step) {
                   directive.label);
 }
 
+const Directive* LeaderSource::TryAwait(int64_t step) {
+  const Directive* directive = source_->TryAwait(step);
+  if (directive == nullptr) return nullptr;
+  for (const Directive& own : own_->directives()) {
+    if (step < own.from || step > own.through) continue;
+    return own.Hash() == directive->Hash() ? directive : nullptr;
+  }
+  return nullptr;
+}
+
 absl::Status LeaderSource::Report(const StepReport& report) {
   RETURN_IF_ERROR(own_->Accept(report));
   return source_->Report(report);

@@ -14,13 +14,22 @@
 namespace blockstep {
 namespace {
 
+// Where launchers say how many ranks they start, and which one this is. Slurm last: an mpirun of
+// another MPI may start its own processes as Slurm's.
+struct Launcher {
+  const char *size, *rank;
+};
+constexpr Launcher kLaunchers[] = {{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
+                                   {"PMI_SIZE", "PMI_RANK"},  // MPICH and its relatives
+                                   {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}};
+
 // What the launcher says of the number of ranks, to catch a mismatched MPI.
 void ReadLauncher(MpiOptions& options) {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    const char* value = std::getenv(name);
+  for (const Launcher& launcher : kLaunchers) {
+    const char* value = std::getenv(launcher.size);
     if (value == nullptr || options.launcher_size > 0) continue;
     options.launcher_size = std::atoi(value);
-    options.launcher_source = name;
+    options.launcher_source = launcher.size;
   }
 }
 
@@ -90,8 +99,8 @@ absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
 }  // namespace
 
 int LaunchedRank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
-    const char* value = std::getenv(name);
+  for (const Launcher& launcher : kLaunchers) {
+    const char* value = std::getenv(launcher.rank);
     if (value != nullptr) return std::atoi(value);
   }
   return 0;
@@ -116,7 +125,7 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
   const auto of = [&](const absl::Status& status) { return status.ok() ? outcome : status; };
   RunOnMpiRankAndExit(
       watchdog,
-      {.timeout_s = config.runtime.comm_timeout_s,
+      {.timeout_s = CommLimitS(config),
        .run =
            [&](const MpiRank& rank) {
              outcome = RunRank(config, flags,

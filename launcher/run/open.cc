@@ -115,8 +115,9 @@ absl::Status WithTheOneBefore(const absl::Status& status, const RunFolder& run) 
     if (name.step < run.resume_step) before = name.folder;
     if (name.folder != run.resume_from) continue;
     if (before.empty()) return status;
-    return DataLoss(status.message(), "; remove ", run.resume_from,
-                    " to let --resume auto take the previous one, ", before);
+    return WithFacts(DataLoss(status.message(), "; remove ", run.resume_from,
+                              " to let --resume auto take the previous one, ", before),
+                     FactsOf(status));
   }
   return status;  // of another run
 }

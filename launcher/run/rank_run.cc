@@ -98,7 +98,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
   const int ranks = static_cast<int>(config.runtime.local_ranks);
   auto groups =
       LocalGroup::Create(ranks, {.timeout = std::chrono::milliseconds(
-                                     static_cast<int64_t>(config.runtime.comm_timeout_s * 1000))});
+                                     static_cast<int64_t>(CommLimitS(config) * 1000))});
   std::vector<absl::StatusOr<RankOutcome>> results(ranks, absl::UnknownError("did not run"));
   std::vector<std::thread> threads;
   std::atomic<int> first_failed{-1};

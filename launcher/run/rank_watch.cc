@@ -18,6 +18,7 @@
 namespace blockstep {
 namespace {
 
+constexpr double kBeyondGraceS = 10;  // a last call to the coordinator, and a late look at the time
 constexpr unsigned kLauncherEndsWithinS = 10;
 
 // Between fork and _exit only what is safe in a signal handler: other threads may hold any lock.
@@ -67,6 +68,13 @@ void EndOfHang(const std::string& lines, int rank, int code) {
   EndProcess(code);
 }
 
+double CommLimitS(const TrainConfig& config) {
+  const TrainConfig::Coordinator& coordinator = config.coordinator;
+  const double limit_s = config.runtime.comm_timeout_s;
+  return coordinator.address.empty() ? limit_s
+                                     : std::max(limit_s, coordinator.grace_s + kBeyondGraceS);
+}
+
 WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, const RankOf& where) {
   const int rank = where.rank;
   const double disk_limit_s = config.checkpoint.disk_timeout_s;
@@ -93,7 +101,7 @@ WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, cons
       .lease_s = config.coordinator.lease_s,
       // Embedded, it is a rank and is lost as one; an external one may be started again.
       .patience_s = config.coordinator.address.empty() ? 0 : grace_s,
-      .limit_s = config.runtime.comm_timeout_s + 10,
+      .limit_s = CommLimitS(config) + 10,
       .disk_say_s = std::min(5.0, disk_limit_s / 2),
       .disk_limit_s = disk_limit_s,
       // A step that waits for its directive computes nothing either, and has the grace for it.

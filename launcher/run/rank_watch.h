@@ -10,6 +10,10 @@
 
 namespace blockstep {
 
+// Longest wait in a call. While one rank waits for its directive, the others may wait in a call for
+// it, so with a coordinator that may come back it is longer than the grace.
+double CommLimitS(const TrainConfig& config);
+
 // Bounds of the configuration; reports go to stderr and end the process with their exit code.
 WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, const RankOf& where);
 

@@ -5,6 +5,7 @@
 #include "core/base/status.h"
 #include "dist/agreement.h"
 #include "launcher/checkpoint/weights_io.h"
+#include "launcher/cli/exit_codes.h"
 #include "launcher/cli/text_writer.h"
 #include "launcher/run/inputs.h"
 #include "optim/policy/describe.h"
@@ -68,7 +69,10 @@ absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resol
                                     RankObserver& observer) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                    MakeTrainer(job, resolved, opened, source, observer));
-  RETURN_IF_ERROR(WithTheOneBefore(trainer->Start(), opened.folder));
+  absl::Status started = trainer->Start();
+  // Nobody decided the first step within the grace: the same command may be given again.
+  if (absl::IsUnavailable(started)) started = WithExitCode(started, kExitStopped);
+  RETURN_IF_ERROR(WithTheOneBefore(started, opened.folder));
   // Up to here nothing has changed on disk, or is taken back; metrics are truncated only now.
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), observer.Open(job.config, opened.folder), "metrics"));
   opened.undo.Keep();

@@ -2,10 +2,9 @@
 
 #include "core/base/status.h"
 #include "core/base/trace.h"
+#include "dist/agreement.h"
 
 namespace blockstep {
-namespace {}  // namespace
-
 Trainer::Trainer(TrainerOptions options) : o_(std::move(options)) {
   if (o_.observer == nullptr) o_.observer = &nobody_;
   if (o_.control == nullptr) o_.control = &nothing_;
@@ -156,7 +155,7 @@ absl::Status Trainer::SaveLast() {
   const int64_t announced = saver_->announced_step();
   if (status.ok() && announced == state_.step) return absl::OkStatus();
   if (status.ok()) status = saver_->last();
-  return Prefixed(status,
+  return Annotate(status,
                   Cat("step ", state_.step, " was not saved; ",
                       announced < 0 ? "nothing was" : Cat("the last saved step is ", announced)));
 }
@@ -174,11 +173,14 @@ absl::Status Trainer::Restore() {
   const std::string note = s.ResumeData(state_);
   if (!note.empty()) o_.observer->OnNote(note);
   if (state_.step >= s.config().train.steps) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
-  if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {
+  const absl::StatusOr<Directive> directive = o_.source->Await(state_.step);
+  // A coordinator that has gone may have told some ranks only.
+  const std::string what = Cat("directive of step ", state_.step);
+  RETURN_IF_ERROR(AgreeOnStatus(&s.group(), directive.status(), what));
+  if (directive->kind != DirectiveKind::kTrain || directive->phase != state_.phase) {
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
+  RETURN_IF_ERROR(engine_->EnterPhase(*directive, state_.step));
   RETURN_IF_ERROR(s.compute().Synchronize());
   RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states));
   for (EntryState& entry : engine_->states().entries()) {

@@ -21,7 +21,7 @@ TEST(ErrorFacts, WhoeverWasNearestToTheErrorKnowsBest) {
   const absl::Status once = OnRank(WithFacts(plain, {.exit_code = 75}), {.rank = 2});
   EXPECT_EQ(Text(once), "rank 2: the file");
   const absl::Status twice =
-      WithFacts(OnRank(Prefixed(once, "step 5"), {.rank = 0}), {.exit_code = 4});
+      WithFacts(OnRank(Annotate(once, "step 5"), {.rank = 0}), {.exit_code = 4});
   EXPECT_EQ(Text(twice), "step 5: rank 2: the file");
   EXPECT_EQ(twice.code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(FactsOf(twice).rank, 2);

@@ -102,6 +102,25 @@ class Eval(BadInputTest):
         self.refused("text of another tokenizer", [*over, self.good, self.path("other.bin", tokens([1, 2, 60000] * 300))],
                      BAD_INPUT, "blockstep eval: rank 0: token file " + self.path("other.bin"))
 
+    def test_a_launcher_of_another_mpi_is_found_out(self):
+        """Each such process would be a world of its own, and print the whole evaluation."""
+        for size, rank in (("PMI_SIZE", "PMI_RANK"), ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")):
+            env = {k: v for k, v in cli.environment().items() if not k.startswith(("OMPI_COMM", "PMI_", "SLURM_"))}
+            done = subprocess.run([cli.BLOCKSTEP, "eval", self.good, VAL, "--slots", "4"], text=True, capture_output=True,
+                                  timeout=cli.LAST_RESORT_S, env=dict(env, **{size: "3", rank: "1"}))
+            self.assertEqual(done.returncode, 5, done.stdout + done.stderr)
+            self.assertIn(f"sees 1 ranks, but {size} says 3", done.stderr)
+
+    def test_a_rank_that_does_not_come(self):
+        env = dict(cli.environment(), LD_PRELOAD=os.environ["FAULT_SHIM"], FAULT_CALL="product", FAULT_RANK="1",
+                   FAULT_AT="1", FAULT_SIGNAL="0")  # it never returns
+        over = ["timeout", "-k", "5", str(cli.LAST_RESORT_S), "mpirun", "-n", "2", cli.BLOCKSTEP, "eval", self.good, VAL,
+                "--slots", "4", "--threads", "1", "--comm-timeout", "2"]
+        done = subprocess.run(over, text=True, capture_output=True, env=env)
+        self.assertEqual(done.returncode, 5, done.stdout + done.stderr)
+        # A machine that is slow enough does not come so far.
+        self.assertRegex(done.stderr, r"timed out after 2000 ms waiting for rank 1|timed out after 2 s: ")
+
     def test_a_loss_that_is_no_number(self):
         folder = shutil.copytree(self.checkpoint, self.path("nan"))
         path = os.path.join(folder, "model.safetensors")

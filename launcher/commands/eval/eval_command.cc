@@ -13,7 +13,7 @@
 namespace blockstep {
 namespace {
 
-constexpr double kCommTimeoutS = 300;
+constexpr int64_t kMostSeconds = 100'000'000;  // of a time-out: three years
 
 // Prints result or error; the exit code.
 int Report(const EvalFlags& flags, const absl::StatusOr<EvalOutcome>& outcome) {
@@ -40,7 +40,7 @@ int ThreadsOf(const EvalFlags& flags, int free_threads) {
 [[noreturn]] void EvaluateUnderMpiAndExit(const EvalFlags& flags) {
   absl::StatusOr<EvalOutcome> outcome = absl::UnknownError("did not run");
   Watchdog watchdog({.rank = LaunchedRank(), .ranks = LaunchedRanks()});
-  RunOnMpiRankAndExit(watchdog, {.timeout_s = kCommTimeoutS,
+  RunOnMpiRankAndExit(watchdog, {.timeout_s = static_cast<double>(flags.comm_timeout_s),
                                  .run =
                                      [&](const MpiRank& rank) {
                                        outcome = EvaluateRank(flags, rank.world,
@@ -87,6 +87,11 @@ int EvalCommand(int argc, char** argv) {
   app.add_option("--threads", flags.threads, "threads per rank; 0: as CPU affinity and quota allow")
       ->capture_default_str()
       ->check(ZeroOrMore());
+  app.add_option("--comm-timeout", flags.comm_timeout_s,
+                 "under mpirun: longest wait for another rank, in seconds; raise it where reading "
+                 "weights takes one rank longer than others")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, kMostSeconds));
   app.add_flag("--json", flags.json, "print JSON");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   if (LaunchedRanks() > 1) EvaluateUnderMpiAndExit(flags);

@@ -261,6 +261,8 @@ TEST(Coordinator, ADecisionThatReportsDoNotLeadToIsRefused) {
   absl::Status status;
   for (int64_t step = 0; step < 40 && status.ok(); ++step) {
     status = (*other)->Await(step).status();
+    // What TryAwait gives, ranks agree to follow.
+    EXPECT_EQ((*other)->TryAwait(step) != nullptr, status.ok());
     EXPECT_TRUE((*other)->Report(ReportOf(step)).ok());
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
