@@ -1,6 +1,6 @@
 """A directive has reached one rank and not the other when the coordinator goes: one waits in a collective while the
-other still waits for what to do there. Back within the grace nothing is lost; gone for longer, all ranks save, end alike
-and say why once."""
+other still waits for what to do there. Back within the grace nothing is lost; gone for longer, all ranks save, end
+alike and say why once."""
 import os
 import re
 
@@ -11,7 +11,7 @@ from relay import Relay
 
 STEP = 20
 # A call has no more time than the grace: the one that waits for the other's must have more.
-SHORT = {"coordinator.grace_s": 3, "runtime.comm_timeout_s": 2}
+SHORT = {"coordinator.grace_s": 5, "runtime.comm_timeout_s": 2}
 CASES = (("mpi", 1), ("mpi", 0), ("threads", 1))  # the rank without its directive
 
 
@@ -40,6 +40,13 @@ class DirectiveGap(coordinated.CoordinatedTest):
         self.assertEqual(len(said), 1, text)
         return said[0]
 
+    def why(self, training, case, relay):
+        """The report, of the rank without its directive. Silence and the wait itself are bounded by the grace alike; which
+        one ends first depends on when the wait began."""
+        said = self.report(training)
+        self.assertRegex(said, rf"^rank {case[1]}: (no contact with )?coordinator {relay.address} .*step {STEP}\b")
+        return said
+
     def test_back_within_the_grace(self):
         wanted = self.embedded()
         for case in CASES:
@@ -60,17 +67,14 @@ class DirectiveGap(coordinated.CoordinatedTest):
                 run, settings = self.new_run(), dict(POLICY, **SHORT)
                 training, process, folder, relay = self.begin_in_the_gap(run, case, settings=settings)
                 self.kill(process)
-                # Both bounds of the wait are the grace; which one ends it depends on when the wait began.
-                said = self.report(training)
-                self.assertRegex(said, rf"^rank {case[1]}: (no contact with )?coordinator {relay.address} .*step {STEP}\b")
+                said = self.why(training, case, relay)
                 self.assertIn(f"; saved at step {STEP}; continue with --resume auto", said)
                 saved = self.checkpoints(run)
                 self.assertEqual(len(saved), 1)
                 # The same again, before the first step of the run that continues: nothing is written.
                 training, process, _, relay = self.begin_in_the_gap(run, case, folder, settings, step=0)
                 self.kill(process)
-                said = self.report(training)
-                self.assertRegex(said, rf"^rank {case[1]}: (no contact with )?coordinator {relay.address} .*step {STEP}\b")
+                said = self.why(training, case, relay)
                 self.assertNotIn("saved", said)
                 self.assertEqual(self.checkpoints(run), saved)
                 _, _, address = self.start(folder=folder)
@@ -82,7 +86,7 @@ class DirectiveGap(coordinated.CoordinatedTest):
         run = self.new_run()
         training, _, _, relay = self.begin_in_the_gap(run, CASES[0], settings=dict(POLICY, **SHORT))
         self.assertRegex(self.report(training), rf"^rank 1: coordinator {relay.address} answers but gave no directive for "
-                                                rf"step {STEP} within 3 s.*; saved at step {STEP}; ")
+                                                rf"step {STEP} within 5 s.*; saved at step {STEP}; ")
 
 
 if __name__ == "__main__":
