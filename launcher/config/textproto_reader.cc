@@ -221,8 +221,7 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
     const std::string name = path.substr(begin, end - begin);
     if (field != nullptr) {
       if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_repeated()) {
-        errors->push_back(
-            {where, Cat(Shown(path.substr(0, begin - 1)), ": expected a field with subfields")});
+        errors->push_back({where, Cat(Shown(path.substr(0, begin - 1)), ": has no fields")});
         return;
       }
       message = message->GetReflection()->MutableMessage(message, field);

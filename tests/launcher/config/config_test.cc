@@ -238,7 +238,7 @@ batch { slots: 2 slots: 3 }
   EXPECT_THAT(error, HasSubstr("run.txt:3:3: train.step: unknown field, did you mean steps?"));
   EXPECT_THAT(error,
               HasSubstr("run.txt:4:9: train.seed: expected a non-negative 64-bit integer, got -1"));
-  EXPECT_THAT(error, HasSubstr("run.txt:5:13: train.numerics: expected fast, "
+  EXPECT_THAT(error, HasSubstr("run.txt:5:13: train.numerics: expected fast or "
                                "slot_exact, got slotexact, did you mean slot_exact?"));
   EXPECT_THAT(error,
               HasSubstr("run.txt:7:15: data.order: expected shuffled or file, got \"file\""));

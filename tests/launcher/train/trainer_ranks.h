@@ -90,7 +90,7 @@ inline TrainerRun RunTrainer(
     WatchedProgress watched;
     RecordingObserver recorder(&out);
     ScriptedControl control;
-    control.stop = [&] { return stop && stop(place.step); };
+    control.stop = [&] { return stop && stop(watched.step); };
     TrainerOptions options{.session = session.get(),
                            .source = &source,
                            .observer = rank == 0 ? &recorder : nullptr,
