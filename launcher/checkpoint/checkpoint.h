@@ -75,7 +75,7 @@ struct CheckpointInfo {
   absl::Status removal;       // of older ones, on rank 0; this one is announced whatever it says
 };
 
-// A save in parts, so that the long ones need no collective and can run beside training:
+// A save in parts, so that the long ones need no collective and can run during training:
 //   create    rank 0: every file at its full size, headers and small files
 //   write     each rank: its rows, hashed; fsync of every file that it wrote to
 //   announce  rank 0: folders fsynced, renamed, the manifest

@@ -42,4 +42,8 @@ absl::StatusOr<std::vector<std::string>> ApplyRetention(const std::string& run_f
                                                         const RetentionRule& rule,
                                                         FileHook hook = nullptr);
 
+// Gives back the space of saves that died before they were announced: every step-<n>.tmp, and every
+// step-<n> without a manifest. No save of the run may be under way.
+absl::Status RemoveUnannounced(const std::string& run_folder, const FileOps& files);
+
 }  // namespace blockstep

@@ -125,8 +125,8 @@ absl::Status CheckpointSave::Impl::CreateFiles() {
     RETURN_IF_ERROR(files.CreateFolder(checkpoints));
     RETURN_IF_ERROR(files.FsyncFolder(run_folder));
   }
-  RETURN_IF_ERROR(files.RemoveAll(temporary));
-  RETURN_IF_ERROR(files.RemoveAll(folder));  // renamed by a save that died before its manifest
+  RETURN_IF_ERROR(RemoveUnannounced(run_folder, files));
+  RETURN_IF_ERROR(files.RemoveAll(folder));  // its manifest cannot be read
   RETURN_IF_ERROR(files.CreateFolder(temporary));
   RETURN_IF_ERROR(files.CreateFolder(temporary + "/state"));
   for (const PlannedFile& file : layout.files) {

@@ -190,7 +190,8 @@ void Validate(const FieldLocations& locations, std::string_view file, TrainConfi
   PolicyFields(*config, checks);
   PlaceAndShow(*config, checks);
   for (const Fault& fault : checks.list()) {
-    errors->push_back({LocationOf(fault.field, locations, file), Cat(fault.field, ": ", fault.text)});
+    errors->push_back(
+        {LocationOf(fault.field, locations, file), Cat(fault.field, ": ", fault.text)});
   }
 }
 

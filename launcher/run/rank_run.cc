@@ -26,8 +26,8 @@ std::string Finished(const RunFolder& run, int64_t steps) {
       "); nothing to do. To train further, raise train.steps and pass --allow-config-change");
 }
 
-// Third call of RunTrainingRank: joins the coordinator. Collective. Returns the source of directives;
-// `resolved` and `opened` must outlive it.
+// Third call of RunTrainingRank: joins the coordinator. Collective. Returns the source of
+// directives; `resolved` and `opened` must outlive it.
 absl::StatusOr<DirectiveSource*> ConnectRun(const RankJob& job, const ResolvedRun& resolved,
                                             const OpenedRun& opened) {
   absl::StatusOr<DirectiveSource*> source =
@@ -96,9 +96,9 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
 
 absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const TrainFlags& flags) {
   const int ranks = static_cast<int>(config.runtime.local_ranks);
-  auto groups =
-      LocalGroup::Create(ranks, {.timeout = std::chrono::milliseconds(
-                                     static_cast<int64_t>(CommLimitS(config) * 1000))});
+  auto groups = LocalGroup::Create(
+      ranks,
+      {.timeout = std::chrono::milliseconds(static_cast<int64_t>(CommLimitS(config) * 1000))});
   std::vector<absl::StatusOr<RankOutcome>> results(ranks, absl::UnknownError("did not run"));
   std::vector<std::thread> threads;
   std::atomic<int> first_failed{-1};

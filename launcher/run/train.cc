@@ -30,7 +30,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RankJob& job,
                           .watched = &opened.training});
 }
 
-// Full digests of the inputs, taken beside training.
+// Full digests of the inputs, computed during training.
 InputDigestsOptions DigestsOf(const ResolvedRun& resolved, OpenedRun& opened) {
   return {.files = resolved.inputs,
           .record = opened.folder.inputs_path(),

@@ -6,6 +6,11 @@
 namespace blockstep {
 namespace {}  // namespace
 
+bool PlansBackgroundSaves(const TrainConfig& config) {
+  return config.checkpoint.background && config.checkpoint.every_steps > 0 &&
+         config.checkpoint.every_steps < config.train.steps;
+}
+
 struct Saver::Stall {
   explicit Stall(Saver& saver)
       : saver(saver), disk(saver.o_.disk, Cat("the save of step ", saver.report_.step)) {}

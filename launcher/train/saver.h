@@ -1,6 +1,6 @@
-// The saves of a run on one rank: at most one is under way, beside training or here and now. Counts
-// what training waits for them. A save that fails (a full disk) is reported and the run goes on:
-// the last announced checkpoint stays, the next save tries again.
+// The saves of a run on one rank: at most one is under way, in the background or in the foreground.
+// Counts what training waits for them. A save that fails (a full disk) is reported and the run goes
+// on: the last announced checkpoint stays, the next save tries again.
 #pragma once
 
 #include <functional>
@@ -33,6 +33,10 @@ struct SaverOptions {
   DiskWatch* disk = nullptr;  // (optional) told what is waited for
   FileHook hook;              // (optional) tests
 };
+
+// Whether the plan counts the staging of saves in the background. A run that has none by its
+// configuration makes a save that is ordered in the foreground.
+bool PlansBackgroundSaves(const TrainConfig& config);
 
 enum class SaveMode : uint8_t { kBackground, kHereAndNow };
 

@@ -84,7 +84,7 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     orders_done_ = result->saves_ordered;
     if ((ordered || due(config.checkpoint.every_steps)) && !result->stop) {
       RETURN_IF_ERROR(
-          Save(config.checkpoint.background ? SaveMode::kBackground : SaveMode::kHereAndNow));
+          Save(PlansBackgroundSaves(config) ? SaveMode::kBackground : SaveMode::kHereAndNow));
     }
     if (result->stop) {
       outcome.end = TrainEnd::kStopped;

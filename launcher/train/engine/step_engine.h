@@ -20,7 +20,7 @@
 
 namespace blockstep {
 
-// What a save beside training needs of a step. Each may be empty.
+// What a background save needs of a step. Each may be empty.
 struct SaveHooks {
   std::function<int64_t()> ordered;  // how many times people asked for one; polled once a step
   std::function<bool()> part_done;   // this rank is not behind with a save under way; once a step
