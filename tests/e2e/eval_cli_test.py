@@ -109,7 +109,7 @@ class Eval(BadInputTest):
             done = subprocess.run([cli.BLOCKSTEP, "eval", self.good, VAL, "--slots", "4"], text=True, capture_output=True,
                                   timeout=cli.LAST_RESORT_S, env=dict(env, **{size: "3", rank: "1"}))
             self.assertEqual(done.returncode, 5, done.stdout + done.stderr)
-            self.assertIn(f"sees 1 ranks, but {size} says 3", done.stderr)
+            self.assertIn(f"expected 3 ranks ({size}), got 1", done.stderr)
 
     def test_a_rank_that_does_not_come(self):
         env = dict(cli.environment(), LD_PRELOAD=os.environ["FAULT_SHIM"], FAULT_CALL="product", FAULT_RANK="1",
