@@ -85,7 +85,7 @@ class DirectiveGap(coordinated.CoordinatedTest):
     def test_there_and_silent_to_one_rank(self):
         run = self.new_run()
         training, _, _, relay = self.begin_in_the_gap(run, CASES[0], settings=dict(POLICY, **SHORT))
-        self.assertRegex(self.report(training), rf"^rank 1: coordinator {relay.address} answers but gave no directive for "
+        self.assertRegex(self.report(training), rf"^rank 1: coordinator {relay.address} responds but sent no directive for "
                                                 rf"step {STEP} within 5 s.*; saved at step {STEP}; ")
 
 
