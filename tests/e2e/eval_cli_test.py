@@ -34,7 +34,7 @@ class Eval(BadInputTest):
 
     def eval(self, weights, *flags):
         done = subprocess.run([cli.BLOCKSTEP, "eval", weights, VAL, "--slots", "40", "--json", *flags], text=True,
-                              capture_output=True, timeout=60, env=cli.environment())
+                              capture_output=True, timeout=cli.LAST_RESORT_S, env=cli.environment())
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)["loss"]
 
@@ -74,7 +74,7 @@ class Eval(BadInputTest):
         args = [cli.BLOCKSTEP, "eval", weights, VAL, "--slots", str(slots), "--micro-slots", str(micro_slots), "--json",
                 "--threads", "1", *flags]
         if ranks > 0:
-            args = ["timeout", "-k", "5", "60", "mpirun", "-n", str(ranks), *args]
+            args = ["timeout", "-k", "5", str(cli.LAST_RESORT_S), "mpirun", "-n", str(ranks), *args]
         done = subprocess.run(args, text=True, capture_output=True, timeout=90, env=cli.environment())
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
@@ -96,7 +96,7 @@ class Eval(BadInputTest):
         self.assertEqual(json.loads(self.over(2, self.run_folder))["loss"], self.evaluations()[4])
 
     def test_one_message_of_all_ranks(self):
-        over = ["timeout", "-k", "5", "60", "mpirun", "-n", "2", cli.BLOCKSTEP, "eval"]
+        over = ["timeout", "-k", "5", str(cli.LAST_RESORT_S), "mpirun", "-n", "2", cli.BLOCKSTEP, "eval"]
         self.refused("no such weights", [*over, self.path("none"), VAL], BAD_INPUT,
                      "blockstep eval: rank 0: weights: " + self.path("none") + " does not exist")
         self.refused("text of another tokenizer", [*over, self.good, self.path("other.bin", tokens([1, 2, 60000] * 300))],

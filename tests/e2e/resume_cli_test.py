@@ -68,7 +68,7 @@ class Resume(cli.RunTest):
                 os.kill(stopped[0], signal.SIGCONT)
             text = process.stderr.read()
             process.stderr.close()
-            code = process.wait(timeout=60)
+            code = process.wait(timeout=cli.LAST_RESORT_S)
             self.assertEqual(code, 75 if stop else 0, text)
             self.assertEqual("continue with --resume auto" in text, stop, text)
         self.assertEqual(cli.weights_hash(text), wanted)
@@ -116,7 +116,7 @@ class Resume(cli.RunTest):
         os.kill(pid, number)
         text += process.stderr.read()
         process.stderr.close()
-        return run, process.wait(timeout=60), text
+        return run, process.wait(timeout=cli.LAST_RESORT_S), text
 
     def test_signals_save_and_stop(self):
         cases = [(s, None, 2, False) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
@@ -137,7 +137,7 @@ class Resume(cli.RunTest):
         cli.train(run, short)
         before = os.path.getmtime(os.path.join(run, "metrics.jsonl"))
         done = subprocess.run(cli.command(run, short, mpi=False), env=cli.environment(), text=True,
-                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+                              capture_output=True, timeout=cli.LAST_RESORT_S, stdin=subprocess.DEVNULL)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("--resume auto", done.stderr)
         self.assertEqual(os.path.getmtime(os.path.join(run, "metrics.jsonl")), before)

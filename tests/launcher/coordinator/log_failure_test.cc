@@ -221,7 +221,7 @@ TEST(CoordinatorOnAFullDisk, RanksWaitTheirGraceAndSayWhy) {
   FailDisk({.nth = 1, .error = ENOSPC, .times = kForever});
   ASSERT_TRUE(clients[0]->Report(ReportOf(10)).ok());
   std::thread mends([] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    while (!DiskHasFailed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     MendDisk();
   });
   EXPECT_TRUE(clients[1]->Await(12).ok());  // within the grace

@@ -69,7 +69,17 @@ class WatchdogTest : public ::testing::Test {
                if (unreachable) return Unavailable("no answer from h:1");
                return peers;
              },
-             .tell = [this](int64_t step, RunStage, const CommProgress&) { told = step; }}};
+             .tell =
+                 [this](int64_t step, RunStage, const CommProgress&) {
+                   told = step;
+                   ++looks;
+                 }}};
+  }
+
+  // Returns when the watchdog has looked so many times more.
+  void AwaitLooks(int64_t count) const {
+    const int64_t until = looks + count;
+    while (looks < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   // The report, or "" if the watchdog is content after several more answers.
@@ -84,11 +94,12 @@ class WatchdogTest : public ::testing::Test {
   }
 
   std::mutex mutex;
-  WatchedProgress training;
+  std::atomic<int64_t> disk_s{0};  // the clock of waits for the disk
+  WatchedProgress training{.disk = DiskWatch([this] { return disk_s * 1'000'000'000; })};
   CommProgress comm;
   std::vector<PeerState> peers;
   bool unreachable = false;
-  std::atomic<int64_t> asked{0}, told{-1};
+  std::atomic<int64_t> asked{0}, told{-1}, looks{0};
   std::promise<std::string> report;
 };
 
@@ -181,17 +192,16 @@ TEST_F(WatchdogTest, NobodyIsAskedWhileNothingWaits) {
   comm.running = false;
   peers[2].silent_s = 100;
   const Watching watching(Options());
-  while (told < 0) std::this_thread::yield();
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  AwaitLooks(20);
   EXPECT_EQ(asked, 0);
 }
 
-// Says at 0.05 s, gives up at 2 s.
+// Says after 5 s of the disk's clock, gives up after 200 s.
 Watched DiskOptions(Watched options, std::vector<std::string>& said) {
   options.on_disk_wait = [&said](const std::string& text) { said.push_back(text); };
   options.on_disk_stuck = options.on_hang;
-  options.disk_say_s = 0.05;
-  options.disk_limit_s = 2;
+  options.disk_say_s = 5;
+  options.disk_limit_s = 200;
   return options;
 }
 
@@ -200,7 +210,10 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
   std::vector<std::string> said;
   Watched options = DiskOptions(Options(), said);
   std::atomic<RunStage> told_stage{RunStage::kStep};
-  options.tell = [&](int64_t, RunStage stage, const CommProgress&) { told_stage = stage; };
+  options.tell = [&](int64_t, RunStage stage, const CommProgress&) {
+    told_stage = stage;
+    ++disk_s;  // a second at every look
+  };
   training.disk.Operation("fsync /run/model.safetensors");
   const DiskWatch::Wait wait(&training.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
@@ -209,8 +222,7 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
     const Watching watching(options);
     end = reported.get();
   }
-  ASSERT_GE(said.size(), 2u);  // again when the wait has doubled
-  ASSERT_LE(said.size(), 6u);
+  ASSERT_EQ(said.size(), 5u);  // at 6 s, then whenever the wait has more than doubled
   for (const std::string& text : {said[0], said[1], end}) {
     EXPECT_THAT(text, HasSubstr("rank 1: step 41: training has waited "));
     EXPECT_THAT(text, HasSubstr("for the save of step 40: fsync /run/model.safetensors (for "));
@@ -225,12 +237,14 @@ TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {
   const DiskWatch::Wait wait(&training.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
-  while (std::chrono::steady_clock::now() < until) {
+  for (int i = 0; i < 10; ++i) {
     training.disk.Operation("write /run/model.safetensors");
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    disk_s += 150;
+    AwaitLooks(2);
   }
   EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  disk_s += 51;
+  EXPECT_THAT(reported.get(), HasSubstr("write /run/model.safetensors (for 201.0 s)"));
 }
 
 TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
@@ -240,8 +254,10 @@ TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
   training.disk.Operation("fsync /run/model.safetensors");
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
+  disk_s += 1000;
   { const DiskWatch::Wait wait(&training.disk, "metrics"); }
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
+  AwaitLooks(20);
+  EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
 
@@ -251,7 +267,9 @@ TEST_F(WatchdogTest, ARankThatWaitsForAnothersDiskDoesNotBlameItsOwn) {
   const DiskWatch::Wait wait(&training.disk, "the save of step 40");  // and comm.running
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
+  disk_s += 1000;
+  AwaitLooks(20);
+  EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
 
@@ -266,7 +284,9 @@ TEST_F(WatchdogTest, ACallThatEndsMeanwhileIsNoHang) {
   };
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(1500)), std::future_status::timeout);
+  while (asked < 5) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  AwaitLooks(20);
+  EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
 }
 
 // A clock that goes on by this much at every look, so that times below are counted looks.
