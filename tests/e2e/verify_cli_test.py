@@ -13,7 +13,7 @@ AXES = ["--policies", "full", "--steps", str(STEPS)]
 
 
 def records(path):
-    """How many the log of a coordinator holds: a head, then reports."""
+    """How many the log of a coordinator holds: a header, then reports."""
     with open(path, "rb") as f:
         data = f.read()
     assert data.startswith(b"BSCLOG1\n"), data[:8]
