@@ -94,8 +94,8 @@ class Communicator {
   // host-blocking. The new group shares this one's stream and must not outlive it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
 
-  // Memory for slabs that travel; valid as long as the communicator.
-  virtual absl::StatusOr<void*> AllocateTransport(int64_t bytes) = 0;
+  // Memory to send from and receive into; valid as long as the communicator.
+  virtual absl::StatusOr<void*> AllocateBuffer(int64_t bytes) = 0;
 
   // This rank failed and takes part in no further call: where ranks are threads, the others' calls
   // that need it fail with `why` at once. Elsewhere the end of the process says it.

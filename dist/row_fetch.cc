@@ -22,13 +22,13 @@ absl::StatusOr<std::unique_ptr<RowFetch>> RowFetch::Create(const TensorInfo& ten
   }
   f->stride_ = most + 1;
   ASSIGN_OR_RETURN(void* lists,
-                   arena.Allocate(MemoryClass::kTransport, Cat(tensor.name, " ids"),
+                   arena.Allocate(MemoryClass::kCommunication, Cat(tensor.name, " ids"),
                                   group->size() * f->stride_ * DTypeSize(DType::kI32)));
   f->lists_ = static_cast<int32_t*>(lists);
   for (TensorView* slab : {&f->send_, &f->recv_}) {
     *slab = TensorView::Of(nullptr, DType::kF32, most, tensor.cols);
-    ASSIGN_OR_RETURN(slab->data, arena.Allocate(MemoryClass::kTransport, Cat(tensor.name, " rows"),
-                                                slab->bytes()));
+    ASSIGN_OR_RETURN(slab->data, arena.Allocate(MemoryClass::kCommunication,
+                                                Cat(tensor.name, " rows"), slab->bytes()));
   }
   return f;
 }

@@ -3,7 +3,7 @@
 // names data, never ranks: with `slot_exact`, equal runs write equal records whatever the number of
 // ranks and wherever the weights lie; parts of one record that several ranks hold add up.
 //
-// A line is "step pass stage slot place sum elements label", step by step in ascending order.
+// A line is "step pass part slot op sum elements label", step by step in ascending order.
 #pragma once
 
 #include <compare>
@@ -15,8 +15,8 @@
 
 namespace blockstep {
 
-// Of a pass over the slots of a step, in the order in which one follows from the other.
-enum class OpStage : uint8_t {
+// The parts of a pass over the slots of a step, in the order in which one follows from the other.
+enum class StepPart : uint8_t {
   kSet,      // what learns
   kSlot,     // forward and backward of one slot
   kReduced,  // gradients, summed over slots
@@ -27,9 +27,9 @@ enum class OpStage : uint8_t {
 struct OpKey {
   int64_t step = 0;
   int64_t pass = 0;  // a sweep passes over a step's slots several times
-  OpStage stage = OpStage::kSet;
+  StepPart part = StepPart::kSet;
   int64_t slot = -1;  // kSlot: position in the data order
-  int64_t place = 0;  // in the program order of (pass, stage, slot)
+  int64_t op = 0;     // its number in the program order of (pass, part, slot)
   friend auto operator<=>(const OpKey&, const OpKey&) = default;
 };
 

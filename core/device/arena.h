@@ -23,9 +23,9 @@ enum class MemoryClass {
   kState,      // optimizer state
   kActivations,
   kWorkspace,
-  kStaging,    // checkpoint copies
-  kTransport,  // slabs collectives send from and receive into
-  kData,       // tokens, losses
+  kStaging,        // checkpoint copies
+  kCommunication,  // what collectives send from and receive into, beyond kGather
+  kData,           // tokens, losses
   kCount,
 };
 std::string_view MemoryClassName(MemoryClass c);

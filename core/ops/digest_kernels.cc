@@ -97,17 +97,17 @@ OpNotes* OpNotes::OfThread() { return of_thread; }
 
 void OpNotes::BeginPass(int64_t step, int64_t pass) { key_ = {.step = step, .pass = pass}; }
 
-void OpNotes::BeginStage(OpStage stage, int64_t slot) {
-  key_.stage = stage;
+void OpNotes::BeginPart(StepPart part, int64_t slot) {
+  key_.part = part;
   key_.slot = slot;
-  key_.place = 0;
+  key_.op = 0;
   open_ = true;
 }
 
 OpKey OpNotes::Next() {
   CHECK(open_);
   const OpKey key = key_;
-  ++key_.place;
+  ++key_.op;
   return key;
 }
 

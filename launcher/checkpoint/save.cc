@@ -8,8 +8,8 @@
 #include "dist/agreement.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/checkpoint/layout.h"
+#include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/retention.h"
-#include "launcher/checkpoint/save_manifest.h"
 
 namespace blockstep {
 namespace {

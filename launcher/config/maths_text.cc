@@ -7,7 +7,7 @@
 #include "core/base/sha256.h"
 #include "google/protobuf/text_format.h"
 #include "launcher/config/model_text.h"
-#include "launcher/config/train_config_proto.h"
+#include "launcher/config/train_config_internal.h"
 
 namespace blockstep {
 namespace {

@@ -5,8 +5,7 @@
 #include "core/base/status.h"
 #include "core/io/file_ops.h"
 #include "launcher/config/textproto_reader.h"
-#include "launcher/config/train_config_proto.h"
-#include "launcher/config/validate.h"
+#include "launcher/config/train_config_internal.h"
 #include "model/llama_tensors.h"
 
 namespace blockstep {

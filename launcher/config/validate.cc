@@ -1,10 +1,10 @@
-#include "launcher/config/validate.h"
+#include "optim/policy/validate.h"
 
 #include <algorithm>
 
 #include "core/base/faults.h"
 #include "launcher/config/host_port.h"
-#include "optim/policy/validate.h"
+#include "launcher/config/train_config_internal.h"
 
 namespace blockstep {
 namespace {

@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "core/base/status.h"
-#include "launcher/coordinator/resolve.h"
+#include "launcher/coordinator/channel.h"
 
 namespace blockstep {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "launcher/run/resolve.h"
 #include "launcher/train/session.h"
-#include "launcher/train/watchdog/watched_progress.h"
+#include "launcher/train/watchdog/hang_report.h"
 
 namespace blockstep {
 

@@ -12,7 +12,7 @@
 #include "launcher/train/run_observer.h"
 #include "launcher/train/saver.h"
 #include "launcher/train/session.h"
-#include "launcher/train/watchdog/watched_progress.h"
+#include "launcher/train/watchdog/hang_report.h"
 
 namespace blockstep {
 

@@ -13,7 +13,7 @@ AXES = ["--policies", "full", "--steps", str(STEPS)]
 
 
 def records(path):
-    """How many the log of a coordinator holds: a head, then reports."""
+    """How many the log of a coordinator holds: a header, then reports."""
     with open(path, "rb") as f:
         data = f.read()
     assert data.startswith(b"BSCLOG1\n"), data[:8]
@@ -29,7 +29,7 @@ class Verify(coordinated.CoordinatedTest):
         """In place of mpirun."""
         path = os.path.join(self.folder.name, "launcher.sh")
         with open(path, "w", encoding="utf-8") as f:
-            f.write("#!/bin/sh\n" + "".join(f"export {k}={v}\n" for k, v in cli.MPI_ENV.items()) + script)
+            f.write(f'#!/bin/bash\nsource "{cli.MPI_ENV}"\n{script}')
         os.chmod(path, stat.S_IRWXU)
         return ["--mpirun", path, "--transports", "local,mpi", "--coordinators", "embedded"]
 

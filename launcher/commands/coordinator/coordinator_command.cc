@@ -16,9 +16,9 @@
 #include "launcher/cli/stop_signal.h"
 #include "launcher/commands/command.h"
 #include "launcher/config/train_config.h"
+#include "launcher/coordinator/channel.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/http_endpoint.h"
-#include "launcher/coordinator/resolve.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {

@@ -16,7 +16,7 @@ namespace blockstep {
 namespace {
 
 // Flags of the coordinator section; --set reaches the same fields.
-struct CoordinatorFlags {
+struct CoordinatorAddressFlags {
   std::string address, tls;
   bool insecure = false;
 
@@ -49,7 +49,7 @@ int Report(const absl::StatusOr<RankOutcome>& result) {
 
 // The configuration as file and flags give it, with a way to its coordinator.
 absl::StatusOr<TrainConfig> ConfigOf(const std::string& file, std::vector<std::string> sets,
-                                     const CoordinatorFlags& given) {
+                                     const CoordinatorAddressFlags& given) {
   for (const std::string& set : given.Sets()) sets.push_back(set);
   ASSIGN_OR_RETURN(TrainConfig config, LoadTrainConfig(file, sets));
   const TrainConfig::Coordinator& coordinator = config.coordinator;
@@ -86,7 +86,7 @@ int TrainCommand(int argc, char** argv) {
   std::string config_file;
   std::vector<std::string> sets;
   TrainFlags flags;
-  CoordinatorFlags coordinator;
+  CoordinatorAddressFlags coordinator;
   bool print = false;
   CLI::App app{"Train a model, or resume a run. proto/config.proto documents every field."};
   app.name("blockstep train");

@@ -104,7 +104,7 @@ std::string DigestComparison::Text() const {
   }
   return Cat(
       "first difference: step ", where->step, where->pass > 0 ? Cat(", pass ", where->pass) : "",
-      where->stage == OpStage::kSlot ? Cat(", slot ", where->slot) : "", ", ", label, "\n", detail);
+      where->part == StepPart::kSlot ? Cat(", slot ", where->slot) : "", ", ", label, "\n", detail);
 }
 
 absl::StatusOr<DigestComparison> CompareDigests(const DigestedRun& a, const DigestedRun& b) {

@@ -12,7 +12,7 @@
 namespace blockstep {
 namespace {
 
-constexpr int64_t kPlacesOfUpdate = 16;  // more than a rule has states
+constexpr int64_t kOpsOfEntry = 16;  // more than a rule has states
 
 std::string NameOf(const TensorTable& table, const ActiveEntry& entry) {
   const TensorInfo& tensor = table.tensors[entry.tensor];
@@ -143,49 +143,49 @@ void StepDigests::BeginPass(int64_t step, const ActiveSet& set, const TensorTabl
   s.set = set;
   s.table = &table;
   s.notes.BeginPass(step, s.pass);
-  s.notes.BeginStage(OpStage::kSet);
+  s.notes.BeginPart(StepPart::kSet);
   if (s.first) s.notes.Note("active set", Hash64(set.Text()));
-  s.notes.EndStage();
+  s.notes.EndPart();
 }
 
 ModelPorts StepDigests::BeginSlots(int64_t position, int64_t slots, const ModelPorts& ports) {
   if (slots == 0) return ports;
   Impl& s = *impl_;
-  s.notes.BeginStage(OpStage::kSlot, position);
+  s.notes.BeginPart(StepPart::kSlot, position);
   s.units.emplace(s.notes, *s.table, *ports.units);
   s.sink.emplace(s.notes, *s.table, s.set, *ports.sink);
   return {&*s.units, &*s.sink};
 }
 
-void StepDigests::EndSlots() { impl_->notes.EndStage(); }
+void StepDigests::EndSlots() { impl_->notes.EndPart(); }
 
 void StepDigests::Gradients(const GradReducer& reducer, Stream& compute) {
   Impl& s = *impl_;
-  s.notes.BeginStage(OpStage::kReduced);
+  s.notes.BeginPart(StepPart::kReduced);
   for (int i = 0; i < static_cast<int>(s.set.entries.size()); ++i) {
     const TensorView rows = reducer.Reduced(i);
     s.notes.Note(compute, Cat("gradient of ", NameOf(*s.table, s.set.entries[i]), ", all slots"),
                  rows, reducer.ReducedRows(i).begin * rows.cols);
   }
-  s.notes.EndStage();
+  s.notes.EndPart();
 }
 
 void StepDigests::Agreed(const ExchangeResult& agreed) {
   Impl& s = *impl_;
   if (!s.first) return;
-  s.notes.BeginStage(OpStage::kAgreed);
+  s.notes.BeginPart(StepPart::kAgreed);
   s.notes.Note("loss of all slots", std::bit_cast<uint64_t>(agreed.loss.ToDouble()));
   s.notes.Note("counted tokens", static_cast<uint64_t>(agreed.tokens));
   for (size_t i = 0; i < s.set.entries.size(); ++i) {
     s.notes.Note(Cat("squared norm of the gradient of ", NameOf(*s.table, s.set.entries[i])),
                  std::bit_cast<uint64_t>(agreed.norms[i].ToDouble()));
   }
-  s.notes.EndStage();
+  s.notes.EndPart();
 }
 
 void StepDigests::BeginUpdates(const float* grad_scale, double learning_rate) {
   Impl& s = *impl_;
-  s.notes.BeginStage(OpStage::kUpdate);
+  s.notes.BeginPart(StepPart::kUpdate);
   if (!s.first) return;
   s.notes.Note("scale of gradients", std::bit_cast<uint32_t>(*grad_scale));
   s.notes.Note("learning rate", std::bit_cast<uint64_t>(learning_rate));
@@ -194,7 +194,7 @@ void StepDigests::BeginUpdates(const float* grad_scale, double learning_rate) {
 void StepDigests::Updated(int entry, const EntryState& state, const TensorView& param,
                           Stream& compute) {
   Impl& s = *impl_;
-  s.notes.SetPlace((entry + 1) * kPlacesOfUpdate);  // a rank skips entries that it has no row of
+  s.notes.SetOp((entry + 1) * kOpsOfEntry);  // a rank skips entries that it has no row of
   const std::string name = NameOf(*s.table, state.entry);
   for (size_t i = 0; i < state.specs.size(); ++i) {
     if (state.specs[i].layout != StateLayout::kLikeTensor) continue;
@@ -205,7 +205,7 @@ void StepDigests::Updated(int entry, const EntryState& state, const TensorView& 
 }
 
 absl::Status StepDigests::EndStep(Stream& compute) {
-  impl_->notes.EndStage();
+  impl_->notes.EndPart();
   RETURN_IF_ERROR(compute.Synchronize());
   return impl_->file.Flush();
 }

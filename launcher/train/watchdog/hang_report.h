@@ -1,14 +1,23 @@
 // The report of a rank that gives up waiting: its own call, and the last call of every rank.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "core/step/run_stage.h"
 #include "dist/communicator.h"
-#include "launcher/train/watchdog/watched_progress.h"
+#include "launcher/train/watchdog/disk_watch.h"
 
 namespace blockstep {
+
+// The progress of a rank's training loop, for readers on other threads.
+struct WatchedProgress {
+  std::atomic<int64_t> step{0};
+  std::atomic<RunStage> stage{RunStage::kStarting};
+  DiskWatch disk;
+};
 
 // A rank's state as of its last heartbeat.
 struct PeerState {

@@ -5,7 +5,7 @@
 #include "launcher/config/model_text.h"
 #include "launcher/config/textproto_reader.h"
 #include "launcher/config/train_config.h"
-#include "launcher/config/train_config_proto.h"
+#include "launcher/config/train_config_internal.h"
 #include "tests/launcher/config/all_fields.h"
 
 namespace blockstep {

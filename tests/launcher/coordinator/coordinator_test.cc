@@ -36,7 +36,7 @@ TEST(Coordinator, RanksThatComeBeforeRankZeroWait) {
 TEST(Coordinator, RestartFromItsLogLosesNoStep) {
   const std::string log = FreshPath("restart.log");
   CoordinatorServerOptions options = ServerOptions(log);
-  options.run.decisions.reports_per_head = 8;  // heads are rewritten on the way
+  options.run.decisions.reports_per_header = 8;  // headers are rewritten on the way
   auto server = Started(options);
   options.address = server->address();
   const std::vector<Client> clients = JoinAll(server->address(), 3);

@@ -1,4 +1,4 @@
-#include "launcher/coordinator/in_process_source.h"
+#include "tests/launcher/coordinator/in_process_source.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
-// Directives from a policy in the same process, without gRPC: ranks that are threads, tests,
-// benchmarks. The rules are those of the coordinator: one report a step, in order, from rank 0.
+// Directives from a policy in the same process, without gRPC, for tests whose ranks are threads.
+// The rules are those of the coordinator: one report a step, in order, from rank 0.
 #pragma once
 
 #include <chrono>
