@@ -119,7 +119,9 @@ int TrainCommand(int argc, char** argv) {
     std::printf("%s", PrintTrainConfig(*config).c_str());
     return kExitOk;
   }
-  InstallStopSignals();
+  // One rank speaks. mpirun's SIGTERM also means that another rank is dead, and it says so itself.
+  const bool speaks = LaunchedRank() == 0;
+  InstallStopSignals({.tell = speaks, .tell_termination = speaks && LaunchedRanks() == 1});
   if (config->runtime.transport == TransportKind::kMpi) RunMpiRankAndExit(*config, flags, Report);
   const int code = Report(RunLocalRanks(*config, flags));
   Stderr().Flush(kLastWordsS);
