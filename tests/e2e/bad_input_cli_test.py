@@ -228,17 +228,17 @@ class BadInput(BadInputTest):
                 return content
             return edit
         longer = {"train.steps": 2}  # the same maths as the run that is continued
-        changed = ("rank 0: ", "changes the result", "- train.steps: 2", "+ train.steps: 4",
+        changed = ("rank 0: ", "the configuration has changed:\n", "- train.steps: 2", "+ train.steps: 4",
             "--allow-config-change")
         accept = ["--allow-config-change"]
-        self.train("missing", {}, BAD_INPUT, "rank 0: --resume", "expected a checkpoint, or a run that has one",
+        self.train("missing", {}, BAD_INPUT, f"rank 0: --resume {self.path('no')}: no such folder",
             flags=["--resume", self.path("no")])
         self.train("no checkpoint", {}, BAD_INPUT, "expected a checkpoint, or a run that has one",
             flags=["--resume", self.dir])
         resume("changed maths", USAGE, *changed)
         resume("changed maths in place", USAGE, *changed, run=True)
         resume("another policy", USAGE, "rank 0: ", '- policy.name: full', '+ policy.name: badam',
-            "--allow-config-change", "policy state that is incompatible is reset", settings=dict(longer, **{"policy.name": "badam"}))
+            "--allow-config-change", "(incompatible policy state is reset)\n", settings=dict(longer, **{"policy.name": "badam"}))
         resume("damaged manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json: corrupt",
             damage=change("MANIFEST.json", lambda c: c.replace(b'"step": 2', b'"step": 3')), settings=longer)
         resume("cut manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json",

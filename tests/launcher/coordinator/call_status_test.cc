@@ -65,7 +65,7 @@ absl::Status ExplainedOf(const std::string& answer, const TlsIdentity& tls,
 // Whatever the libraries below say: only what the port does counts.
 const absl::Status kNoAnswer = absl::UnavailableError("coordinator x: any words");
 const absl::Status kLate = absl::DeadlineExceededError("coordinator x: any words");
-const TlsIdentity kTls = {.ca = "ca", .key = "key", .cert = "cert"};
+const TlsIdentity kTls = {.ca = "ca", .cert = "cert", .key = "key"};
 const std::string kSettings("\0\0\0\4\0\0\0\0\0", 9);
 
 TEST(CallStatus, APortThatNobodyServesIsAStoppedProcess) {
