@@ -111,7 +111,7 @@ bool IsUnfinishedStart(const std::string& run_folder) {
 
 absl::Status Lock(const RunFolderOptions& options) {
   if (options.lock == nullptr) return absl::OkStatus();
-  return options.lock->Take(options.path, options.lock_wait_s);
+  return options.lock->Take(options.path, options.lock_wait_s, options.lock_note);
 }
 
 absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, std::string change) {

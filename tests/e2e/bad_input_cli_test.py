@@ -48,7 +48,7 @@ class BadInput(BadInputTest):
         self.train("unknown field", {"train.stepz": 3}, USAGE, "--set train.stepz=3", "unknown field",
             "did you mean steps?")
         self.train("negative number", {"train.steps": -1}, USAGE, "train.steps: expected >= 1, got -1",
-            "configuration: 1 error")
+            "blockstep train: configuration: 1 error")
         self.train("no number", {"optimizer.lr": "fast"}, USAGE,
             "optimizer.lr: expected a finite number, got fast")
         self.train("unknown value", {"policy.name": "badman"}, USAGE, "policy.name: expected one of full, badam", "got badman",
