@@ -66,14 +66,19 @@ class Reader : google::protobuf::io::ErrorCollector {
   void Add(const std::string& location, std::string text) {
     if (Told(location)) return;
     errors_->push_back({location, std::move(text)});
-    if (errors_->size() < kMostErrors) return;
+    if (errors_->size() >= kMostErrors) Stop(location);
+  }
+  void Stop(const std::string& location) {
     errors_->push_back({location, "too many errors; the rest is not read"});
     stopped_ = true;
   }
   void AddError(int line, google::protobuf::io::ColumnNumber column,
                 const std::string& text) override {
     const std::string location = Cat(file_, ":", line + 1, ":", column + 1);
-    if (Told(location)) return;
+    if (Told(location)) {
+      if (!stopped_ && ++more_bad_bytes_ == kMostErrors) Stop(location);
+      return;
+    }
     const unsigned char byte = ByteAt(line, column);
     if (byte < 0x80 && (byte >= ' ' || std::isspace(byte) != 0)) return Add(location, text);
     char hex[8];
@@ -216,6 +221,7 @@ class Reader : google::protobuf::io::ErrorCollector {
   int depth_ = 0;
   bool stopped_ = false;
   std::string bad_line_;  // "file:line:" of a byte that no token has: one error says it all
+  size_t more_bad_bytes_ = 0;
   std::string file_;
   FieldLocations* locations_;
   std::vector<ConfigError>* errors_;

@@ -238,7 +238,7 @@ class BadInput(BadInputTest):
         resume("changed maths", USAGE, *changed)
         resume("changed maths in place", USAGE, *changed, run=True)
         resume("another policy", USAGE, "rank 0: ", '- policy.name: full', '+ policy.name: badam',
-            "--allow-config-change", "(incompatible policy state is reset)\n", settings=dict(longer, **{"policy.name": "badam"}))
+            "--allow-config-change", "(incompatible policy state is reset)", settings=dict(longer, **{"policy.name": "badam"}))
         resume("damaged manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json: corrupt",
             damage=change("MANIFEST.json", lambda c: c.replace(b'"step": 2', b'"step": 3')), settings=longer)
         resume("cut manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json",

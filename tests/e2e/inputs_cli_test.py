@@ -130,7 +130,7 @@ class Inputs(BadInputTest):
         self.assertIn(f"sampled sha256 {before['sampled_sha256']}\n", maths)
         self.assertNotIn(before["sha256"], maths)
         self.set_token(4000, 9)  # between what is sampled
-        text = self.until([*args, "--resume", "auto"], lambda text: "HAS CHANGED" in text)
+        text = self.until([*args, "--resume", "auto"], lambda text: "has changed since" in text)
         self.assertIn(f"blockstep: warning: data.train[0] has changed since this run started: {self.data}: expected sha256 "
                       f"{before['sha256']}, got {hashlib.sha256(read(self.data)).hexdigest()}", text)
         self.assertEqual(len(self.run_json()), 1)

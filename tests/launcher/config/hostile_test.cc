@@ -77,12 +77,13 @@ TEST(HostileConfig, BytesThatNoTokenHasAreOneErrorPerLine) {
         std::pair{"a\x1b\x01: 1", "2:2: expected ASCII, got byte 0x1B"}}) {
     const std::string error = ErrorOf(kSmall + std::string(text));
     EXPECT_THAT(error, HasSubstr(Cat("run.txt:", byte)));
-    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 0) << error;
+    EXPECT_EQ(error.find("ASCII"), error.rfind("ASCII")) << error;
+    EXPECT_THAT(error, Not(HasSubstr("expected a field name")));
   }
-  // One line of them is read in no more time than it is long.
+  // A line of nothing else is not read to its end.
   std::string line;
   for (int i = 0; i < 500000; ++i) line += "x\x01";
-  EXPECT_LT(ErrorOf(line).size(), 1000u);
+  EXPECT_THAT(ErrorOf(line), HasSubstr("too many errors; the rest is not read"));
   // Comments and paths are free.
   EXPECT_THAT(ErrorOf(kSmall + std::string("# \xC3\xA4\nx: \"\xC3\xA4\"")),
               Not(HasSubstr("ASCII")));
