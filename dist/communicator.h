@@ -98,7 +98,7 @@ class Communicator {
   virtual absl::StatusOr<void*> AllocateBuffer(int64_t bytes) = 0;
 
   // This rank failed and takes part in no further call: where ranks are threads, the others' calls
-  // that need it fail with `why` at once. Elsewhere the end of the process says it.
+  // that need it fail with `why` at once. With MPI, the process exit tells the others.
   virtual void Abandon(const absl::Status& why) { (void)why; }
 
   virtual CommBytes bytes_sent() const = 0;

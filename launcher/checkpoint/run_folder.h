@@ -61,6 +61,7 @@ struct RunFolderOptions {
   RunFolderUndo* undo = nullptr;        // (optional) told before the first write
   RunLock* lock = nullptr;              // (optional) taken by rank 0 before it
   double lock_wait_s = 0;
+  std::function<void(const std::string&)> lock_note;  // (optional) told of a wait for it
 };
 
 struct RunFolder {

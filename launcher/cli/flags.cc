@@ -137,6 +137,17 @@ CLI::Validator ZeroOrMore() {
   return NumberThat("a number >= 0", [](double value) { return value >= 0; });
 }
 
+CLI::Validator Between(int64_t least, int64_t most) {
+  return CLI::Validator(
+      [least, most](std::string& text) {
+        int64_t value = 0;
+        const bool fits = CLI::detail::lexical_cast(text, value) && least <= value && value <= most;
+        return fits ? std::string()
+                    : Cat("expected an integer from ", least, " to ", most, ", got '", text, "'");
+      },
+      "");
+}
+
 CLI::Validator NotEmpty() {
   return CLI::Validator(
       [](std::string& text) {

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@ void AddSets(CLI::App& app, std::vector<std::string>& sets);
 // Validators whose messages say "expected X, got Y", as CLI11's own do not.
 CLI::Validator AboveZero();
 CLI::Validator ZeroOrMore();
+CLI::Validator Between(int64_t least, int64_t most);
 CLI::Validator NotEmpty();  // for the path of a file or folder
 CLI::Validator OneOf(std::vector<std::string> choices);
 

@@ -1,6 +1,9 @@
 #include "launcher/config/textproto_reader.h"
 
+#include <cctype>
+#include <cstdio>
 #include <set>
+#include <string_view>
 
 #include "core/base/shown.h"
 #include "google/protobuf/io/tokenizer.h"
@@ -24,6 +27,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       : file_(file),
         locations_(locations),
         errors_(errors),
+        text_(text),
         input_(text.data(), static_cast<int>(text.size())),
         tokens_(&input_, this) {
     tokens_.set_comment_style(Tokenizer::SH_COMMENT_STYLE);
@@ -55,17 +59,45 @@ class Reader : google::protobuf::io::ErrorCollector {
   void Complain(std::string_view path, std::string text) {
     Add(Location(), path.empty() ? text : Cat(Shown(path), ": ", text));
   }
+  bool Told(const std::string& location) const {
+    return stopped_ || (!bad_line_.empty() && location.starts_with(bad_line_));
+  }
   // Stops early on a file that is not a configuration.
   void Add(const std::string& location, std::string text) {
-    if (stopped_) return;
+    if (Told(location)) return;
     errors_->push_back({location, std::move(text)});
-    if (errors_->size() < kMostErrors) return;
+    if (errors_->size() >= kMostErrors) Stop(location);
+  }
+  void Stop(const std::string& location) {
     errors_->push_back({location, "too many errors; the rest is not read"});
     stopped_ = true;
   }
   void AddError(int line, google::protobuf::io::ColumnNumber column,
                 const std::string& text) override {
-    Add(Cat(file_, ":", line + 1, ":", column + 1), text);
+    const std::string location = Cat(file_, ":", line + 1, ":", column + 1);
+    if (Told(location)) {
+      if (!stopped_ && ++more_bad_bytes_ == kMostErrors) Stop(location);
+      return;
+    }
+    const unsigned char byte = ByteAt(line, column);
+    if (byte < 0x80 && (byte >= ' ' || std::isspace(byte) != 0)) return Add(location, text);
+    char hex[8];
+    std::snprintf(hex, sizeof hex, "0x%02X", byte);
+    Add(location, Cat("expected ASCII, got byte ", hex));
+    bad_line_ = Cat(file_, ":", line + 1, ":");
+  }
+  // As the tokenizer counts columns: a tab goes to the next multiple of 8. A space beyond the text.
+  unsigned char ByteAt(int line, int column) const {
+    size_t at = 0;
+    for (; line > 0; --line) {
+      at = text_.find('\n', at);
+      if (at == std::string_view::npos) return ' ';
+      ++at;
+    }
+    for (int here = 0; at < text_.size() && here < column; ++at) {
+      here += text_[at] == '\t' ? 8 - here % 8 : 1;
+    }
+    return at < text_.size() ? static_cast<unsigned char>(text_[at]) : ' ';
   }
 
   // Fields up to `close` (not taken). A null message: skip, its name was wrong.
@@ -188,9 +220,12 @@ class Reader : google::protobuf::io::ErrorCollector {
 
   int depth_ = 0;
   bool stopped_ = false;
+  std::string bad_line_;  // "file:line:" of a byte that no token has: one error says it all
+  size_t more_bad_bytes_ = 0;
   std::string file_;
   FieldLocations* locations_;
   std::vector<ConfigError>* errors_;
+  std::string_view text_;
   google::protobuf::io::ArrayInputStream input_;
   Tokenizer tokens_;
 };

@@ -5,8 +5,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <string_view>
 
 #include "core/base/status.h"
 #include "launcher/coordinator/channel.h"
@@ -14,40 +18,80 @@
 namespace blockstep {
 namespace {
 
-// The error number of one connection; 0: it stands.
-int Connect(const addrinfo& to, double seconds) {
-  const int raw = socket(to.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (raw < 0) return errno;
-  int error = connect(raw, to.ai_addr, to.ai_addrlen) == 0 ? 0 : errno;
-  if (error == EINPROGRESS) {
-    pollfd wait = {raw, POLLOUT, 0};
-    socklen_t size = sizeof error;
-    if (poll(&wait, 1, static_cast<int>(seconds * 1e3)) <= 0) {
-      error = ETIMEDOUT;
-    } else if (getsockopt(raw, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
-      error = errno;
-    }
+constexpr double kProbeS = 2;  // longer than a process that runs is silent
+
+// What is behind a port: libraries above TCP rarely say.
+enum class Behind : uint8_t {
+  kSilence,    // the kernel accepts connections for a process that is stopped, too
+  kHttp2,      // it speaks first, as HTTP/2 without TLS does
+  kOtherWords  // it answered something else, or closed the connection, as TLS does
+};
+
+class Socket {
+ public:
+  explicit Socket(int raw) : raw_(raw) {}
+  Socket(const Socket&) = delete;
+  ~Socket() {
+    if (raw_ >= 0) close(raw_);
   }
-  close(raw);
+  int get() const { return raw_; }
+
+ private:
+  int raw_;
+};
+
+// False: time ran out.
+bool Ready(const Socket& socket, short events, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::duration<double>(seconds);
+  while (true) {
+    const std::chrono::duration<double, std::milli> left = until - Clock::now();
+    pollfd wait = {socket.get(), events, 0};
+    const int ready = poll(&wait, 1, std::max(0, static_cast<int>(left.count())));
+    if (ready > 0) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
+}
+
+// 0: connected; else the error number.
+int Connect(const Socket& socket, const addrinfo& to, double seconds) {
+  int error = connect(socket.get(), to.ai_addr, to.ai_addrlen) == 0 ? 0 : errno;
+  if (error != EINPROGRESS) return error;
+  if (!Ready(socket, POLLOUT, seconds)) return ETIMEDOUT;
+  socklen_t size = sizeof error;
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
   return error;
 }
 
-// Whether anybody listens there: libraries above TCP rarely say. `address`: host:port. UNAVAILABLE
-// says in the system's words why there is no connection within `seconds`, of which a name's look-up
-// is no part.
-absl::Status TcpProbe(const std::string& address, double seconds) {
+// HTTP/2 begins with a frame of SETTINGS, type 4, on stream 0. What is sent is no TLS record, so
+// that TLS ends the connection at once.
+Behind Listen(const Socket& socket, double seconds) {
+  constexpr std::string_view kNoTls = "blockstep: who is there?\r\n\r\n";
+  (void)send(socket.get(), kNoTls.data(), kNoTls.size(), MSG_NOSIGNAL);
+  if (!Ready(socket, POLLIN, seconds)) return Behind::kSilence;
+  std::array<char, 9> frame = {};
+  const ssize_t got = recv(socket.get(), frame.data(), frame.size(), 0);
+  const bool settings = got == static_cast<ssize_t>(frame.size()) && frame[0] == 0 &&
+                        frame[3] == 4 &&
+                        std::all_of(frame.begin() + 5, frame.end(), [](char c) { return c == 0; });
+  return settings ? Behind::kHttp2 : Behind::kOtherWords;
+}
+
+// `address`: host:port. UNAVAILABLE says in the system's words why there is no connection within
+// `seconds`, of which a name's look-up is no part; an answer may take as long again.
+absl::StatusOr<Behind> Probe(const std::string& address, double seconds) {
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos) return InvalidArgument("expected host:port, got ", address);
   const std::string host = address.substr(0, colon);
-  if (host == "unix") return absl::OkStatus();  // no TCP
+  if (host == "unix") return Behind::kOtherWords;  // no TCP
   const absl::StatusOr<Addresses> found = Resolve(address, 0);
   if (!found.ok()) return Unavailable("cannot find host ", host, ": ", found.status().message());
   int error = 0;
   for (const addrinfo* to = found->get(); to != nullptr; to = to->ai_next) {
-    error = Connect(*to, seconds);
-    if (error == 0) break;
+    const Socket one(socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    error = one.get() < 0 ? errno : Connect(one, *to, seconds);
+    if (error == 0) return Listen(one, seconds);
   }
-  if (error == 0) return absl::OkStatus();
   return Unavailable("cannot connect: ", std::strerror(error));
 }
 
@@ -56,19 +100,18 @@ absl::Status TcpProbe(const std::string& address, double seconds) {
 absl::Status ExplainCallFailure(const ChannelOptions& channel, const absl::Status& status) {
   if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
   const std::string where = Cat("coordinator ", channel.address);
-  const auto says = [&](std::string_view text) {
-    return Std(status.message()).find(text) != std::string_view::npos;
-  };
-  // The kernel accepts connections for a stopped process.
-  const bool silent = absl::IsDeadlineExceeded(status) || says("timed out before receiving") ||
-                      says("Handshake read failed");
-  if (const absl::Status port = TcpProbe(channel.address, 1.0); !port.ok()) {
-    return Unavailable(where, ": ", port.message(), "; has the run ended, or is its host down?");
+  const absl::StatusOr<Behind> behind = Probe(channel.address, kProbeS);
+  if (!behind.ok()) {
+    return Unavailable(where, ": ", behind.status().message(),
+                       "; has the run ended, or is its host down?");
   }
-  if (silent) {
+  if (*behind == Behind::kSilence) {
     return DeadlineExceeded(
         where, ": accepted the connection but did not respond; is the process stopped?");
   }
+  // Nothing is wrong with the connection.
+  if (absl::IsDeadlineExceeded(status)) return status;
+  if (channel.tls.empty() && *behind == Behind::kHttp2) return status;
   if (channel.tls.empty()) {
     return absl::UnauthenticatedError(Cat(
         where,

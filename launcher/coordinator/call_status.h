@@ -30,10 +30,11 @@ inline absl::Status FromGrpc(const grpc::Status& status, std::string_view where)
 }
 
 // Explains why a call did not reach the coordinator. gRPC reports "failed to connect to all
-// addresses", or a message of a library below it, whatever the cause.
+// addresses", or a message of a library below it, whatever the cause; so this connects by itself
+// and looks at what answers, which takes up to two seconds where nothing does.
 // UNAVAILABLE: no connection. DEADLINE_EXCEEDED: connected, but no response. UNAUTHENTICATED:
 // connected, but the TLS settings do not match. A `status` that is neither UNAVAILABLE nor
-// DEADLINE_EXCEEDED is returned unchanged.
+// DEADLINE_EXCEEDED is returned unchanged, and so is one that the connection does not explain.
 absl::Status ExplainCallFailure(const ChannelOptions& channel, const absl::Status& status);
 
 }  // namespace blockstep

@@ -152,7 +152,7 @@ absl::Status CoordinatorClient::FirstJoin() {
     const absl::Status why = ExplainCallFailure(options_.channel, status);
     if (!absl::IsUnauthenticated(why)) {
       since.reset();
-      return status;
+      return why;
     }
     if (!since) since = Clock::now();
     return Clock::now() - *since < Seconds(mistake_s) ? status : Annotate(why, "join");

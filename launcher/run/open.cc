@@ -5,6 +5,7 @@
 #include "core/base/status.h"
 #include "dist/agreement.h"
 #include "launcher/checkpoint/retention.h"
+#include "launcher/cli/text_writer.h"
 #include "launcher/machine/threads.h"
 #include "launcher/run/inputs.h"
 #include "optim/policy/shifted.h"
@@ -39,7 +40,8 @@ absl::Status OpenFolder(const RankJob& job, const ResolvedRun& resolved, OpenedR
                                   .undo = &run.undo,
                                   .lock = &run.lock,
                                   // A rank that its watchdog is about to end may hold it.
-                                  .lock_wait_s = job.config.coordinator.lease_s + 5},
+                                  .lock_wait_s = job.config.coordinator.lease_s + 5,
+                                  .lock_note = Say},
                                  &job.group()));
   run.training.step = run.folder.resume_step;
   return absl::OkStatus();

@@ -85,7 +85,12 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
                                     RankEnv env) {
   GrpcCoordination coordination;
   env.coordination = &coordination;
-  if (config.runtime.threads > 0) env.threads = static_cast<int>(config.runtime.threads);
+  const int64_t wanted = config.runtime.threads;
+  if (wanted > env.threads && env.group->rank() == 0) {
+    Say(Cat("warning: runtime.threads: ", wanted, " per rank, but affinity and quota leave ",
+            env.threads, " of this host's CPUs to each rank"));
+  }
+  if (wanted > 0) env.threads = static_cast<int>(wanted);
   absl::StatusOr<RankOutcome> result = RunTrainingRank(config, flags, env);
   const absl::Status& status = result.status();
   coordination.Leave(status.ok() ? "finished"

@@ -135,7 +135,7 @@ void InputDigests::Take(const InputFile& file, InputRecords& records) {
   }
   if (!digest->has_value()) return;
   if (!record.sha256.empty() && record.sha256 != **digest) {
-    o_.tell(Cat(file.name, " HAS CHANGED SINCE THIS RUN STARTED: ", record.path,
+    o_.tell(Cat("warning: ", file.name, " has changed since this run started: ", record.path,
                 ": expected sha256 ", record.sha256, ", got ", **digest,
                 "; its size and sampled digest are unchanged. Earlier steps cannot be reproduced "
                 "with this file"));

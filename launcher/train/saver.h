@@ -52,8 +52,8 @@ class Saver {
   bool part_done() const { return save_ == nullptr || save_->part_done(); }
   absl::Status BeforeCommit(const ActiveSet& set);
 
-  // All of these are collective. Errors are those of communication and of the report's taker; how
-  // the save itself ended is in the report and in last().
+  // All of these are collective. Returns communication errors and errors of on_save; how the save
+  // itself ended is in the report and in last().
   // Waits for the save that is under way, if there is one.
   absl::Status Await(AwaitedBy who);
   // After Await. Training has waited for this save since `since_ns`.

@@ -48,7 +48,7 @@ class BadInput(BadInputTest):
         self.train("unknown field", {"train.stepz": 3}, USAGE, "--set train.stepz=3", "unknown field",
             "did you mean steps?")
         self.train("negative number", {"train.steps": -1}, USAGE, "train.steps: expected >= 1, got -1",
-            "configuration: 1 error")
+            "blockstep train: configuration: 1 error")
         self.train("no number", {"optimizer.lr": "fast"}, USAGE,
             "optimizer.lr: expected a finite number, got fast")
         self.train("unknown value", {"policy.name": "badman"}, USAGE, "policy.name: expected one of full, badam", "got badman",
@@ -228,17 +228,17 @@ class BadInput(BadInputTest):
                 return content
             return edit
         longer = {"train.steps": 2}  # the same maths as the run that is continued
-        changed = ("rank 0: ", "changes the result", "- train.steps: 2", "+ train.steps: 4",
+        changed = ("rank 0: ", "the configuration has changed:\n", "- train.steps: 2", "+ train.steps: 4",
             "--allow-config-change")
         accept = ["--allow-config-change"]
-        self.train("missing", {}, BAD_INPUT, "rank 0: --resume", "expected a checkpoint, or a run that has one",
+        self.train("missing", {}, BAD_INPUT, f"rank 0: --resume {self.path('no')}: no such folder",
             flags=["--resume", self.path("no")])
         self.train("no checkpoint", {}, BAD_INPUT, "expected a checkpoint, or a run that has one",
             flags=["--resume", self.dir])
         resume("changed maths", USAGE, *changed)
         resume("changed maths in place", USAGE, *changed, run=True)
         resume("another policy", USAGE, "rank 0: ", '- policy.name: full', '+ policy.name: badam',
-            "--allow-config-change", "policy state that is incompatible is reset", settings=dict(longer, **{"policy.name": "badam"}))
+            "--allow-config-change", "(incompatible policy state is reset)", settings=dict(longer, **{"policy.name": "badam"}))
         resume("damaged manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json: corrupt",
             damage=change("MANIFEST.json", lambda c: c.replace(b'"step": 2', b'"step": 3')), settings=longer)
         resume("cut manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json",

@@ -128,6 +128,8 @@ class Resume(cli.RunTest):
                 self.assertEqual(code, 75, text)
                 said = re.findall(r"^blockstep: asked to stop; saved at step (\d+); continue with --resume auto", text, re.M)
                 self.assertEqual(len(said), 1, text)
+                notice = "blockstep: asked to stop; finishing the step in hand; Ctrl-C again aborts\n"
+                self.assertEqual(text.count(notice), 1 if target in (None, 0) else 0, text)
                 self.assertEqual(os.listdir(os.path.join(run, "checkpoints")), [f"step-{int(said[0]):08d}"])
                 self.assertEqual(cli.blocks(run)[-1][0], int(said[0]) - 1)
 

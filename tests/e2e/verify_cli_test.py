@@ -1,9 +1,14 @@
 """`blockstep verify` says so when cases differ or do not run, and its cases are what they are called."""
+import glob
 import json
 import os
 import re
+import signal
 import stat
 import struct
+import subprocess
+import tempfile
+import time
 
 import cli
 import coordinated
@@ -52,6 +57,32 @@ class Verify(coordinated.CoordinatedTest):
         self.assertIn("exit code 7", text)
         self.assertIn("no such host", text)
         self.assertIn("INCONCLUSIVE", text)
+
+    def test_a_launcher_that_starts_nothing_is_told_once(self):
+        mpirun = self.launcher("echo no such host; exit 7\n")[1]
+        text = self.ask("verify", *AXES, "--ranks", "1,2,3", "--transports", "mpi", "--mpirun", mpirun, "--folder",
+                        self.new_run(), expect=1)
+        self.assertEqual(text.count("no such host"), 1, text)
+        self.assertIn("did not start the program: exit code 7", text)
+        self.assertIn("further cases not run", text)
+
+    def test_a_verify_that_is_stopped_leaves_nothing(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(signal=number.name):
+                there = tempfile.mkdtemp(dir=self.folder.name)
+                process = subprocess.Popen(
+                    [cli.BLOCKSTEP, "verify", "--policies", "full", "--steps", "100000", "--transports", "local", "--ranks", "1"],
+                    env=dict(cli.environment(), TMPDIR=there), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                    stdin=subprocess.DEVNULL)
+                self.addCleanup(process.kill)
+                while not glob.glob(os.path.join(there, "blockstep-verify-*", "*.log")):
+                    self.assertIsNone(process.poll())
+                    time.sleep(0.05)
+                process.send_signal(number)
+                _, said = process.communicate(timeout=120)
+                self.assertEqual(process.returncode, 75, said)
+                self.assertEqual(said, "blockstep verify: asked to stop\n")
+                self.assertEqual(os.listdir(there), [])
 
     def test_external_is_a_coordinator_that_decided_every_step(self):
         folder = self.new_run()

@@ -152,7 +152,7 @@ int CoordinatorCommand(int argc, char** argv) {
   CLI::App app{
       "Run the coordinator, which decides what a run trains next, as a separate process: start it, "
       "then `blockstep train --coordinator HOST:PORT` with the same configuration. It exits when "
-      "run has finished, and may be restarted while the run continues (coordinator.grace_s)."};
+      "the run has finished, and may be restarted while it continues (coordinator.grace_s)."};
   app.name("blockstep coordinator");
   AddFlags(app, flags, http);
   if (const auto code = ParseFlags(app, argc, argv)) return *code;

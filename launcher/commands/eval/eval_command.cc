@@ -91,7 +91,7 @@ int EvalCommand(int argc, char** argv) {
                  "under mpirun: longest wait for another rank, in seconds; raise it where reading "
                  "weights takes one rank longer than others")
       ->capture_default_str()
-      ->check(CLI::Range(int64_t{1}, kMostSeconds));
+      ->check(Between(1, kMostSeconds));
   app.add_flag("--json", flags.json, "print JSON");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   if (LaunchedRanks() > 1) EvaluateUnderMpiAndExit(flags);

@@ -64,9 +64,10 @@ std::string Text(const proto::StatusReply& s) {
   text += Cat(", ", s.bad_steps(), " bad steps\n");
   if (s.orders().stop()) text += "orders  stop\n";
   for (const proto::RankStatus& rank : s.ranks()) {
-    text += Cat("rank ", rank.rank(), "  ", rank.host(), "  step ", rank.progress().step(), "  ",
-                RunStageName(FromProto(rank.progress().stage())));
-    if (!rank.progress().op().empty()) text += Cat(" ", rank.progress().op());
+    text += Cat("rank ", rank.rank(), "  ", rank.host(), "  step ", rank.progress().step());
+    const RunStage stage = FromProto(rank.progress().stage());
+    if (stage != RunStage::kStep) text += Cat(", ", RunStageName(stage));
+    if (!rank.progress().op().empty()) text += Cat("  ", rank.progress().op());
     text += Cat("  last heard ", static_cast<double>(rank.silent_ms() / 100) / 10, " s ago",
                 rank.connected() ? "" : ", not connected",
                 rank.left().empty() ? "" : ", left: " + rank.left(), "\n");

@@ -69,12 +69,12 @@ absl::StatusOr<TrainConfig> ConfigOf(const std::string& file, std::vector<std::s
 // Says what is wrong with the configuration; the exit code.
 int Refuse(const absl::Status& status) {
   if (LaunchedRank() == 0) {
-    Say(std::string(Std(status.message())));
+    Stderr().Write(Cat("blockstep train: ", status.message(), "\n"));
   } else {
     // mpirun ends everyone at the first exit: rank 0 is given the time to say why. Whoever is
     // still here then was given something that rank 0 was not.
     std::this_thread::sleep_for(std::chrono::seconds(3));
-    Say(Cat("rank ", LaunchedRank(), ": ", status.message()));
+    Stderr().Write(Cat("blockstep train: rank ", LaunchedRank(), ": ", status.message(), "\n"));
   }
   Stderr().Flush(kLastWordsS);
   return kExitUsage;
@@ -119,7 +119,9 @@ int TrainCommand(int argc, char** argv) {
     std::printf("%s", PrintTrainConfig(*config).c_str());
     return kExitOk;
   }
-  InstallStopSignals();
+  // One rank speaks. mpirun's SIGTERM also means that another rank is dead, and it says so itself.
+  const bool speaks = LaunchedRank() == 0;
+  InstallStopSignals({.tell = speaks, .tell_termination = speaks && LaunchedRanks() == 1});
   if (config->runtime.transport == TransportKind::kMpi) RunMpiRankAndExit(*config, flags, Report);
   const int code = Report(RunLocalRanks(*config, flags));
   Stderr().Flush(kLastWordsS);

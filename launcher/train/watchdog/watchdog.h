@@ -84,7 +84,7 @@ class Watchdog {
   };
 
  private:
-  // What changes when this rank gets on.
+  // What changes when this rank makes progress.
   struct Beat {
     int64_t step = -1;
     RunStage stage = RunStage::kStarting;
