@@ -30,7 +30,8 @@ std::string SaveLine(const SaveReport& save) {
   std::string line =
       Cat("checkpoint ", save.info.folder, ": ", Mib(save.info.bytes), " MiB in ",
           Milliseconds(save.seconds), " ms; stalled ", Milliseconds(save.stall_seconds), " ms");
-  if (save.interval_seconds > 0) {
+  // A share of the time since the previous save: the last one may follow at once.
+  if (save.interval_seconds > save.stall_seconds) {
     line += Cat(" (", std::fixed, std::setprecision(2),
                 100 * save.stall_seconds / save.interval_seconds, " %)");
   }
