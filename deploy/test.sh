@@ -21,6 +21,7 @@
 #   hosts     180  as root: two and three hosts (network namespaces), a cut link
 #   quickstart 400 deploy/quickstart.sh with its own check that the model learned
 #   transformers 600 checkpoints and exports loaded by the real `transformers` (installed from PyPI)
+#   mutants-all 3600 every breakage of tests/mutants/mutants.toml is seen by the test that it names
 #   slow     7000  test stages at a quarter of the speed; tests that wait, time or kill beside busy loops
 # A stage over its budget is named; one over four times its budget, and over 20 minutes (it may have to build
 # first), is ended. Ctrl-C, SIGTERM and SIGHUP end the stage under way with all it started. Logs: build/test-logs.
@@ -31,7 +32,7 @@ self="$root/deploy/test.sh"
 logs=${BLOCKSTEP_TEST_LOGS:-"$root/build/test-logs"}
 jobs=$(nproc)
 stages=(setup format includes tidy release golden smoke mutants asan tsan)
-by_name=(bare hosts quickstart transformers slow)
+by_name=(bare hosts quickstart transformers mutants-all slow)
 
 sources() { git -C "$root" ls-files -z -- '*.h' '*.cc' '*.cu'; }
 
@@ -85,6 +86,8 @@ stage_smoke() {
 
 # What the release stage compiled comes from the compiler cache; alone and without one it takes minutes.
 stage_mutants() { "$root/tests/mutants/run.py" --ci --verbose; }
+
+stage_mutants-all() { "$root/tests/mutants/run.py" --all --verbose; }
 
 stage_bare() { "$root/deploy/bare.sh"; }
 
@@ -148,7 +151,7 @@ value() {  # value "$@": the option's, on the command line
 }
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --help|-h) sed -n '2,30s/^# \{0,1\}//p' "$self"; exit 0 ;;
+    --help|-h) sed -n '2,31s/^# \{0,1\}//p' "$self"; exit 0 ;;
     --stage)
       value "$@"
       [[ " ${stages[*]} ${by_name[*]} " == *" $2 "* ]] || {

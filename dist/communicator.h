@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <span>
@@ -93,18 +94,24 @@ class Communicator {
   // host-blocking. The new group shares this one's stream and must not outlive it.
   virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
 
-  // Memory for slabs that travel; valid as long as the communicator.
-  virtual absl::StatusOr<void*> AllocateTransport(int64_t bytes) = 0;
+  // Memory to send from and receive into; valid as long as the communicator.
+  virtual absl::StatusOr<void*> AllocateBuffer(int64_t bytes) = 0;
 
   // This rank failed and takes part in no further call: where ranks are threads, the others' calls
-  // that need it fail with `why` at once. Elsewhere the end of the process says it.
+  // that need it fail with `why` at once. With MPI, the process exit tells the others.
   virtual void Abandon(const absl::Status& why) { (void)why; }
 
   virtual CommBytes bytes_sent() const = 0;
   virtual CommProgress progress() const = 0;
 
   // Host-blocking all-gather of `bytes` from each rank into out (N * bytes): the small exchange.
-  virtual absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what);
+  virtual absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what) {
+    GatherSegment segment{.base = out};
+    for (int r = 0; r <= size(); ++r) segment.offsets.push_back(r * bytes);
+    std::memcpy(static_cast<char*>(out) + rank() * bytes, mine, bytes);
+    AllGather({segment}, std::move(what));
+    return stream().Synchronize();
+  }
 };
 
 }  // namespace blockstep

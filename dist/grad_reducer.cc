@@ -3,10 +3,8 @@
 #include <algorithm>
 
 #include "core/base/check.h"
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "dist/grad_strategy.h"
-#include "dist/traced_wait.h"
 
 namespace blockstep {
 
@@ -27,7 +25,7 @@ absl::StatusOr<EntryGeometry> GradReducer::Impl::Geometry(const ActiveEntry& ent
     return OnRank(Unimplemented(t.name,
                                 ": expected role train or probe, got fused, which this "
                                 "reducer does not support"),
-                  o.group->rank());
+                  {.rank = o.group->rank(), .ranks = o.group->size()});
   }
   EntryGeometry g{.entry = entry,
                   .name = t.name,

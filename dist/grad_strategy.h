@@ -2,12 +2,12 @@
 // accumulation). Internal to dist. Memory per rank, every block rounded up to 256 bytes, e over
 // entries, dW(e) = 4 * entry elements, own(e) = 4 * elements of the entry's rows this rank owns:
 //   LocalSum    sum dW(e); kGradients (probes: kSlotProbe)
-//   ShardedSum  sum own(e), likewise, and staging in kTransport: two of the largest active layer's
-//               sum of dW(e), one of the larger of embedding and head (tied: of both together)
+//   ShardedSum  sum own(e), likewise, and staging in kCommunication: two of the largest active
+//               layer's sum of dW(e), one of the larger of embedding and head (tied: of both
+//               together)
 //   SlotTreeSum depth * sum dW(e): the first of each entry like LocalSum, the others kSlotProbe;
-//   and
-//               staging in kTransport: max over e and ranks of own(e), times the most nodes that
-//               any rank receives. depth, nodes: dist/slot_tree.h, the largest of all ranks.
+//               and staging in kCommunication: max over e and ranks of own(e), times the most nodes
+//               that any rank receives. depth, nodes: dist/slot_tree.h, the largest of all ranks.
 #pragma once
 
 #include <memory>

@@ -2,8 +2,34 @@
 
 #include "core/base/check.h"
 #include "core/base/status.h"
+#include "core/tensor/sharding.h"
 
 namespace blockstep {
+namespace {
+
+// That pinning `unit` adds to a rank that keeps its share anyway.
+int64_t PinBytes(const TensorTable& table, int unit, int64_t shards, int64_t weight_bytes) {
+  int64_t elements = 0;
+  for (int t : table.units[unit].tensors) {
+    const TensorInfo& tensor = table.tensors[t];
+    elements += (PaddedRows(tensor, shards) - ShardRows(tensor, shards)) * tensor.cols;
+  }
+  return elements * weight_bytes;
+}
+
+}  // namespace
+
+std::vector<char> PinsWithin(const TensorTable& table, int64_t shards, int64_t weight_bytes,
+                             int64_t budget) {
+  std::vector<char> pinned(table.units.size(), 0);
+  for (int unit = static_cast<int>(table.units.size()) - 1; unit >= 0; --unit) {
+    const int64_t bytes = PinBytes(table, unit, shards, weight_bytes);
+    if (bytes > budget) continue;
+    budget -= bytes;
+    pinned[unit] = 1;
+  }
+  return pinned;
+}
 
 absl::StatusOr<ResidentWeights> ResidentWeights::Create(const TensorTable& table,
                                                         const std::vector<char>& pinned, int ranks,

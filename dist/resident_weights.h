@@ -4,12 +4,20 @@
 //   bytes of a pinned one:     PaddedRows * cols * 4, MemoryClass::kPinned
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "core/device/arena.h"
 #include "core/tensor/sharding.h"
+#include "core/tensor/tensor_table.h"
 
 namespace blockstep {
+
+// Which units a rank keeps whole, when memory allows some: from the top down, since the units above
+// the cut are read twice a step (forward and backward) and those below once. Per unit: 1 = pinned,
+// each if it still fits into `budget` bytes.
+std::vector<char> PinsWithin(const TensorTable& table, int64_t shards, int64_t weight_bytes,
+                             int64_t budget);
 
 class ResidentWeights {
  public:

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "core/base/check.h"
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "core/device/host_stream.h"
 
@@ -24,13 +23,13 @@ absl::StatusOr<std::unique_ptr<RowFetch>> RowFetch::Create(const TensorInfo& ten
   }
   f->stride_ = most + 1;
   ASSIGN_OR_RETURN(void* lists,
-                   arena.Allocate(MemoryClass::kTransport, Cat(tensor.name, " ids"),
+                   arena.Allocate(MemoryClass::kCommunication, Cat(tensor.name, " ids"),
                                   group->size() * f->stride_ * DTypeSize(DType::kI32)));
   f->lists_ = static_cast<int32_t*>(lists);
   for (TensorView* slab : {&f->send_, &f->recv_}) {
     *slab = TensorView::Of(nullptr, DType::kF32, most, tensor.cols);
-    ASSIGN_OR_RETURN(slab->data, arena.Allocate(MemoryClass::kTransport, Cat(tensor.name, " rows"),
-                                                slab->bytes()));
+    ASSIGN_OR_RETURN(slab->data, arena.Allocate(MemoryClass::kCommunication,
+                                                Cat(tensor.name, " rows"), slab->bytes()));
   }
   return f;
 }
@@ -52,7 +51,7 @@ absl::Status RowFetch::MakeOwnList(const int32_t* ids, int64_t n) {
     return OnRank(
         absl::OutOfRangeError(Cat(tensor_.name, ": expected ids in [0, ", tensor_.rows, "), got ",
                                   sorted.front() < 0 ? sorted.front() : sorted.back())),
-        group_->rank());
+        {.rank = group_->rank(), .ranks = group_->size()});
   }
   int32_t* list = lists_ + group_->rank() * stride_;
   list[0] = static_cast<int32_t>(sorted.size());

@@ -3,7 +3,7 @@
 // round k a rank sends to rank + k the rows that one wants of it and receives from rank - k. Steps:
 // N. Bytes per rank: (N-1) * 4 * (L + 1) for the lists, L = min(max_tokens, rows); and for each
 // other rank 4 * cols * (distinct ids in its list that this rank owns).
-// Memory, kTransport: 4 * N * (L + 1) lists, 2 * 4 * L * cols slabs.
+// Memory, kCommunication: 4 * N * (L + 1) lists, 2 * 4 * L * cols slabs.
 // On a backend without memory the ids are unknown: the exchanges count evenly spread ids.
 #pragma once
 

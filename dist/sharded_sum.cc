@@ -75,7 +75,8 @@ absl::Status ShardedSum::Carve(const std::vector<EntryGeometry>& entries, Arena&
   LayOut(entries);
   for (Area& area : areas_) {
     if (area.bytes == 0) continue;
-    ASSIGN_OR_RETURN(void* data, arena.Allocate(MemoryClass::kTransport, "dW staging", area.bytes));
+    ASSIGN_OR_RETURN(void* data,
+                     arena.Allocate(MemoryClass::kCommunication, "dW staging", area.bytes));
     area.data = static_cast<char*>(data);
   }
   const int rank = o_.group->rank();

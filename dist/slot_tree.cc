@@ -10,18 +10,6 @@ namespace {
 SlotNode Left(SlotNode n) { return {n.level - 1, 2 * n.index}; }
 SlotNode Right(SlotNode n) { return {n.level - 1, 2 * n.index + 1}; }
 
-void Collect(SlotNode node, int64_t slots, Range range, std::vector<SlotNode>& out) {
-  const Range covered = SlotsOf(node, slots);
-  const Range inside = Intersect(covered, range);
-  if (inside.empty()) return;
-  if (inside == covered) {
-    out.push_back(node);
-    return;
-  }
-  Collect(Left(node), slots, range, out);
-  Collect(Right(node), slots, range, out);
-}
-
 // Adds up `node` from nodes[next...]; returns the place its value ends in.
 int Complete(SlotNode node, int64_t slots, const std::vector<SlotNode>& nodes, size_t& next,
              std::vector<TreeAdd>& adds) {
@@ -46,12 +34,6 @@ SlotNode SlotRoot(int64_t slots) {
 
 Range SlotsOf(SlotNode node, int64_t slots) {
   return Intersect({node.index << node.level, (node.index + 1) << node.level}, {0, slots});
-}
-
-std::vector<SlotNode> MaximalNodes(int64_t slots, Range range) {
-  std::vector<SlotNode> nodes;
-  Collect(SlotRoot(slots), slots, range, nodes);
-  return nodes;
 }
 
 StackPlan PlanStack(int64_t slots, Range range) {

@@ -20,9 +20,6 @@ struct SlotNode {
 SlotNode SlotRoot(int64_t slots);
 Range SlotsOf(SlotNode node, int64_t slots);
 
-// The largest nodes whose slots all lie in `range`, ascending: what a rank can add up by itself.
-std::vector<SlotNode> MaximalNodes(int64_t slots, Range range);
-
 // What to do when slot `range.begin + i` is finished: its dW is in buffer `leaf` of a stack of
 // buffers; then, `merges` times, the top buffer is added to the one below it and freed.
 struct StackStep {
@@ -32,7 +29,9 @@ struct StackStep {
 struct StackPlan {
   std::vector<StackStep> steps;  // one per slot of the range
   int depth = 0;                 // buffers needed at once
-  std::vector<SlotNode> nodes;   // what buffers 0, 1, ... hold at the end: MaximalNodes(range)
+  // What buffers 0, 1, ... hold at the end: the largest nodes whose slots all lie in the range,
+  // ascending, which is what a rank can add up by itself.
+  std::vector<SlotNode> nodes;
 };
 StackPlan PlanStack(int64_t slots, Range range);
 

@@ -80,7 +80,7 @@ absl::Status SlotTreeSum::Carve(const std::vector<EntryGeometry>& entries, Arena
     for (int r = 0; r < o_.group->size(); ++r) largest = std::max(largest, e.owned_bytes(r));
   }
   if (staged_nodes_ == 0 || largest == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(void* data, arena.Allocate(MemoryClass::kTransport, "slot tree staging",
+  ASSIGN_OR_RETURN(void* data, arena.Allocate(MemoryClass::kCommunication, "slot tree staging",
                                               largest * staged_nodes_));
   staging_ = static_cast<char*>(data);
   return absl::OkStatus();

@@ -8,7 +8,6 @@
 #include "dist/gather_buffer.h"
 #include "dist/resident_weights.h"
 #include "dist/row_fetch.h"
-#include "dist/traced_wait.h"
 
 namespace blockstep {
 

@@ -39,9 +39,9 @@ absl::StatusOr<LlamaConfig> LlamaPreset(std::string_view name, int64_t vocab) {
                          .max_positions = 1024,
                          .rms_eps = 1e-6};
     }
-    names += Cat(" ", p.name);
+    names += Cat(names.empty() ? "" : ", ", p.name);
   }
-  return InvalidArgument("model.preset: expected one of:", names, ", got '", name, "'");
+  return InvalidArgument("model.preset: expected one of ", names, ", got '", name, "'");
 }
 
 }  // namespace blockstep

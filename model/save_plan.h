@@ -69,12 +69,4 @@ struct SavePlan {
 
 SavePlan MakeSavePlan(const ActiveSet& set, const TensorTable& table, Recompute recompute);
 
-// FLOPs per token of the model's matrices under `plan` (2 per multiply-add; attention's are apart),
-// for the line that each policy prints and for speed of light.
-struct GemmFlops {
-  int64_t forward = 0, recompute = 0, dx = 0, dw = 0;
-  int64_t total() const { return forward + recompute + dx + dw; }
-};
-GemmFlops GemmFlopsPerToken(const SavePlan& plan, const ActiveSet& set, const TensorTable& table);
-
 }  // namespace blockstep

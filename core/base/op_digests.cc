@@ -8,7 +8,7 @@ namespace blockstep {
 
 std::string OpRecordLine(const OpRecord& record) {
   const OpKey& k = record.key;
-  return Cat(k.step, " ", k.pass, " ", static_cast<int>(k.stage), " ", k.slot, " ", k.place, " ",
+  return Cat(k.step, " ", k.pass, " ", static_cast<int>(k.part), " ", k.slot, " ", k.op, " ",
              record.digest.sum, " ", record.digest.elements, " ", record.label, "\n");
 }
 
@@ -25,37 +25,17 @@ absl::StatusOr<OpRecord> ParseOpRecord(std::string_view line) {
   OpRecord record;
   record.key.step = number(int64_t{});
   record.key.pass = number(int64_t{});
-  const int stage = number(int{});
+  const int part = number(int{});
   record.key.slot = number(int64_t{});
-  record.key.place = number(int64_t{});
+  record.key.op = number(int64_t{});
   record.digest.sum = number(uint64_t{});
   record.digest.elements = number(int64_t{});
   record.label = std::string(rest);
-  if (!good || stage < 0 || stage > static_cast<int>(OpStage::kUpdate)) {
-    return DataLoss("expected \"step pass stage slot place sum elements label\", got \"", line,
-                    "\"");
+  if (!good || part < 0 || part > static_cast<int>(StepPart::kUpdate)) {
+    return DataLoss("expected \"step pass part slot op sum elements label\", got \"", line, "\"");
   }
-  record.key.stage = static_cast<OpStage>(stage);
+  record.key.part = static_cast<StepPart>(part);
   return record;
-}
-
-absl::StatusOr<std::unique_ptr<OpDigestFile>> OpDigestFile::Create(const std::string& path) {
-  std::unique_ptr<OpDigestFile> file(new OpDigestFile(path));
-  if (!file->out_) return ResourceExhausted(path, ": cannot be written");
-  return file;
-}
-
-void OpDigestFile::Add(const OpRecord& record) {
-  const std::string line = OpRecordLine(record);
-  std::lock_guard lock(mutex_);
-  out_ << line;
-}
-
-absl::Status OpDigestFile::Flush() {
-  std::lock_guard lock(mutex_);
-  out_.flush();
-  if (!out_) return ResourceExhausted(path_, ": cannot be written");
-  return absl::OkStatus();
 }
 
 std::string OpDigestPath(const std::string& path, int rank) { return Cat(path, ".rank", rank); }

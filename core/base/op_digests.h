@@ -3,14 +3,11 @@
 // names data, never ranks: with `slot_exact`, equal runs write equal records whatever the number of
 // ranks and wherever the weights lie; parts of one record that several ranks hold add up.
 //
-// A line is "step pass stage slot place sum elements label", step by step in ascending order.
+// A line is "step pass part slot op sum elements label", step by step in ascending order.
 #pragma once
 
 #include <compare>
 #include <cstdint>
-#include <fstream>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -18,8 +15,8 @@
 
 namespace blockstep {
 
-// Of a pass over the slots of a step, in the order in which one follows from the other.
-enum class OpStage : uint8_t {
+// The parts of a pass over the slots of a step, in the order in which one follows from the other.
+enum class StepPart : uint8_t {
   kSet,      // what learns
   kSlot,     // forward and backward of one slot
   kReduced,  // gradients, summed over slots
@@ -30,9 +27,9 @@ enum class OpStage : uint8_t {
 struct OpKey {
   int64_t step = 0;
   int64_t pass = 0;  // a sweep passes over a step's slots several times
-  OpStage stage = OpStage::kSet;
+  StepPart part = StepPart::kSet;
   int64_t slot = -1;  // kSlot: position in the data order
-  int64_t place = 0;  // in the program order of (pass, stage, slot)
+  int64_t op = 0;     // its number in the program order of (pass, part, slot)
   friend auto operator<=>(const OpKey&, const OpKey&) = default;
 };
 
@@ -61,20 +58,6 @@ struct OpRecord {
 std::string OpRecordLine(const OpRecord& record);  // with the line's end
 // DATA_LOSS: no such line.
 absl::StatusOr<OpRecord> ParseOpRecord(std::string_view line);
-
-class OpDigestFile {
- public:
-  // Replaces a file of that name. RESOURCE_EXHAUSTED names it.
-  static absl::StatusOr<std::unique_ptr<OpDigestFile>> Create(const std::string& path);
-  void Add(const OpRecord& record);  // from any thread
-  absl::Status Flush();
-
- private:
-  explicit OpDigestFile(const std::string& path) : path_(path), out_(path, std::ios::trunc) {}
-  const std::string path_;
-  std::mutex mutex_;
-  std::ofstream out_;
-};
 
 // Where rank `rank`'s records of a run lie, `path` being runtime.digests.
 std::string OpDigestPath(const std::string& path, int rank);

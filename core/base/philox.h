@@ -29,7 +29,6 @@ enum class RandomUse : uint32_t {
   kShuffle = 2,
   kProbe = 3,
   kBlockOrder = 4,
-  kRounding = 5,
   kMadeUpText = 6,
   kTest = 99
 };

@@ -12,8 +12,8 @@ namespace blockstep {
 
 inline constexpr size_t kShownBytes = 120;
 
-// `text` on one line: control characters as \xNN, and what is longer than kShownBytes is cut, with
-// its length. UTF-8 stays as it is.
+// `text` on one line: control characters as \xNN, and what is longer than kShownBytes is truncated,
+// with its length. UTF-8 stays as it is.
 inline std::string Shown(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string shown;

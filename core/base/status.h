@@ -1,4 +1,5 @@
-// absl::Status with our two habits: early return macros, and messages built from parts.
+// absl::Status with our habits: early return macros, messages built from parts, and facts for the
+// program beside them.
 // A message says what failed, where, "expected X, got Y" and, where ranks exist, on which.
 #pragma once
 
@@ -53,11 +54,36 @@ absl::Status Aborted(const Parts&... parts) {
   return absl::AbortedError(Cat(parts...));
 }
 
-// The same code, the message with `prefix` and ": " before it.
-inline absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), Cat(prefix, ": ", status.message()));
-}
+// The same code and facts, the message with `prefix` and ": " before it.
+absl::Status Annotate(const absl::Status& status, std::string_view prefix);
+
+// An error number of the system: whoever asks for the code learns whether a file is missing, a disk
+// is full or a folder may not be written, whatever part of the program found out. `what`: ": " and
+// the system's words for `error` come after it.
+absl::Status ErrnoStatus(int error, std::string_view what);
+
+// What an error carries besides its code and text: the rank where it happened and the exit code of
+// the run. Both are payloads of the Status, so every layer in between passes them on unchanged;
+// launcher/cli/exit_codes.h names the exit codes.
+struct ErrorFacts {
+  int rank = -1;       // -1: not set
+  int exit_code = -1;  // -1: not set; the status code decides
+};
+
+ErrorFacts FactsOf(const absl::Status& status);
+
+// `status` with those of `facts` that it does not have yet: the ones set nearest to the error win.
+// OK stays OK.
+absl::Status WithFacts(absl::Status status, const ErrorFacts& facts);
+
+struct RankOf {
+  int rank = 0;
+  int ranks = 0;  // of the group; 0: unknown
+};
+
+// Marks the error as one of a rank: sets the fact, and prefixes the text with "rank 2: " unless the
+// group has one rank only. An error that has a rank is returned unchanged.
+absl::Status OnRank(const absl::Status& status, const RankOf& where);
 
 }  // namespace blockstep
 

@@ -11,7 +11,6 @@
 namespace blockstep {
 
 inline std::string_view Std(absl::string_view s) { return {s.data(), s.size()}; }
-inline absl::string_view Absl(std::string_view s) { return {s.data(), s.size()}; }
 
 // Cat("row ", 3, " of ", 7) == "row 3 of 7".
 template <typename... Parts>

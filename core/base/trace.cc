@@ -12,6 +12,10 @@ int64_t Tracer::Now() {
       .count();
 }
 
+double Tracer::SecondsSince(int64_t begin_ns) {
+  return static_cast<double>(Now() - begin_ns) * 1e-9;
+}
+
 void Tracer::Add(TraceSpan span) {
   std::lock_guard lock(mutex_);
   spans_.push_back(std::move(span));

@@ -22,6 +22,7 @@ struct TraceSpan {
 class Tracer {
  public:
   static int64_t Now();
+  static double SecondsSince(int64_t begin_ns);  // a time of Now()
   void Add(TraceSpan span);
   std::vector<TraceSpan> spans() const;
   absl::Status WriteJson(const std::string& path, int rank) const;

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "core/base/check.h"
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {

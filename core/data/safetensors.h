@@ -1,5 +1,5 @@
 // Weights in safetensors files, read row range by row range with pread: a
-// mapped file that is cut short kills the process, and mapped pages inflate the peak.
+// mapped file that is truncated kills the process, and mapped pages inflate the peak.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,6 @@ class SafetensorsFolder {
   static absl::StatusOr<SafetensorsFolder> Open(const std::string& folder);
 
   const std::string& path() const { return path_; }
-  std::vector<std::string> Names() const;  // sorted
   std::vector<std::string> Files() const;  // paths, in the order of their names
   const SafetensorsEntry* Find(std::string_view name) const;
   absl::Status ReadRows(std::string_view name, Range rows, float* out) const;

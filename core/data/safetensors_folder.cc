@@ -77,12 +77,6 @@ absl::StatusOr<SafetensorsFolder> SafetensorsFolder::Open(const std::string& fol
   return result;
 }
 
-std::vector<std::string> SafetensorsFolder::Names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, file] : file_of_) names.push_back(name);
-  return names;
-}
-
 std::vector<std::string> SafetensorsFolder::Files() const {
   std::vector<std::string> paths;
   for (const SafetensorsFile& file : files_) paths.push_back(file.path());

@@ -31,7 +31,7 @@ int64_t SafetensorsDTypeBytes(std::string_view dtype);
 
 // Entries sorted by name. `json` is the header's text (without the length), `file_bytes` the size
 // of the whole file, `where` names it in errors. INVALID_ARGUMENT: not a header; DATA_LOSS: the
-// file is cut short. Refused: overlapping, out-of-range or misplaced data, holes, sizes that
+// file is truncated. Refused: overlapping, out-of-range or misplaced data, holes, sizes that
 // overflow or do not match dtype and shape, a name twice, JSON nested deeper than kJsonDepth.
 absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(std::string_view json,
                                                                      int64_t file_bytes,

@@ -26,11 +26,6 @@ constexpr int64_t SlotsInFile(int64_t tokens, int64_t slot_tokens) {
   return tokens < slot_tokens + 1 ? 0 : (tokens - 1) / slot_tokens;
 }
 
-// Positions of step t: [tS, (t+1)S), whatever epochs they lie in.
-constexpr Range StepPositions(int64_t step, int64_t slots_per_step) {
-  return {step * slots_per_step, (step + 1) * slots_per_step};
-}
-
 class SlotOrder {
  public:
   // slots > 0: of the file.

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "core/base/check.h"
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -70,10 +69,9 @@ absl::StatusOr<TokenFile> TokenFile::Open(const TokenFileOptions& options) {
 
 absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   if (file_bytes < kHeaderBytes) {
-    return DataLoss(
-        "token file ", path(), ": expected a header of ", kHeaderBytes, " bytes, got a file of ",
-        file_bytes,
-        "; ids without a header are read from names ending in .raw or .u16 (a link will do)");
+    return DataLoss("token file ", path(), ": expected a header of ", kHeaderBytes,
+                    " bytes, got a file of ", file_bytes,
+                    "; headerless files must end in .raw or .u16 (a link will do)");
   }
   std::array<int32_t, 3> header = {};
   if (ReadFully(file_.fd(), header.data(), sizeof(header), 0) != sizeof(header)) {
@@ -81,10 +79,9 @@ absl::Status TokenFile::ReadHeader(int64_t file_bytes) {
   }
   const auto [magic, version, count] = header;
   if (magic != kTokenMagicUint16 && magic != kTokenMagicUint32) {
-    return DataLoss(
-        "token file ", path(), ": expected magic ", kTokenMagicUint16, " (uint16) or ",
-        kTokenMagicUint32, " (uint32), got ", magic,
-        "; ids without a header are read from names ending in .raw or .u16 (a link will do)");
+    return DataLoss("token file ", path(), ": expected magic ", kTokenMagicUint16, " (uint16) or ",
+                    kTokenMagicUint32, " (uint32), got ", magic,
+                    "; headerless files must end in .raw or .u16 (a link will do)");
   }
   const bool wide = magic == kTokenMagicUint32;
   const int32_t wanted = wide ? kTokenVersionUint32 : kTokenVersionUint16;

@@ -1,4 +1,4 @@
-// A file of token ids, read with pread: a mapped file that is cut short would kill the process, and
+// A file of token ids, read with pread: a mapped file that is truncated would kill the process, and
 // mapped pages would count as memory.
 //
 // Layouts, little-endian:
@@ -35,7 +35,7 @@ struct TokenFileOptions {
 
 class TokenFile {
  public:
-  // NOT_FOUND: no such file; DATA_LOSS: no regular file, not this layout, or cut short.
+  // NOT_FOUND: no such file; DATA_LOSS: no regular file, not this layout, or truncated.
   static absl::StatusOr<TokenFile> Open(const TokenFileOptions& options);
 
   const std::string& path() const { return file_.path(); }

@@ -1,16 +1,11 @@
 #include "core/data/token_writer.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <limits>
-#include <utility>
 
 #include "core/base/check.h"
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -18,24 +13,6 @@ namespace {
 
 constexpr size_t kBufferBytes = 1 << 20;
 constexpr int64_t kHeaderBytes = kTokenHeaderInts * 4;
-
-bool WriteFully(int fd, const char* data, size_t bytes, int64_t offset) {
-  while (bytes > 0) {
-    const ssize_t put = ::pwrite(fd, data, bytes, offset);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return false;
-    data += put;
-    bytes -= static_cast<size_t>(put);
-    offset += put;
-  }
-  return true;
-}
-
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
 
 }  // namespace
 
@@ -53,28 +30,13 @@ absl::StatusOr<TokenWriter> TokenWriter::Create(const TokenWriterOptions& option
   writer.temporary_ = Cat(options.path, ".tmp.", ::getpid());
   writer.token_bytes_ = wide ? 4 : 2;
   writer.offset_ = options.layout == TokenLayout::kLlmc ? kHeaderBytes : 0;
-  writer.fd_ = ::open(writer.temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (writer.fd_ < 0) return writer.Failed("cannot create");
+  RETURN_IF_ERROR(writer.ops_.RemoveAll(writer.temporary_));
+  ASSIGN_OR_RETURN(writer.file_, writer.ops_.Create(writer.temporary_));
   return writer;
 }
 
 TokenWriter::~TokenWriter() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
-}
-
-TokenWriter::TokenWriter(TokenWriter&& other) noexcept
-    : options_(std::move(other.options_)),
-      temporary_(std::move(other.temporary_)),
-      fd_(std::exchange(other.fd_, -1)),
-      token_bytes_(other.token_bytes_),
-      tokens_(other.tokens_),
-      offset_(other.offset_),
-      buffer_(std::move(other.buffer_)) {}
-
-absl::Status TokenWriter::Failed(const char* what) const {
-  return ErrnoStatus(errno, Cat("token file ", temporary_, ": ", what));
+  if (file_.fd() >= 0) (void)ops_.RemoveAll(temporary_);
 }
 
 absl::Status TokenWriter::Append(absl::Span<const int32_t> ids) {
@@ -93,14 +55,15 @@ absl::Status TokenWriter::Append(absl::Span<const int32_t> ids) {
 }
 
 absl::Status TokenWriter::Flush() {
-  if (!WriteFully(fd_, buffer_.data(), buffer_.size(), offset_)) return Failed("cannot write");
-  offset_ += static_cast<int64_t>(buffer_.size());
+  const int64_t bytes = static_cast<int64_t>(buffer_.size());
+  RETURN_IF_ERROR(ops_.Write(file_, buffer_.data(), bytes, offset_));
+  offset_ += bytes;
   buffer_.clear();
   return absl::OkStatus();
 }
 
 absl::Status TokenWriter::Finish() {
-  CHECK_GE(fd_, 0);
+  CHECK_GE(file_.fd(), 0);
   RETURN_IF_ERROR(Flush());
   if (options_.layout == TokenLayout::kLlmc) {
     if (tokens_ > std::numeric_limits<int32_t>::max()) {
@@ -113,22 +76,12 @@ absl::Status TokenWriter::Finish() {
     header[0] = token_bytes_ == 2 ? kTokenMagicUint16 : kTokenMagicUint32;
     header[1] = token_bytes_ == 2 ? kTokenVersionUint16 : kTokenVersionUint32;
     header[2] = static_cast<int32_t>(tokens_);
-    if (!WriteFully(fd_, reinterpret_cast<const char*>(header.data()), sizeof(header), 0)) {
-      return Failed("cannot write the header");
-    }
+    RETURN_IF_ERROR(ops_.Write(file_, header.data(), sizeof(header), 0));
   }
-  if (::fsync(fd_) != 0) return Failed("cannot fsync");
-  if (::rename(temporary_.c_str(), options_.path.c_str()) != 0) return Failed("cannot rename");
-  ::close(std::exchange(fd_, -1));
-  // The new name is durable only once the folder is.
-  const int folder = ::open(FolderOf(options_.path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0 || ::fsync(folder) != 0) {
-    absl::Status status = Failed("cannot fsync its folder");
-    if (folder >= 0) ::close(folder);
-    return status;
-  }
-  ::close(folder);
-  return absl::OkStatus();
+  RETURN_IF_ERROR(ops_.Fsync(file_));
+  RETURN_IF_ERROR(ops_.Rename(temporary_, options_.path));
+  file_ = File();
+  return ops_.FsyncFolderOf(options_.path);  // the new name is durable only once the folder is
 }
 
 }  // namespace blockstep

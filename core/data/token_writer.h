@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/data/token_file.h"
+#include "core/io/file_ops.h"
 
 namespace blockstep {
 
@@ -23,7 +24,7 @@ class TokenWriter {
   // INVALID_ARGUMENT: the vocabulary does not fit the layout.
   static absl::StatusOr<TokenWriter> Create(const TokenWriterOptions& options);
   ~TokenWriter();  // without Finish: the temporary file is removed
-  TokenWriter(TokenWriter&& other) noexcept;
+  TokenWriter(TokenWriter&& other) = default;
   TokenWriter& operator=(TokenWriter&&) = delete;
 
   // INVALID_ARGUMENT: an id outside the vocabulary.
@@ -38,11 +39,11 @@ class TokenWriter {
  private:
   TokenWriter() = default;
   absl::Status Flush();
-  absl::Status Failed(const char* what) const;
 
   TokenWriterOptions options_;
   std::string temporary_;
-  int fd_ = -1;
+  FileOps ops_;
+  File file_;  // open until Finish
   int64_t token_bytes_ = 2;
   int64_t tokens_ = 0;
   int64_t offset_ = 0;        // bytes of the file before buffer_

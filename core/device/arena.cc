@@ -10,8 +10,8 @@ namespace blockstep {
 
 std::string_view MemoryClassName(MemoryClass c) {
   static constexpr std::string_view kNames[] = {
-      "weights",   "pinned",         "gather",  "gradients", "slot/probe", "state", "activations",
-      "workspace", "packed weights", "staging", "transport", "carry bits", "data"};
+      "weights",     "pinned",    "gather",  "gradients",     "slot/probe", "state",
+      "activations", "workspace", "staging", "communication", "data"};
   return kNames[static_cast<size_t>(c)];
 }
 

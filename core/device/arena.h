@@ -23,11 +23,9 @@ enum class MemoryClass {
   kState,      // optimizer state
   kActivations,
   kWorkspace,
-  kPackedWeights,
-  kStaging,    // checkpoint copies
-  kTransport,  // slabs collectives send from and receive into
-  kCarryBits,  // low bits of masters that left the active set
-  kData,       // tokens, losses
+  kStaging,        // checkpoint copies
+  kCommunication,  // what collectives send from and receive into, beyond kGather
+  kData,           // tokens, losses
   kCount,
 };
 std::string_view MemoryClassName(MemoryClass c);

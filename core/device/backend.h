@@ -1,6 +1,6 @@
 // A backend is a plain struct of function pointers: memory and streams here, arithmetic in
-// core/ops/kernel_table.h, collectives through the communicator factory. Four exist: cpu, null (no
-// arithmetic: counts), async (cpu kernels on FIFO threads with random delays), cuda (a module).
+// core/ops/kernel_table.h, collectives through the communicator factory. Three exist: cpu, null (no
+// arithmetic: counts), async (cpu kernels on FIFO threads with random delays).
 #pragma once
 
 #include <cstdint>

@@ -23,7 +23,6 @@ class FifoStream : public HostStream {
   ~FifoStream() override;  // runs what was handed in, then ends the thread
 
   void Run(std::function<void()> work) override;
-  std::thread::id thread_id() const { return thread_.get_id(); }
 
  private:
   void Loop();

@@ -12,6 +12,8 @@
 
 namespace blockstep {
 
+class Tracer;
+
 // A point in a stream's work. A copy is another handle of the same point. A default Event is done.
 class Event {
  public:
@@ -67,5 +69,17 @@ class Stream {
   std::string name_;
   ThreadPool* pool_;
 };
+
+// stream.Wait(event), leaving a span that shows how long the stream stood still.
+void TracedWait(Stream& stream, const Event& event, Tracer* tracer, const char* what);
+
+// stream.Wait(event), leaving a span that shows how long the stream stood still.
+inline void TracedWait(Stream& stream, const Event& event, Tracer* tracer, const char* what) {
+  if (tracer == nullptr || event.done()) return stream.Wait(event);
+  const auto span = std::make_shared<TraceSpan>(TraceSpan{.name = what, .stream = stream.name()});
+  stream.BeginSpan(span);
+  stream.Wait(event);
+  stream.EndSpan(span, tracer);
+}
 
 }  // namespace blockstep

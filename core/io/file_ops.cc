@@ -8,7 +8,6 @@
 #include <cstring>
 #include <filesystem>
 
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {

@@ -84,7 +84,7 @@ void Passed(Stream& stream, const Args& args) {
 
 }  // namespace
 
-OpNotes::OpNotes(const KernelTable& base, OpDigestFile& file) : base_(base), file_(file) {
+OpNotes::OpNotes(const KernelTable& base, TakeRecord take) : base_(base), take_(std::move(take)) {
   CHECK(of_thread == nullptr);
   of_thread = this;
 }
@@ -98,17 +98,17 @@ OpNotes* OpNotes::OfThread() { return of_thread; }
 
 void OpNotes::BeginPass(int64_t step, int64_t pass) { key_ = {.step = step, .pass = pass}; }
 
-void OpNotes::BeginStage(OpStage stage, int64_t slot) {
-  key_.stage = stage;
+void OpNotes::BeginPart(StepPart part, int64_t slot) {
+  key_.part = part;
   key_.slot = slot;
-  key_.place = 0;
+  key_.op = 0;
   open_ = true;
 }
 
 OpKey OpNotes::Next() {
   CHECK(open_);
   const OpKey key = key_;
-  ++key_.place;
+  ++key_.op;
   return key;
 }
 
@@ -119,15 +119,15 @@ std::string OpNotes::NameOf(const void* data) const {
 
 void OpNotes::Note(Stream& stream, const std::string& label, const TensorView& view,
                    int64_t first) {
-  OnHost(stream).Run([file = &file_, key = Next(), label, view, first] {
-    file->Add({.key = key, .digest = DigestOf(view, first), .label = label});
+  OnHost(stream).Run([take = &take_, key = Next(), label, view, first] {
+    (*take)({.key = key, .digest = DigestOf(view, first), .label = label});
   });
 }
 
 void OpNotes::Note(const std::string& label, uint64_t bits) {
   OpRecord record{.key = Next(), .label = label};
   record.digest.Add(0, bits);
-  file_.Add(record);
+  take_(record);
 }
 
 void OpNotes::NoteInScope(Stream& stream, std::string_view label, const TensorView& view) {

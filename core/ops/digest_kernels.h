@@ -2,6 +2,7 @@
 // what the kernels below them compute; notes are taken on the op's own stream, after it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -15,20 +16,22 @@ namespace blockstep {
 // in hand. A thread has one at most.
 class OpNotes {
  public:
-  OpNotes(const KernelTable& base, OpDigestFile& file);
+  // `take` gets the records, from any thread that runs ops.
+  using TakeRecord = std::function<void(const OpRecord&)>;
+  OpNotes(const KernelTable& base, TakeRecord take);
   ~OpNotes();
   OpNotes(const OpNotes&) = delete;
   static OpNotes* OfThread();  // null: nothing is noted here
 
   const KernelTable& base() const { return base_; }
 
-  // What follows belongs to this place of the run. Kernels note in stage kSlot only; the other
-  // stages have no slot.
+  // What follows belongs to this part of the step. Kernels note in part kSlot only; the others
+  // have no slot.
   void BeginPass(int64_t step, int64_t pass);
-  void BeginStage(OpStage stage, int64_t slot = -1);
-  void SetPlace(int64_t place) { key_.place = place; }  // counts on from here
-  void EndStage() { open_ = false; }
-  bool in_slot() const { return open_ && key_.stage == OpStage::kSlot; }
+  void BeginPart(StepPart part, int64_t slot = -1);
+  void SetOp(int64_t op) { key_.op = op; }  // counts on from here
+  void EndPart() { open_ = false; }
+  bool in_slot() const { return open_ && key_.part == StepPart::kSlot; }
 
   // "backward layer 1", of the ops that follow.
   void SetScope(std::string scope) { scope_ = std::move(scope); }
@@ -47,7 +50,7 @@ class OpNotes {
  private:
   OpKey Next();
   const KernelTable& base_;
-  OpDigestFile& file_;
+  const TakeRecord take_;
   OpKey key_;
   bool open_ = false;
   std::string scope_;

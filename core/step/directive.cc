@@ -34,4 +34,12 @@ ActiveSet ActiveSetFor(const Directive& directive, int group, int64_t step, uint
   return set;
 }
 
+std::vector<Directive> TruncateAt(int64_t total_steps, std::vector<Directive> directives) {
+  std::erase_if(directives, [&](const Directive& d) { return d.from >= total_steps; });
+  if (!directives.empty()) {
+    directives.back().through = std::min(directives.back().through, total_steps - 1);
+  }
+  return directives;
+}
+
 }  // namespace blockstep

@@ -54,6 +54,9 @@ struct StepReport {
   std::vector<TensorNorm> norms;  // of every entry, train and probe
 };
 
+// Directives of a run that ends before `total_steps`.
+std::vector<Directive> TruncateAt(int64_t total_steps, std::vector<Directive> directives);
+
 // Where directives come from and reports go to: the gRPC client, or a policy in process.
 class DirectiveSource {
  public:

@@ -1,5 +1,5 @@
-// What a rank is doing, for whoever watches the run: the one list of stages and of their names. On
-// the wire it is proto::Stage (launcher/coordinator/stage_proto.h).
+// What a rank is doing, for status output and hang reports: the only list of stages and their
+// names. On the wire it is proto::Stage (launcher/config/step_proto.h).
 #pragma once
 
 #include <array>
@@ -9,13 +9,13 @@
 namespace blockstep {
 
 enum class RunStage : uint8_t {
-  kUnknown,  // of a rank that has not said it yet
+  kUnknown,  // not reported yet
   kStarting,
   kStep,
   kEvaluate,
   kSave,
   kEnd,
-  kDisk,  // in any of the others, and training waits for this rank's disk longer than is usual
+  kDisk,  // in any other stage: training is waiting unusually long for this rank's disk
 };
 
 inline constexpr std::array kRunStages = {RunStage::kUnknown,  RunStage::kStarting, RunStage::kStep,

@@ -128,9 +128,9 @@ absl::StatusOr<std::unique_ptr<Communicator>> LocalCommunicator::Split(int color
   return std::unique_ptr<Communicator>(std::move(child));
 }
 
-absl::StatusOr<void*> LocalCommunicator::AllocateTransport(int64_t bytes) {
-  transport_.emplace_back(bytes);
-  return transport_.back().data();
+absl::StatusOr<void*> LocalCommunicator::AllocateBuffer(int64_t bytes) {
+  buffers_.emplace_back(bytes);
+  return buffers_.back().data();
 }
 
 }  // namespace blockstep

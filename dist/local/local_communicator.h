@@ -28,7 +28,7 @@ class LocalCommunicator : public OrderedCommunicator {
  public:
   HostStream& stream() override { return *stream_; }
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
-  absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
+  absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
   void Abandon(const absl::Status& why) override { meet_->Abandon(rank(), why); }
 
  protected:
@@ -50,7 +50,7 @@ class LocalCommunicator : public OrderedCommunicator {
   std::shared_ptr<LocalRendezvous> meet_;
   std::chrono::microseconds call_sleep_;
   int64_t splits_ = 0;
-  std::list<std::vector<char>> transport_;
+  std::list<std::vector<char>> buffers_;
   ThreadPool pool_{1};
   HostStream* stream_ = nullptr;                // own_stream_, or the parent's after a Split
   std::unique_ptr<FifoStream> own_stream_;  // last: its thread ends before what it uses goes

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {

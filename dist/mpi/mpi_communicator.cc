@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "core/base/check.h"
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -24,7 +23,7 @@ MpiCommunicator::~MpiCommunicator() {
   stream().Run([this] {
     // After a failure the others may never come, and messages may still be under way.
     if (process_->finalized || !stream().status().ok()) return;
-    for (void* slab : transport_) MPI_Free_mem(slab);
+    for (void* buffer : buffers_) MPI_Free_mem(buffer);
     if (comm_ != MPI_COMM_WORLD) MPI_Comm_free(&comm_);
   });
   stream().Record().Block();
@@ -119,19 +118,20 @@ absl::StatusOr<std::unique_ptr<Communicator>> MpiCommunicator::Split(int color, 
       std::make_unique<MpiCommunicator>(process_, part, part_rank, part_size));
 }
 
-absl::StatusOr<void*> MpiCommunicator::AllocateTransport(int64_t bytes) {
-  void* slab = nullptr;
+absl::StatusOr<void*> MpiCommunicator::AllocateBuffer(int64_t bytes) {
+  void* buffer = nullptr;
   int code = MPI_SUCCESS;
   stream().RunFallible([&] {
-    code = MPI_Alloc_mem(bytes, MPI_INFO_NULL, &slab);
+    code = MPI_Alloc_mem(bytes, MPI_INFO_NULL, &buffer);
     return absl::OkStatus();
   });
   RETURN_IF_ERROR(stream().Synchronize());
   if (code != MPI_SUCCESS) {
-    return OnRank(ResourceExhausted("MPI_Alloc_mem of ", bytes, " bytes failed"), rank());
+    return OnRank(ResourceExhausted("MPI_Alloc_mem of ", bytes, " bytes failed"),
+                  {.rank = rank(), .ranks = size()});
   }
-  transport_.push_back(slab);
-  return slab;
+  buffers_.push_back(buffer);
+  return buffer;
 }
 
 }  // namespace blockstep

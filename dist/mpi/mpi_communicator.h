@@ -29,7 +29,7 @@ class MpiCommunicator : public OrderedCommunicator {
 
   HostStream& stream() override { return *process_->stream; }
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
-  absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
+  absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
 
  protected:
   absl::Status DoAllGather(const CommCall& call,
@@ -57,7 +57,7 @@ class MpiCommunicator : public OrderedCommunicator {
 
   std::shared_ptr<MpiProcess> process_;
   MPI_Comm comm_;
-  std::vector<void*> transport_;
+  std::vector<void*> buffers_;
   std::vector<float> slots_;  // received pieces: [slot][peer][element]
 };
 

@@ -1,6 +1,6 @@
 // Reduce-scatter by pairs: every rank sends each peer that peer's part and adds what it receives
-// for its own part in rank order. Parts are cut into like-numbered pieces; while one is added, the
-// next ones are on their way.
+// for its own part in rank order. Parts are split into like-numbered pieces; while one is added,
+// the next ones are on their way.
 #include <algorithm>
 #include <optional>
 
@@ -13,7 +13,7 @@ namespace {
 constexpr int kInFlight = 3;
 
 // 256 KiB, less where many peers send one each: a slot takes at most 4 MiB. Depends on the size of
-// the group only, so that all ranks cut alike.
+// the group only, so that all ranks split alike.
 int64_t MaxPieceElements(int ranks) {
   return std::min(int64_t{1} << 16, std::max((int64_t{1} << 20) / ranks, int64_t{1024}));
 }

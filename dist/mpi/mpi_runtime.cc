@@ -60,10 +60,10 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Create(MpiOptions option
     const int rank = runtime->world().rank();
     // Each such process is a world of its own: leaving it waits for nobody.
     RETURN_IF_ERROR(runtime->Finalize());
-    return FailedPrecondition("MPI: rank ", rank, " sees ", size, " ranks, but ",
-                              options.launcher_source, " says ", options.launcher_size,
-                              ": this program was built with another MPI (", LibraryVersion(),
-                              ") than the one that started it");
+    return FailedPrecondition("MPI: rank ", rank, ": expected ", options.launcher_size, " ranks (",
+                              options.launcher_source, "), got ", size,
+                              "; the launcher belongs to another MPI than this program's, ",
+                              LibraryVersion());
   }
   return runtime;
 }

@@ -2,7 +2,7 @@
 // MPI_Finalize included; nobody else may. It waits by MPI_Testsome with growing pauses, so that
 // ranks that share cores do not spin each other to death, and every wait has a bound.
 //
-// Data moves by non-blocking messages between pairs, all of a call posted at once, cut at 2^30
+// Data moves by non-blocking messages between pairs, all of a call posted at once, split at 2^30
 // bytes:
 //   all-gather      1 step,  (N-1) * own part
 //   reduce-scatter  pieces of at most 256 KiB per peer, three in flight; everything but the own

@@ -6,7 +6,6 @@
 #include <set>
 #include <thread>
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -41,7 +40,7 @@ absl::Status MpiStatus(int code, const CommCall& call, int rank) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(code, text, &length);
-  return OnRank(Internal(call.Text(), ": MPI: ", std::string(text, length)), rank);
+  return OnRank(Internal(call.Text(), ": MPI: ", std::string(text, length)), {.rank = rank});
 }
 
 absl::Status MpiRequests::Send(const void* data, int64_t bytes, int peer, int tag, MPI_Comm comm,
@@ -88,7 +87,7 @@ absl::Status MpiRequests::Completed(int index, const MPI_Status& status) {
   if (count == e.bytes) return absl::OkStatus();
   return OnRank(
       Internal(call_.Text(), ": expected ", e.bytes, " bytes from rank ", e.peer, ", got ", count),
-      rank_);
+      {.rank = rank_});
 }
 
 absl::Status MpiRequests::TimedOut() const {
@@ -102,7 +101,7 @@ absl::Status MpiRequests::TimedOut() const {
   }
   return OnRank(DeadlineExceeded(call_.Text(), " timed out after ", timeout_.count(),
                                  " ms waiting for ", who),
-                rank_);
+                {.rank = rank_});
 }
 
 absl::Status MpiRequests::WaitAll() {

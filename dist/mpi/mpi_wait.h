@@ -20,7 +20,7 @@ class MpiRequests {
   MpiRequests(const CommCall& call, int rank, std::chrono::milliseconds timeout)
       : call_(call), rank_(rank), timeout_(timeout) {}
 
-  // Messages of at most `max_message` bytes each; same cuts on both sides.
+  // Messages of at most `max_message` bytes each; split alike on both sides.
   absl::Status Send(const void* data, int64_t bytes, int peer, int tag, MPI_Comm comm,
                     int64_t max_message);
   absl::Status Receive(void* data, int64_t bytes, int peer, int tag, MPI_Comm comm,

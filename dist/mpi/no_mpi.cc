@@ -13,7 +13,7 @@ MpiRuntime::~MpiRuntime() = default;
 
 absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Create(MpiOptions options) {
   return absl::UnimplementedError(
-      Cat("MPI: not in this build (sanitizers, or no MPI when it was configured)",
+      Cat("MPI: not in this build (built with sanitizers, or MPI not found by CMake)",
           options.launcher_size > 1
               ? Cat("; ", options.launcher_source, " says ", options.launcher_size, " ranks")
               : ""));

@@ -10,9 +10,9 @@ absl::StatusOr<std::unique_ptr<Communicator>> NullCommunicator::Split(int, int) 
   return std::unique_ptr<Communicator>(std::make_unique<NullCommunicator>(size(), rank()));
 }
 
-absl::StatusOr<void*> NullCommunicator::AllocateTransport(int64_t bytes) {
+absl::StatusOr<void*> NullCommunicator::AllocateBuffer(int64_t bytes) {
   return absl::FailedPreconditionError(
-      Cat("null communicator: asked for ", bytes, " bytes of transport memory; it has none"));
+      Cat("null communicator: asked for ", bytes, " bytes of communication memory; it has none"));
 }
 
 absl::Status NullCommunicator::HostAllGather(const void* mine, int64_t bytes, void* out,

@@ -15,7 +15,7 @@ class NullCommunicator : public OrderedCommunicator {
   HostStream& stream() override { return stream_; }
   // One group of all ranks, whatever the colors of the others would be.
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
-  absl::StatusOr<void*> AllocateTransport(int64_t bytes) override;
+  absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
   // Every rank says what this one says.
   absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what) override;
 

@@ -1,4 +1,4 @@
-// A save that goes on beside training. Its parts run on a thread of their own; the engine asks
+// A save in the background of training. Its parts run on a thread of their own; the engine asks
 // part_done() once a step, ranks compare in the step's exchange, and where every rank's part is
 // done all of them call Advance() after the same step.
 #pragma once

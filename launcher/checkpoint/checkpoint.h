@@ -60,7 +60,8 @@ struct CheckpointContents {
 };
 
 struct SaveOptions {
-  int64_t max_file_bytes = int64_t{5} << 30;   // weights and state are cut into files at about this
+  int64_t max_file_bytes = int64_t{5}
+                           << 30;  // weights and state are split into files of about this
   int64_t max_slice_bytes = int64_t{4} << 20;  // rows hashed together: what a reader buffers
   // Which announced checkpoints stay once this one is; none: all.
   std::optional<RetentionRule> keep;
@@ -76,7 +77,7 @@ struct CheckpointInfo {
   absl::Status removal;       // of older ones, on rank 0; this one is announced whatever it says
 };
 
-// A save in parts, so that the long ones need no collective and can run beside training:
+// A save in parts, so that the long ones need no collective and can run during training:
 //   create    rank 0: every file at its full size, headers and small files
 //   write     each rank: its rows, hashed; fsync of every file that it wrote to
 //   announce  rank 0: folders fsynced, renamed, the manifest
@@ -111,11 +112,6 @@ class CheckpointSave {
   std::unique_ptr<Impl> impl_;
 };
 
-// A whole save at once. Collective.
-absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
-                                              CheckpointContents contents, Communicator* group,
-                                              SaveOptions options = {});
-
 struct SavedState {
   int tensor = 0;  // index in the saved table, which LoadWeights holds equal to the run's
   Range rows;
@@ -139,13 +135,12 @@ class CheckpointReader {
   const std::string& folder() const;
   const TrainerState& trainer() const;
   const std::vector<SavedState>& states() const;
-  bool HasState(int tensor, Range rows, const std::string& name) const;
 
   // The owned rows of every tensor. Collective only in its status: an error of one rank is
   // everyone's. FAILED_PRECONDITION names the first tensor in which model and checkpoint differ.
   absl::Status LoadWeights(const OwnedWeights& weights);
   // The rows in each slice's view, from any saved slice of that tensor and name that covers
-  // them; rows that none covers are an error (ask HasState).
+  // them; rows that none covers are an error.
   absl::Status LoadStates(const std::vector<StateSlice>& states, const DeviceAccess& access);
 
  private:

@@ -15,7 +15,7 @@ std::string FileName(const std::string& stem, size_t index, size_t count) {
   return stem + text;
 }
 
-// Cuts tensors [begin, end) of the layout into files of about `max_bytes`, in order.
+// Splits tensors [begin, end) of the layout into files of about `max_bytes`, in order.
 void AddFiles(CheckpointLayout& layout, size_t begin, const std::string& stem, int64_t max_bytes) {
   std::vector<std::vector<size_t>> parts;
   int64_t bytes = 0;

@@ -1,6 +1,6 @@
 #include "core/base/sha256.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/slice_reader.h"
@@ -32,7 +32,8 @@ absl::Status CheckpointReader::Impl::ReadHere() {
     ASSIGN_OR_RETURN(trainer, ParseTrainerState(text, folder + "/" + file.name));
     found = true;
   }
-  if (!found) return DataLoss("checkpoint ", folder, ": the manifest names no trainer_state.pb");
+  if (!found)
+    return DataLoss("checkpoint ", folder, ": expected trainer_state.pb in the manifest, got none");
   if (trainer.step != manifest.step) {
     return DataLoss("checkpoint ", folder, ": trainer_state.pb: expected step ", manifest.step,
                     " (manifest), got ", trainer.step);
@@ -117,16 +118,6 @@ const std::string& CheckpointReader::folder() const { return impl_->folder; }
 const TrainerState& CheckpointReader::trainer() const { return impl_->trainer; }
 const std::vector<SavedState>& CheckpointReader::states() const { return impl_->states; }
 
-bool CheckpointReader::HasState(int tensor, Range rows, const std::string& name) const {
-  int64_t covered = 0;
-  for (const SavedState& s : impl_->states) {
-    if (s.tensor != tensor || s.name != name) continue;
-    if (s.rows == rows) return true;
-    if (s.layout == StateLayout::kLikeTensor) covered += Intersect(s.rows, rows).size();
-  }
-  return covered == rows.size();
-}
-
 absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(const std::string& folder,
                                                                          Communicator* group) {
   auto impl = std::make_unique<Impl>();
@@ -140,7 +131,7 @@ absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(const s
     if (all[r] != all[0]) {
       return FailedPrecondition(
           "checkpoint ", folder, ": rank ", r,
-          " reads a different manifest than rank 0: the folder must be shared by all ranks");
+          " reads a different manifest than rank 0; all ranks must see the same folder");
     }
   }
   return std::unique_ptr<CheckpointReader>(new CheckpointReader(std::move(impl)));

@@ -1,5 +1,5 @@
 // MANIFEST.json: what a checkpoint consists of, with a SHA-256 for every byte. Slices are logical
-// rows of logical tensors; where writers' ranges met shows only in where slices are cut, which no
+// rows of logical tensors; where writers' ranges met shows only in where slices begin, which no
 // reader relies on.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/math.h"
 #include "core/step/update_rule.h"
+#include "launcher/checkpoint/layout.h"
 
 namespace blockstep {
 
@@ -50,6 +51,21 @@ struct Manifest {
   std::vector<ManifestFile> files;
   std::vector<ManifestTensor> tensors;  // weights in the table's order first
 };
+
+// What one rank wrote of a save, as text that travels.
+struct WrittenSlice {
+  int tensor = 0;  // index into CheckpointLayout::tensors
+  Range rows;
+  std::string sha256;
+};
+
+std::string SlicesText(const std::vector<WrittenSlice>& slices);
+
+// The manifest of a save from all ranks' texts. INTERNAL: the ranks' slices do not tile a tensor.
+absl::StatusOr<Manifest> MakeManifest(const CheckpointContents& contents,
+                                      const CheckpointLayout& layout,
+                                      const std::vector<ManifestFile>& small_files,
+                                      const std::vector<std::string>& slices_of_ranks);
 
 std::string ManifestJson(const Manifest& manifest);
 

@@ -11,7 +11,7 @@ namespace blockstep {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::string_view kPrefix = "step-";
+constexpr std::string_view kPrefix = "step-", kTemporary = ".tmp";
 
 // The step in "step-00000100"; -1: another name.
 int64_t StepOf(std::string_view name) {
@@ -109,6 +109,24 @@ absl::StatusOr<std::vector<std::string>> ApplyRetention(const std::string& run_f
     removed.push_back(folder);
   }
   return removed;
+}
+
+absl::Status RemoveUnannounced(const std::string& run_folder, const FileOps& files) {
+  const std::string path = run_folder + "/checkpoints";
+  std::vector<std::string> leftovers;
+  std::error_code error;
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    std::string name = it->path().filename().string();
+    const bool temporary = name.ends_with(kTemporary);
+    if (temporary) name.resize(name.size() - kTemporary.size());
+    if (StepOf(name) < 0) continue;
+    if (temporary || absl::IsNotFound(ReadManifest(it->path().string()).status())) {
+      leftovers.push_back(it->path().string());
+    }
+  }
+  if (error) return DataLoss("run ", run_folder, ": cannot list ", path, ": ", error.message());
+  for (const std::string& leftover : leftovers) RETURN_IF_ERROR(files.RemoveAll(leftover));
+  return absl::OkStatus();
 }
 
 }  // namespace blockstep

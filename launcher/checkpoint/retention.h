@@ -1,4 +1,4 @@
-// Which checkpoints of a run exist, which is the last one, which may go.
+// Lists the checkpoints of a run, finds the last one and removes old ones.
 #pragma once
 
 #include <cstdint>
@@ -34,12 +34,16 @@ struct RetentionRule {
   int keep_last = 3;       // at least 1: the last announced one always stays
   int64_t keep_every = 0;  // and those whose step is a multiple; 0: none
 };
-// Which of `steps` (ascending) the rule lets go.
+// The `steps` (ascending) that the rule removes.
 std::vector<int64_t> StepsToRemove(const std::vector<int64_t>& steps, const RetentionRule& rule);
 // Removes them, manifest first, so that a half removed folder is not taken for a checkpoint. Called
 // by one rank, with no save under way. Returns the removed folders.
 absl::StatusOr<std::vector<std::string>> ApplyRetention(const std::string& run_folder,
                                                         const RetentionRule& rule,
                                                         FileHook hook = nullptr);
+
+// Gives back the space of saves that died before they were announced: every step-<n>.tmp, and every
+// step-<n> without a manifest. No save of the run may be under way.
+absl::Status RemoveUnannounced(const std::string& run_folder, const FileOps& files);
 
 }  // namespace blockstep

@@ -9,7 +9,7 @@
 
 #include "core/base/status.h"
 #include "core/io/file_ops.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/retention.h"
 #include "launcher/config/train_config.h"
@@ -87,13 +87,10 @@ absl::StatusOr<std::string> CompareMaths(const Part& was, const RunFolderOptions
                                          const std::string& from) {
   if (was.config_hash == options.config_hash) return std::string();
   const std::string change = LineDifference(was.maths_text, options.maths_text);
-  if (!options.allow_maths_change) {
-    return InvalidArgument("resume from ", from,
-                           ": the configuration changes the result (config_hash: expected ",
-                           was.config_hash, ", got ", options.config_hash,
-                           "); pass --allow-config-change to continue as a new run_id; policy "
-                           "state that is incompatible is reset:\n",
-                           change);
+  if (!options.allow_config_change) {
+    return InvalidArgument("resume from ", from, ": the configuration has changed:\n", change,
+                           "to continue anyway, as a new run_id, pass --allow-config-change "
+                           "(incompatible policy state is reset)");
   }
   return change;
 }
@@ -114,7 +111,7 @@ bool IsUnfinishedStart(const std::string& run_folder) {
 
 absl::Status Lock(const RunFolderOptions& options) {
   if (options.lock == nullptr) return absl::OkStatus();
-  return options.lock->Take(options.path, options.lock_wait_s);
+  return options.lock->Take(options.path, options.lock_wait_s, options.lock_note);
 }
 
 absl::StatusOr<RunFolder> StartRun(const RunFolderOptions& options, Part part, std::string change) {
@@ -193,6 +190,7 @@ absl::StatusOr<RunFolder> ContinueRun(const RunFolderOptions& options) {
 absl::StatusOr<RunFolder> ForkRun(const RunFolderOptions& options) {
   std::string checkpoint = options.resume, passed_over;
   while (checkpoint.size() > 1 && checkpoint.back() == '/') checkpoint.pop_back();
+  if (!fs::exists(checkpoint)) return NotFound("--resume ", options.resume, ": no such folder");
   if (!fs::exists(checkpoint + "/" + kManifestName)) {
     const absl::StatusOr<CheckpointName> latest = LatestCheckpoint(checkpoint, &passed_over);
     if (!latest.ok()) {

@@ -56,11 +56,12 @@ struct RunFolderOptions {
   // A run that "auto" finds at or beyond this step is finished: nothing is written, and its disk
   // may be read-only.
   int64_t steps = std::numeric_limits<int64_t>::max();
-  bool allow_maths_change = false;      // --allow-config-change
+  bool allow_config_change = false;     // --allow-config-change
   std::function<std::string()> new_id;  // 128 random bits as 32 hex digits: RandomHex128
   RunFolderUndo* undo = nullptr;        // (optional) told before the first write
   RunLock* lock = nullptr;              // (optional) taken by rank 0 before it
   double lock_wait_s = 0;
+  std::function<void(const std::string&)> lock_note;  // (optional) told of a wait for it
 };
 
 struct RunFolder {
@@ -81,7 +82,7 @@ struct RunFolder {
 };
 
 // Collective. Rank 0 reads and writes; every rank gets the same answer. Every rank also proves that
-// it sees rank 0's folder. Does not cut the metrics: their writers are opened at resume_step.
+// it sees rank 0's folder. Does not truncate the metrics: their writers are opened at resume_step.
 absl::StatusOr<RunFolder> OpenRunFolder(const RunFolderOptions& options, Communicator* group);
 
 // Rank 0 writes a file with a random name and content, every rank reads it: FAILED_PRECONDITION

@@ -5,11 +5,11 @@
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/checkpoint/layout.h"
+#include "launcher/checkpoint/manifest.h"
 #include "launcher/checkpoint/retention.h"
-#include "launcher/checkpoint/save_manifest.h"
 
 namespace blockstep {
 namespace {
@@ -125,8 +125,8 @@ absl::Status CheckpointSave::Impl::CreateFiles() {
     RETURN_IF_ERROR(files.CreateFolder(checkpoints));
     RETURN_IF_ERROR(files.FsyncFolder(run_folder));
   }
-  RETURN_IF_ERROR(files.RemoveAll(temporary));
-  RETURN_IF_ERROR(files.RemoveAll(folder));  // renamed by a save that died before its manifest
+  RETURN_IF_ERROR(RemoveUnannounced(run_folder, files));
+  RETURN_IF_ERROR(files.RemoveAll(folder));  // its manifest cannot be read
   RETURN_IF_ERROR(files.CreateFolder(temporary));
   RETURN_IF_ERROR(files.CreateFolder(temporary + "/state"));
   for (const PlannedFile& file : layout.files) {
@@ -292,16 +292,6 @@ absl::StatusOr<bool> CheckpointSave::Turn(absl::Status worked) {
 absl::Status CheckpointSave::Finish() {
   while (impl_->part != Part::kNone) RETURN_IF_ERROR(Turn(Work()).status());
   return absl::OkStatus();
-}
-
-absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
-                                              CheckpointContents contents, Communicator* group,
-                                              SaveOptions options) {
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<CheckpointSave> save,
-      CheckpointSave::Begin(run_folder, std::move(contents), group, std::move(options)));
-  RETURN_IF_ERROR(save->Finish());
-  return save->outcome();
 }
 
 }  // namespace blockstep

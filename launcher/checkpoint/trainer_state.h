@@ -1,5 +1,5 @@
-// What a run is besides weights and optimizer state: where it stands in the data, its counters, the
-// policy's state and the directives that were issued beyond the step. Written as trainer_state.pb.
+// The state of a run besides weights and optimizer state: position in the data, counters, policy
+// state and the directives issued beyond the step. Written as trainer_state.pb.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@
 
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/manifest.h"
 
 namespace blockstep {

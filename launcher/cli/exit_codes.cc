@@ -1,6 +1,6 @@
 #include "launcher/cli/exit_codes.h"
 
-#include "core/base/error_facts.h"
+#include "core/base/status.h"
 
 namespace blockstep {
 
@@ -9,8 +9,8 @@ absl::Status WithExitCode(absl::Status status, ExitCode code) {
 }
 
 ExitCode ExitCodeOf(const absl::Status& status) {
-  const int said = FactsOf(status).exit_code;
-  if (said >= 0) return static_cast<ExitCode>(said);
+  const int set = FactsOf(status).exit_code;
+  if (set >= 0) return static_cast<ExitCode>(set);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitOk;

@@ -13,17 +13,16 @@ enum ExitCode : int {
   kExitResources = 4,  // memory, disk, ports
   kExitPeers = 5,      // ranks disagree or one is lost
   kExitNonFinite = 6,  // max_bad_steps reached; saved
-  kExitStopped = 75,   // asked to stop, or no coordinator: what was saved can go on
+  kExitStopped = 75,   // asked to stop, or coordinator lost: saved, can be resumed
 };
 
-// Says how a command ends with this error, where its code alone would say something else. Whoever
-// says so first, nearest to the error, is believed. OK stays OK.
+// Sets the exit code for this error where the status code alone would give another one. The first
+// call, nearest to the error, wins. OK stays OK.
 absl::Status WithExitCode(absl::Status status, ExitCode code);
 
-// The code an error of a command ends with: what was said by WithExitCode, else by the kind of
-// error: files and flags speak for themselves, and a peer is what refuses, does not answer or does
-// not come. That a run was saved and may go on, or stopped for values that are not finite, is never
-// concluded: it is said.
+// The exit code for an error: the one set by WithExitCode, else one derived from the status code
+// (flags 2, files 3, resources 4, a peer that refuses or does not respond 5). kExitNonFinite and
+// kExitStopped are never derived, only set.
 ExitCode ExitCodeOf(const absl::Status& status);
 
 }  // namespace blockstep

@@ -7,7 +7,7 @@
 #include "launcher/cli/build_identity.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/commands/command.h"
-#include "launcher/machine/heap.h"
+#include "launcher/machine/process_memory.h"
 
 namespace blockstep {
 namespace {

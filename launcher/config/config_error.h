@@ -1,4 +1,4 @@
-// What is wrong with a configuration, each with its place.
+// What is wrong with a configuration, each with its location (file:line:column).
 #pragma once
 
 #include <string>

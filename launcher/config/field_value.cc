@@ -22,10 +22,12 @@ std::vector<std::string> ValueNames(const EnumDescriptor* type) {
   return names;
 }
 
-std::string Join(const std::vector<std::string>& parts) {
+// "a", "a or b", "one of a, b, c".
+std::string Choice(const std::vector<std::string>& names) {
+  if (names.size() == 2) return names[0] + " or " + names[1];
   std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
-  return text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return (names.size() > 2 ? "one of " : "") + text;
 }
 
 template <typename T>
@@ -99,7 +101,7 @@ std::optional<std::string> SetField(Message* message, const FieldDescriptor* fie
                               ? nullptr
                               : field->enum_type()->FindValueByName(std::string(text));
       if (value == nullptr) {
-        return wanted(Join(ValueNames(field->enum_type()))) +
+        return wanted(Choice(ValueNames(field->enum_type()))) +
                NearestValue(text, field->enum_type());
       }
       add ? r->AddEnum(message, field, value) : r->SetEnum(message, field, value);

@@ -7,7 +7,7 @@
 #include "core/base/sha256.h"
 #include "google/protobuf/text_format.h"
 #include "launcher/config/model_text.h"
-#include "launcher/config/train_config_proto.h"
+#include "launcher/config/train_config_internal.h"
 
 namespace blockstep {
 namespace {
@@ -16,18 +16,6 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::TextFormat;
-
-void Walk(const Descriptor* type, const std::string& prefix, std::vector<FieldInfo>* fields) {
-  for (int i = 0; i < type->field_count(); ++i) {
-    const FieldDescriptor* field = type->field(i);
-    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-      Walk(field->message_type(), prefix + field->name() + ".", fields);
-    } else {
-      fields->push_back(
-          {prefix + field->name(), field, field->options().GetExtension(proto::kind)});
-    }
-  }
-}
 
 using Choice = std::function<bool(const FieldDescriptor* field)>;
 using LeftOut = std::function<bool(const FieldDescriptor* field, const std::string& value)>;
@@ -79,12 +67,6 @@ void MakeAbsolute(Message* message) {
 }
 
 }  // namespace
-
-std::vector<FieldInfo> AllFields(const Descriptor* type) {
-  std::vector<FieldInfo> fields;
-  Walk(type, "", &fields);
-  return fields;
-}
 
 std::string MathsTextOf(const Message& message) {
   std::string text;

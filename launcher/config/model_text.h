@@ -11,7 +11,7 @@ namespace blockstep {
 struct ModelField {
   std::string name;  // of config.json: "rope_theta"
   std::string value;
-  bool structure = false;  // says which tensors there are and how they are cut into heads
+  bool structure = false;  // says which tensors there are and how they are split into heads
 };
 
 // Every field that changes what the model computes or how fresh weights are drawn, in a fixed

@@ -1,6 +1,9 @@
 #include "launcher/config/textproto_reader.h"
 
+#include <cctype>
+#include <cstdio>
 #include <set>
+#include <string_view>
 
 #include "core/base/shown.h"
 #include "google/protobuf/io/tokenizer.h"
@@ -19,11 +22,12 @@ std::string_view Separator(std::string_view path) { return path.empty() ? "" : "
 
 class Reader : google::protobuf::io::ErrorCollector {
  public:
-  Reader(std::string_view text, std::string_view file, FieldPlaces* places,
+  Reader(std::string_view text, std::string_view file, FieldLocations* locations,
          std::vector<ConfigError>* errors)
       : file_(file),
-        places_(places),
+        locations_(locations),
         errors_(errors),
+        text_(text),
         input_(text.data(), static_cast<int>(text.size())),
         tokens_(&input_, this) {
     tokens_.set_comment_style(Tokenizer::SH_COMMENT_STYLE);
@@ -49,23 +53,51 @@ class Reader : google::protobuf::io::ErrorCollector {
     return true;
   }
   std::string Current() { return AtEnd() ? "the end of the file" : Shown(tokens_.current().text); }
-  std::string Place() {
+  std::string Location() {
     return Cat(file_, ":", tokens_.current().line + 1, ":", tokens_.current().column + 1);
   }
   void Complain(std::string_view path, std::string text) {
-    Add(Place(), path.empty() ? text : Cat(Shown(path), ": ", text));
+    Add(Location(), path.empty() ? text : Cat(Shown(path), ": ", text));
   }
-  // The rest of what is no configuration says nothing more.
-  void Add(const std::string& place, std::string text) {
-    if (stopped_) return;
-    errors_->push_back({place, std::move(text)});
-    if (errors_->size() < kMostErrors) return;
-    errors_->push_back({place, "nothing is read after this many errors"});
+  bool Told(const std::string& location) const {
+    return stopped_ || (!bad_line_.empty() && location.starts_with(bad_line_));
+  }
+  // Stops early on a file that is not a configuration.
+  void Add(const std::string& location, std::string text) {
+    if (Told(location)) return;
+    errors_->push_back({location, std::move(text)});
+    if (errors_->size() >= kMostErrors) Stop(location);
+  }
+  void Stop(const std::string& location) {
+    errors_->push_back({location, "too many errors; the rest is not read"});
     stopped_ = true;
   }
   void AddError(int line, google::protobuf::io::ColumnNumber column,
                 const std::string& text) override {
-    Add(Cat(file_, ":", line + 1, ":", column + 1), text);
+    const std::string location = Cat(file_, ":", line + 1, ":", column + 1);
+    if (Told(location)) {
+      if (!stopped_ && ++more_bad_bytes_ == kMostErrors) Stop(location);
+      return;
+    }
+    const unsigned char byte = ByteAt(line, column);
+    if (byte < 0x80 && (byte >= ' ' || std::isspace(byte) != 0)) return Add(location, text);
+    char hex[8];
+    std::snprintf(hex, sizeof hex, "0x%02X", byte);
+    Add(location, Cat("expected ASCII, got byte ", hex));
+    bad_line_ = Cat(file_, ":", line + 1, ":");
+  }
+  // As the tokenizer counts columns: a tab goes to the next multiple of 8. A space beyond the text.
+  unsigned char ByteAt(int line, int column) const {
+    size_t at = 0;
+    for (; line > 0; --line) {
+      at = text_.find('\n', at);
+      if (at == std::string_view::npos) return ' ';
+      ++at;
+    }
+    for (int here = 0; at < text_.size() && here < column; ++at) {
+      here += text_[at] == '\t' ? 8 - here % 8 : 1;
+    }
+    return at < text_.size() ? static_cast<unsigned char>(text_[at]) : ' ';
   }
 
   // Fields up to `close` (not taken). A null message: skip, its name was wrong.
@@ -82,7 +114,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       } else if (field != nullptr && !field->is_repeated() && !seen.insert(name).second) {
         Complain(full, "given more than once");
       }
-      if (field != nullptr) (*places_)[full] = Place();
+      if (field != nullptr) (*locations_)[full] = Location();
       tokens_.Next();
       Field(message, field, full);
       if (!Take(",")) Take(";");
@@ -126,7 +158,7 @@ class Reader : google::protobuf::io::ErrorCollector {
   }
 
   void BracesInside(Message* message, const FieldDescriptor* field, const std::string& path) {
-    const std::string opened = Place();
+    const std::string opened = Location();
     std::string inside = path;
     Message* inner = nullptr;
     if (field != nullptr && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -135,7 +167,7 @@ class Reader : google::protobuf::io::ErrorCollector {
       const auto* r = message->GetReflection();
       if (field->is_repeated()) {
         inside += Cat("[", r->FieldSize(*message, field), "]");
-        (*places_)[inside] = opened;
+        (*locations_)[inside] = opened;
       }
       inner =
           field->is_repeated() ? r->AddMessage(message, field) : r->MutableMessage(message, field);
@@ -155,7 +187,7 @@ class Reader : google::protobuf::io::ErrorCollector {
 
   // False: nothing that could be a value stood here.
   bool Value(Message* message, const FieldDescriptor* field, const std::string& path) {
-    const std::string place = Place();
+    const std::string location = Location();
     std::string text;
     ValueForm form = ValueForm::kWord;
     const auto type = [&] { return tokens_.current().type; };
@@ -177,7 +209,7 @@ class Reader : google::protobuf::io::ErrorCollector {
     }
     if (field == nullptr) return true;
     if (auto problem = SetField(message, field, text, form)) {
-      Add(place, Cat(Shown(path), ": ", *problem));
+      Add(location, Cat(Shown(path), ": ", *problem));
     }
     return true;
   }
@@ -188,9 +220,12 @@ class Reader : google::protobuf::io::ErrorCollector {
 
   int depth_ = 0;
   bool stopped_ = false;
+  std::string bad_line_;  // "file:line:" of a byte that no token has: one error says it all
+  size_t more_bad_bytes_ = 0;
   std::string file_;
-  FieldPlaces* places_;
+  FieldLocations* locations_;
   std::vector<ConfigError>* errors_;
+  std::string_view text_;
   google::protobuf::io::ArrayInputStream input_;
   Tokenizer tokens_;
 };
@@ -198,15 +233,15 @@ class Reader : google::protobuf::io::ErrorCollector {
 }  // namespace
 
 void ReadTextproto(std::string_view text, std::string_view file, Message* message,
-                   FieldPlaces* places, std::vector<ConfigError>* errors) {
-  Reader(text, file, places, errors).Read(message);
+                   FieldLocations* locations, std::vector<ConfigError>* errors) {
+  Reader(text, file, locations, errors).Read(message);
 }
 
 namespace {
 
 // `seen`: repeated fields that were given before, in the same list of assignments.
 void ApplyOne(std::string_view assignment, Message* message, std::set<std::string>* seen,
-              FieldPlaces* places, std::vector<ConfigError>* errors) {
+              FieldLocations* locations, std::vector<ConfigError>* errors) {
   const std::string where = Cat("--set ", Shown(assignment));
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos) {
@@ -221,8 +256,7 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
     const std::string name = path.substr(begin, end - begin);
     if (field != nullptr) {
       if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_repeated()) {
-        errors->push_back(
-            {where, Cat(Shown(path.substr(0, begin - 1)), ": has no fields to set here")});
+        errors->push_back({where, Cat(Shown(path.substr(0, begin - 1)), ": has no fields")});
         return;
       }
       message = message->GetReflection()->MutableMessage(message, field);
@@ -235,7 +269,7 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
     }
     begin = end + 1;
   }
-  (*places)[path] = where;
+  (*locations)[path] = where;
   if (field->is_repeated() && seen->insert(path).second) {
     message->GetReflection()->ClearField(message, field);
   }
@@ -255,9 +289,9 @@ void ApplyOne(std::string_view assignment, Message* message, std::set<std::strin
 }  // namespace
 
 void ApplyOverrides(const std::vector<std::string>& assignments, Message* message,
-                    FieldPlaces* places, std::vector<ConfigError>* errors) {
+                    FieldLocations* locations, std::vector<ConfigError>* errors) {
   std::set<std::string> seen;
-  for (const std::string& one : assignments) ApplyOne(one, message, &seen, places, errors);
+  for (const std::string& one : assignments) ApplyOne(one, message, &seen, locations, errors);
 }
 
 }  // namespace blockstep

@@ -15,16 +15,16 @@
 namespace blockstep {
 
 // Where each field was given, by dotted path. A repeated message has its number in it,
-// "policy.phase[1].steps", and besides a place of its own, "policy.phase[1]".
-using FieldPlaces = std::map<std::string, std::string>;
+// "policy.phase[1].steps", and also its own key, "policy.phase[1]".
+using FieldLocations = std::map<std::string, std::string>;
 
 // Merges `text` into `message`. A field that appears twice (and is not repeated) is an error.
 void ReadTextproto(std::string_view text, std::string_view file, google::protobuf::Message* message,
-                   FieldPlaces* places, std::vector<ConfigError>* errors);
+                   FieldLocations* locations, std::vector<ConfigError>* errors);
 
 // "a.b=value" over what is there, one after another: the last one counts. A repeated field takes a
 // comma-separated list; the first one replaces what was there, those after it add to it.
 void ApplyOverrides(const std::vector<std::string>& assignments, google::protobuf::Message* message,
-                    FieldPlaces* places, std::vector<ConfigError>* errors);
+                    FieldLocations* locations, std::vector<ConfigError>* errors);
 
 }  // namespace blockstep

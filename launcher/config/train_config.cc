@@ -5,23 +5,22 @@
 #include "core/base/status.h"
 #include "core/io/file_ops.h"
 #include "launcher/config/textproto_reader.h"
-#include "launcher/config/train_config_proto.h"
-#include "launcher/config/validate.h"
+#include "launcher/config/train_config_internal.h"
 #include "model/llama_tensors.h"
 
 namespace blockstep {
 namespace {
 
-void NotePlaces(const FieldPlaces& places, std::vector<NamedPhase>& script) {
-  const auto place = [&](const std::string& field) {
-    const auto found = places.find(field);
-    return found == places.end() ? std::string() : found->second;
+void NoteLocations(const FieldLocations& locations, std::vector<NamedPhase>& script) {
+  const auto location = [&](const std::string& field) {
+    const auto found = locations.find(field);
+    return found == locations.end() ? std::string() : found->second;
   };
   for (size_t p = 0; p < script.size(); ++p) {
     const std::string phase = Cat("policy.phase[", p, "]");
-    script[p].where = place(phase);
+    script[p].where = location(phase);
     for (size_t e = 0; e < script[p].entries.size(); ++e) {
-      script[p].entries[e].where = place(Cat(phase, ".entry[", e, "]"));
+      script[p].entries[e].where = location(Cat(phase, ".entry[", e, "]"));
     }
   }
 }
@@ -31,13 +30,13 @@ void NotePlaces(const FieldPlaces& places, std::vector<NamedPhase>& script) {
 absl::StatusOr<TrainConfig> ParseTrainConfig(std::string_view text, std::string_view where,
                                              const std::vector<std::string>& overrides) {
   proto::TrainConfig wire;
-  FieldPlaces places;
+  FieldLocations locations;
   std::vector<ConfigError> errors;
-  ReadTextproto(text, where, &wire, &places, &errors);
-  ApplyOverrides(overrides, &wire, &places, &errors);
+  ReadTextproto(text, where, &wire, &locations, &errors);
+  ApplyOverrides(overrides, &wire, &locations, &errors);
   TrainConfig config = FromProto(wire);
-  NotePlaces(places, config.script);
-  Validate(places, where, &config, &errors);
+  NoteLocations(locations, config.script);
+  Validate(locations, where, &config, &errors);
   if (errors.empty()) return config;
   // Whoever has to fix a script should not learn of its second half only after the first one.
   if (!config.script.empty()) {

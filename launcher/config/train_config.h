@@ -164,7 +164,8 @@ std::string SharedText(const TrainConfig& config);
 absl::StatusOr<LlamaConfig> ModelOf(const TrainConfig& config);
 
 // PolicyConfig as the model makes it: names of the script become indices; seed, step count and lag
-// are the run's. The error lists every phase and entry that does not fit the model, with its place.
+// are the run's. The error lists every phase and entry that does not fit the model, with its
+// location (file:line:column).
 absl::StatusOr<PolicyConfig> ResolvePolicy(const TrainConfig& config, const TensorTable& table);
 // The same list, without what Validate says of a script by itself.
 std::vector<ConfigError> ScriptErrors(const TrainConfig& config, const TensorTable& table);

@@ -1,7 +1,7 @@
-#include "launcher/config/train_config_proto.h"
-
 #include <algorithm>
 #include <limits>
+
+#include "launcher/config/train_config_internal.h"
 
 namespace blockstep {
 namespace {

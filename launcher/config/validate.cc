@@ -1,10 +1,10 @@
-#include "launcher/config/validate.h"
+#include "optim/policy/validate.h"
 
 #include <algorithm>
 
-#include "core/base/str.h"
+#include "core/base/faults.h"
 #include "launcher/config/host_port.h"
-#include "optim/policy/limits.h"
+#include "launcher/config/train_config_internal.h"
 
 namespace blockstep {
 namespace {
@@ -19,46 +19,19 @@ constexpr int64_t kMostThreads = 1024;  // what an affinity mask holds (CPU_SETS
 constexpr int64_t kMostLocalRanks = 256;
 constexpr double kMostSeconds = 1e8;  // three years
 
-class Checks {
- public:
-  Checks(const FieldPlaces& places, std::string_view file, std::vector<ConfigError>* errors)
-      : places_(places), file_(file.empty() ? "without --config" : file), errors_(errors) {}
-
-  bool Given(const std::string& field) const { return places_.count(field) > 0; }
-
-  template <typename T>
-  void Require(bool fine, const std::string& field, const T& found, std::string_view wanted) {
-    if (fine) return;
-    const auto place = places_.find(field);
-    errors_->push_back({place == places_.end() ? file_ : place->second,
-                        Cat(field, ": expected ", wanted, ", got ", found)});
+// A field's own location; of one in a repeated message that was not given, the message's.
+std::string LocationOf(const std::string& field, const FieldLocations& locations,
+                       std::string_view file) {
+  auto location = locations.find(field);
+  const size_t message = field.rfind("].");
+  if (location == locations.end() && message != std::string::npos) {
+    location = locations.find(field.substr(0, message + 1));
   }
-  // Of a field in a repeated message: at its own place if it was given, else at the message's.
-  template <typename T>
-  void At(const std::string& message, const std::string& field, bool fine, const T& found,
-          std::string_view wanted) {
-    if (fine) return;
-    auto place = places_.find(field);
-    if (place == places_.end()) place = places_.find(message);
-    errors_->push_back({place == places_.end() ? file_ : place->second,
-                        Cat(field, ": expected ", wanted, ", got ", found)});
-  }
-  template <typename T>
-  void AtLeast(const std::string& field, T value, T least) {
-    Require(value >= least, field, value, Cat(">= ", least));
-  }
-  template <typename T>
-  void AtMost(const std::string& field, T value, T most) {
-    Require(value <= most, field, value, Cat("<= ", most));
-  }
+  if (location != locations.end()) return location->second;
+  return file.empty() ? "without --config" : std::string(file);
+}
 
- private:
-  const FieldPlaces& places_;
-  const std::string file_;
-  std::vector<ConfigError>* errors_;
-};
-
-void ModelAndData(const TrainConfig& c, Checks& checks) {
+void ModelAndData(const TrainConfig& c, Faults& checks) {
   const int sources = !c.model.path.empty() + !c.model.config.empty() + !c.model.preset.empty();
   checks.Require(sources <= 1, !c.model.path.empty() ? "model.path" : "model.config",
                  Cat(sources, " of them"), "only one of model.path, model.config, model.preset");
@@ -76,7 +49,7 @@ void ModelAndData(const TrainConfig& c, Checks& checks) {
                  Cat("<= batch.slots (", c.batch.slots, ")"));
 }
 
-void Training(const TrainConfig& c, Checks& checks) {
+void Training(const TrainConfig& c, Faults& checks) {
   checks.AtMost("train.steps", c.train.steps, kMostSteps);
   checks.AtLeast("train.loss_chunk", c.train.loss_chunk, int64_t{1});
   checks.AtMost("train.loss_chunk", c.train.loss_chunk, kMostPositions);
@@ -120,12 +93,13 @@ PolicyConfig WithoutModel(const TrainConfig& c) {
 }
 
 // The policy's own limits, said of the fields where they come from.
-void PolicyFields(const TrainConfig& c, Checks& checks) {
-  for (const FieldFault& fault : CheckLimits(WithoutModel(c))) {
-    const std::string field = fault.field == "total_steps" ? "train.steps"
-                              : fault.field == "lag"       ? "coordinator.lag"
-                                                           : "policy." + fault.field;
-    checks.At(field.substr(0, field.find("].") + 1), field, false, fault.got, fault.expected);
+void PolicyFields(const TrainConfig& c, Faults& checks) {
+  const Faults limits = CheckLimits(WithoutModel(c));
+  for (const Fault& fault : limits.list()) {
+    checks.Add(fault.field == "total_steps" ? "train.steps"
+               : fault.field == "lag"       ? "coordinator.lag"
+                                            : "policy." + fault.field,
+               fault.text);
   }
   const PolicyConfig& p = c.policy;
   checks.AtMost("policy.block_steps", p.block_steps, kMostSteps);
@@ -134,18 +108,17 @@ void PolicyFields(const TrainConfig& c, Checks& checks) {
   checks.AtMost<int64_t>("policy.probes_per_step", p.probes_per_step, kMostEntries);
   for (size_t i = 0; i < c.script.size(); ++i) {
     const std::string phase = Cat("policy.phase[", i, "]");
-    checks.At(phase, Cat(phase, ".steps"), c.script[i].steps <= kMostSteps, c.script[i].steps,
-              Cat("<= ", kMostSteps));
+    checks.AtMost(phase + ".steps", c.script[i].steps, kMostSteps);
     for (size_t e = 0; e < c.script[i].entries.size(); ++e) {
       const NamedRows& rows = c.script[i].entries[e];
       const std::string entry = Cat("policy.phase[", i, "].entry[", e, "]");
-      checks.At(entry, Cat(entry, ".tensor"), !rows.tensor.empty(), "none", "a tensor's name");
-      checks.At(entry, Cat(entry, ".lr_scale"), rows.lr_scale > 0, rows.lr_scale, "> 0");
+      checks.Require(!rows.tensor.empty(), entry + ".tensor", "none", "a tensor's name");
+      checks.Require(rows.lr_scale > 0, entry + ".lr_scale", rows.lr_scale, "> 0");
     }
   }
 }
 
-void PlaceAndShow(const TrainConfig& c, Checks& checks) {
+void PlaceAndShow(const TrainConfig& c, Faults& checks) {
   const bool budget = c.placement.mode == PlacementMode::kBudget;
   checks.Require(budget || c.placement.pin_budget_bytes == 0, "placement.pin_budget_bytes",
                  c.placement.pin_budget_bytes, "0 without placement.mode budget");
@@ -203,19 +176,23 @@ void PlaceAndShow(const TrainConfig& c, Checks& checks) {
 
 }  // namespace
 
-void Validate(const FieldPlaces& places, std::string_view file, TrainConfig* config,
+void Validate(const FieldLocations& locations, std::string_view file, TrainConfig* config,
               std::vector<ConfigError>* errors) {
-  Checks checks(places, file, errors);
   if (config->train.numerics == Numerics::kSlotExact) {
-    if (!checks.Given("batch.micro_slots")) config->batch.micro_slots = 1;
+    if (locations.count("batch.micro_slots") == 0) config->batch.micro_slots = 1;
     if (config->train.accumulate == AccumulateChoice::kAuto) {
       config->train.accumulate = AccumulateChoice::kLocal;
     }
   }
+  Faults checks;
   ModelAndData(*config, checks);
   Training(*config, checks);
   PolicyFields(*config, checks);
   PlaceAndShow(*config, checks);
+  for (const Fault& fault : checks.list()) {
+    errors->push_back(
+        {LocationOf(fault.field, locations, file), Cat(fault.field, ": ", fault.text)});
+  }
 }
 
 }  // namespace blockstep

@@ -3,10 +3,9 @@
 
 #include "core/base/status.h"
 #include "launcher/config/step_proto.h"
+#include "launcher/coordinator/call_status.h"
 #include "launcher/coordinator/client_retry.h"
 #include "launcher/coordinator/coordinator_client.h"
-#include "launcher/coordinator/grpc_status.h"
-#include "launcher/coordinator/stage_proto.h"
 
 namespace blockstep {
 

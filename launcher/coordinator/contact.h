@@ -1,4 +1,4 @@
-// How a run's coordinator is reached: `coordinator.json` in the run folder (written by rank 0) and
+// Where to reach a run's coordinator: `coordinator.json` in the run folder (written by rank 0) and
 // in the coordinator's own folder. `blockstep status` and `stop` read it; only its owner may, since
 // that of an embedded coordinator holds the key that lets a caller in.
 #pragma once

@@ -4,12 +4,10 @@
 #include <optional>
 #include <random>
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "launcher/config/step_proto.h"
-#include "launcher/coordinator/call_failure.h"
+#include "launcher/coordinator/call_status.h"
 #include "launcher/coordinator/client_retry.h"
-#include "launcher/coordinator/grpc_status.h"
 
 namespace blockstep {
 namespace {
@@ -74,7 +72,7 @@ absl::Status CoordinatorClient::Once(
   context.set_deadline(Deadline(deadline_s));
   {
     std::lock_guard lock(mutex_);
-    if (ending_) return absl::CancelledError("the client ends");
+    if (ending_) return absl::CancelledError("the client is shutting down");
     calls_.insert(&context);
   }
   const grpc::Status status = call(&context);
@@ -98,7 +96,7 @@ void CoordinatorClient::Heard() {
 
 void CoordinatorClient::Fail(const absl::Status& status) {
   std::lock_guard lock(mutex_);
-  if (fatal_.ok() && !ending_) fatal_ = OnRank(status, options_.rank);
+  if (fatal_.ok() && !ending_) fatal_ = OnRank(status, Here());
   changed_.notify_all();
 }
 
@@ -125,7 +123,6 @@ absl::Status CoordinatorClient::Join() {
     request.mutable_machine()->add_libraries(library);
   }
   request.set_world(options_.world);
-  request.set_group(options_.group);
   request.set_slot_exact(options_.slot_exact);
   request.set_resume_step(options_.resume_step);
   request.set_host(options_.host);
@@ -155,7 +152,7 @@ absl::Status CoordinatorClient::FirstJoin() {
     const absl::Status why = ExplainCallFailure(options_.channel, status);
     if (!absl::IsUnauthenticated(why)) {
       since.reset();
-      return status;
+      return why;
     }
     if (!since) since = Clock::now();
     return Clock::now() - *since < Seconds(mistake_s) ? status : Annotate(why, "join");
@@ -198,7 +195,7 @@ absl::Status CoordinatorClient::Retry(std::string_view what, double patience,
     if (patience < kForever && options_.stop_seen && options_.stop_seen()) {
       return Unavailable(what, ": asked to stop: ", status.message());
     }
-    if (!Pause(pause)) return absl::CancelledError("the client ends");
+    if (!Pause(pause)) return absl::CancelledError("the client is shutting down");
     pause = std::min(2 * pause, kLongestPause);
   }
 }
@@ -230,19 +227,21 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
       return OnRank(Unavailable("no contact with coordinator ", options_.channel.address, " for ",
                                 options_.grace_s, " s at step ", step,
                                 last_failure_.ok() ? "" : Cat(": ", last_failure_.message())),
-                    options_.rank);
+                    Here());
     }
     if (waited > kStopPatience && Stopped()) {
       return OnRank(
           Unavailable("asked to stop while waiting for coordinator ", options_.channel.address,
                       " to decide step ", step, ", ", Silence()),
-          options_.rank);
+          Here());
     }
     if (waited > options_.grace_s) {
+      const bool answers = last_failure_.ok();
       return OnRank(Unavailable("coordinator ", options_.channel.address,
-                                " answers but gave no directive for step ", step, " within ",
-                                options_.grace_s, " s; the last covers step ", covered_),
-                    options_.rank);
+                                answers ? " responds but sent" : " sent", " no directive for step ",
+                                step, " within ", options_.grace_s, " s; the last covers step ",
+                                covered_, answers ? "" : Cat("; ", Silence())),
+                    Here());
     }
     if (!noted && waited > options_.note_s) {
       options_.note(Cat("waiting for the coordinator at ", options_.channel.address,
@@ -255,7 +254,7 @@ absl::StatusOr<Directive> CoordinatorClient::Await(int64_t step) {
   for (const Directive& directive : held_) {
     if (directive.from <= step && step <= directive.through) return directive;
   }
-  return OnRank(Internal("step ", step, " precedes the directives held"), options_.rank);
+  return OnRank(Internal("step ", step, " precedes the directives held"), Here());
 }
 
 const Directive* CoordinatorClient::TryAwait(int64_t step) {

@@ -16,10 +16,11 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/status.h"
 #include "core/step/directive.h"
 #include "core/step/run_stage.h"
 #include "launcher/coordinator/channel.h"
-#include "launcher/coordinator/policy_snapshot.h"
+#include "optim/policy/policy.h"
 #include "proto/coordinator.grpc.pb.h"
 
 namespace blockstep {
@@ -29,7 +30,6 @@ struct CoordinatorClientOptions {
   std::string run_id;
   int rank = 0;
   int world = 1;
-  int group = 0;
   int64_t incarnation =
       1;  // equal on all ranks of one start, greater than that of any start before
   std::string build;
@@ -44,9 +44,9 @@ struct CoordinatorClientOptions {
   double call_s = 5;                       // deadline of one call
   double heartbeat_s = 1;
   double duplicate_s = 20;  // until a dead process of this rank must be known dead
-  // (optional) Somebody wants the run to stop: no wait for the coordinator outlasts that by much.
+  // (optional) True once the run should stop: waits for the coordinator then end shortly.
   std::function<bool()> stop_seen;
-  // (optional) Told once in each wait of Await that lasts for note_s, for people.
+  // (optional) Called once per wait of Await that lasts longer than note_s, with a line to print.
   std::function<void(const std::string&)> note;
   double note_s = 10;
 };
@@ -76,13 +76,13 @@ class CoordinatorClient : public DirectiveSource {
   absl::Status Report(const StepReport& report) override;
 
   void SetProgress(RankProgress progress);
-  // What the coordinator knows of the run and of every rank.
+  // The coordinator's view of the run and of every rank.
   absl::StatusOr<proto::StatusReply> Status(double deadline_s);
   // Orders as the last heartbeat brought them.
   bool stop_requested() const;
   int64_t save_generation() const;  // a save is due when it has grown
 
-  // Waits for queued reports, for the grace at most, then says good-bye.
+  // Waits for queued reports, for the grace at most, then leaves the run.
   absl::Status Leave(const std::string& reason);
 
   int64_t term() const;
@@ -108,6 +108,7 @@ class CoordinatorClient : public DirectiveSource {
   bool Pause(double seconds);  // the same, and a connection that is found ends it sooner
   void Heard();                // it answers and can decide
   void Fail(const absl::Status& status);
+  RankOf Here() const { return {.rank = options_.rank, .ranks = options_.world}; }
 
   void StreamLoop();
   void ReadStream(grpc::ClientContext* context, const proto::DirectivesRequest& request,

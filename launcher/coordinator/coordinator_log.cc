@@ -98,8 +98,8 @@ absl::Status CoordinatorLog::CutTo(int64_t size) {
   return Failed("truncate the torn end of", path_);
 }
 
-absl::Status CoordinatorLog::Rewrite(const proto::LogHead& head) {
-  const std::string bytes = LogOf(head);
+absl::Status CoordinatorLog::Rewrite(const proto::LogHeader& header) {
+  const std::string bytes = LogOf(header);
   const FileOps files;
   absl::StatusOr<File> file = files.PutInPlace(path_, bytes);
   if (!file.ok()) return OfDisk(file.status());
@@ -112,7 +112,7 @@ absl::Status CoordinatorLog::Rewrite(const proto::LogHead& head) {
 }
 
 absl::Status CoordinatorLog::Append(const proto::StepReport& report) {
-  CHECK_GE(file_, 0);  // a head comes first
+  CHECK_GE(file_, 0);  // a header comes first
   RETURN_IF_ERROR(broken_);
   const std::string bytes = RecordOf(report);
   if (!WriteAll(file_, bytes, size_) || fdatasync(file_) != 0) {

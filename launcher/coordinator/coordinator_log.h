@@ -1,7 +1,7 @@
-// The coordinator's memory across starts: a file of one head (identity, term, policy state) and the
-// reports accepted since, each fsynced before it is answered (log_records.h has the bytes).
-// Policies are pure, so head + reports give the policy back; the head is rewritten now and then,
-// which keeps the file short.
+// The coordinator's memory across starts: a file of one header (identity, term, policy state) and
+// the reports accepted since, each fsynced before it is answered (log_records.h has the bytes).
+// Policies are pure, so header + reports give the policy back; the header is rewritten now and
+// then, which keeps the file short.
 //
 // After a write or fsync that failed nobody knows what is on the disk, and a later fsync that
 // succeeds does not say that the earlier bytes came there. So nothing is appended to such a file
@@ -24,15 +24,15 @@ class CoordinatorLog {
                                                               LogContents* contents);
   ~CoordinatorLog();
 
-  // Replaces everything by `head`: new file, fsync, rename, fsync of the folder. The old file
+  // Replaces everything by `header`: new file, fsync, rename, fsync of the folder. The old file
   // stands when the error came before the rename; broken() tells.
-  absl::Status Rewrite(const proto::LogHead& head);
+  absl::Status Rewrite(const proto::LogHeader& header);
   // Durable when it returns OK; the log is broken when it does not.
   absl::Status Append(const proto::StepReport& report);
 
   // Why nothing can be appended until a Rewrite succeeds; OK: the file is sound.
   const absl::Status& broken() const { return broken_; }
-  int64_t appended() const { return appended_; }  // since the head was written
+  int64_t appended() const { return appended_; }  // since the header was written
 
  private:
   CoordinatorLog(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   made->server_ = builder.BuildAndStart();
   if (made->server_ == nullptr || made->port_ == 0) {
     return ResourceExhausted("coordinator address ", o.address,
-                             ": cannot listen there; check that the port is free, that the address "
+                             ": cannot listen; check that the port is free, that the address "
                              "is this host's, and that the TLS files match");
   }
   grpc::HealthCheckServiceInterface* health = made->server_->GetHealthCheckService();

@@ -1,7 +1,7 @@
 #include "launcher/coordinator/coordinator_service.h"
 
 #include "core/base/check.h"
-#include "launcher/coordinator/grpc_status.h"
+#include "launcher/coordinator/call_status.h"
 
 namespace blockstep {
 namespace {
@@ -32,7 +32,7 @@ class CoordinatorService::Stream final : public grpc::ServerWriteReactor<proto::
     open_ = opened.ok();
     service_->streams_.insert(this);
     if (service_->ended_) {
-      End({grpc::StatusCode::UNAVAILABLE, "the coordinator is ending"});
+      End({grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down"});
     } else if (!open_) {
       End(ToGrpc(opened));
     } else {
@@ -68,7 +68,7 @@ class CoordinatorService::Stream final : public grpc::ServerWriteReactor<proto::
       std::lock_guard lock(mutex_);
       writing_ = false;
     }
-    ok ? Pump() : End({grpc::StatusCode::UNAVAILABLE, "the stream broke"});
+    ok ? Pump() : End({grpc::StatusCode::UNAVAILABLE, "the stream failed"});
   }
   void OnCancel() override { End(grpc::Status::CANCELLED); }
   void OnDone() override {
@@ -123,7 +123,7 @@ void CoordinatorService::EndStreams() {
   std::lock_guard lock(mutex_);
   ended_ = true;
   for (Stream* stream : streams_) {
-    stream->End({grpc::StatusCode::UNAVAILABLE, "the coordinator is ending"});
+    stream->End({grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down"});
   }
 }
 

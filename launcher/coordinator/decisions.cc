@@ -23,11 +23,11 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
     ASSIGN_OR_RETURN(made->log_, CoordinatorLog::Open(o.log_path, &contents));
   }
   if (contents.fresh) {
-    proto::LogHead& head = contents.head;
-    head.set_run_id(o.run_id);
-    head.set_build(o.build);
-    head.set_config_hash(o.config_hash);
-    head.set_view(1);
+    proto::LogHeader& header = contents.header;
+    header.set_run_id(o.run_id);
+    header.set_build(o.build);
+    header.set_config_hash(o.config_hash);
+    header.set_view(1);
   }
   const auto same = [&](std::string_view what, const std::string& found,
                         const std::string& wanted) -> absl::Status {
@@ -35,15 +35,15 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
     return FailedPrecondition("coordinator log ", o.log_path, ": ", what, ": expected ", wanted,
                               ", got ", found, kWithoutLog);
   };
-  RETURN_IF_ERROR(same("build", contents.head.build(), o.build));
-  RETURN_IF_ERROR(same("config_hash", contents.head.config_hash(), o.config_hash));
-  if (!o.run_id.empty() && !contents.head.run_id().empty()) {
-    RETURN_IF_ERROR(same("run_id", contents.head.run_id(), o.run_id));
+  RETURN_IF_ERROR(same("build", contents.header.build(), o.build));
+  RETURN_IF_ERROR(same("config_hash", contents.header.config_hash(), o.config_hash));
+  if (!o.run_id.empty() && !contents.header.run_id().empty()) {
+    RETURN_IF_ERROR(same("run_id", contents.header.run_id(), o.run_id));
   }
-  if (contents.head.run_id().empty()) contents.head.set_run_id(o.run_id);
-  contents.head.set_term(contents.head.term() + 1);
-  ASSIGN_OR_RETURN(Loaded loaded, made->Load(contents.head));
-  made->Enter(contents.head, std::move(loaded));
+  if (contents.header.run_id().empty()) contents.header.set_run_id(o.run_id);
+  contents.header.set_term(contents.header.term() + 1);
+  ASSIGN_OR_RETURN(Loaded loaded, made->Load(contents.header));
+  made->Enter(contents.header, std::move(loaded));
   for (const proto::StepReport& wire : contents.reports) {
     ASSIGN_OR_RETURN(const StepReport report, FromProto(wire));
     if (report.step != made->next_step_) {
@@ -56,77 +56,77 @@ absl::StatusOr<std::unique_ptr<Decisions>> Decisions::Create(DecisionsOptions op
   return made;
 }
 
-absl::StatusOr<Decisions::Loaded> Decisions::Load(const proto::LogHead& head) const {
+absl::StatusOr<Decisions::Loaded> Decisions::Load(const proto::LogHeader& header) const {
   Loaded loaded;
   ASSIGN_OR_RETURN(loaded.policy, options_.make_policy());
-  if (head.next_step() == 0 && head.policy_state().empty()) {
+  if (header.next_step() == 0 && header.policy_state().empty()) {
     loaded.directives = loaded.policy->Start();
     return loaded;
   }
-  RETURN_IF_ERROR(Annotate(loaded.policy->LoadState(head.policy_state()), "policy state"));
-  for (const proto::Directive& wire : head.directives()) {
+  RETURN_IF_ERROR(Annotate(loaded.policy->LoadState(header.policy_state()), "policy state"));
+  for (const proto::Directive& wire : header.directives()) {
     ASSIGN_OR_RETURN(Directive directive, FromProto(wire));
     loaded.directives.push_back(std::move(directive));
   }
-  loaded.directives = loaded.policy->Continue(head.next_step(), std::move(loaded.directives));
+  loaded.directives = loaded.policy->Continue(header.next_step(), std::move(loaded.directives));
   return loaded;
 }
 
-void Decisions::Enter(const proto::LogHead& head, Loaded loaded) {
+void Decisions::Enter(const proto::LogHeader& header, Loaded loaded) {
   policy_ = std::move(loaded.policy);
   directives_.assign(loaded.directives.begin(), loaded.directives.end());
   first_sequence_ = 0;
-  head_ = head;
-  next_step_ = head.next_step();
+  header_ = header;
+  next_step_ = header.next_step();
 }
 
-proto::LogHead Decisions::Now() const {
-  proto::LogHead head = head_;
-  head.set_next_step(next_step_);
-  head.set_policy_state(policy_->SaveState());
-  head.clear_directives();
+proto::LogHeader Decisions::Now() const {
+  proto::LogHeader header = header_;
+  header.set_next_step(next_step_);
+  header.set_policy_state(policy_->SaveState());
+  header.clear_directives();
   for (const Directive& directive : directives_) {
-    if (directive.through >= next_step_) *head.add_directives() = ToProto(directive);
+    if (directive.through >= next_step_) *header.add_directives() = ToProto(directive);
   }
-  return head;
+  return header;
 }
 
-absl::Status Decisions::Write(const proto::LogHead& head) {
-  return log_ == nullptr ? absl::OkStatus() : log_->Rewrite(head);
+absl::Status Decisions::Write(const proto::LogHeader& header) {
+  return log_ == nullptr ? absl::OkStatus() : log_->Rewrite(header);
 }
 
 absl::Status Decisions::Begin(const std::string& run_id, int64_t incarnation) {
-  proto::LogHead head = Now();
-  head.set_run_id(run_id);
-  head.set_incarnation(incarnation);
-  RETURN_IF_ERROR(Write(head));
-  head_ = std::move(head);
+  proto::LogHeader header = Now();
+  header.set_run_id(run_id);
+  header.set_incarnation(incarnation);
+  RETURN_IF_ERROR(Write(header));
+  header_ = std::move(header);
   return absl::OkStatus();
 }
 
 absl::Status Decisions::SetOrders(const proto::Orders& orders) {
-  proto::LogHead head = Now();
-  *head.mutable_orders() = orders;
-  RETURN_IF_ERROR(Write(head));
-  head_ = std::move(head);
+  proto::LogHeader header = Now();
+  *header.mutable_orders() = orders;
+  RETURN_IF_ERROR(Write(header));
+  header_ = std::move(header);
   return absl::OkStatus();
 }
 
 absl::Status Decisions::Restore(int64_t incarnation, int64_t step, const PolicySnapshot& snapshot) {
-  proto::LogHead head = head_;
-  head.set_incarnation(incarnation);
-  head.set_term(head.term() + 1);
-  head.set_view(head.view() + 1);
-  head.set_next_step(step);
-  head.set_policy_state(snapshot.policy_state);
-  head.clear_orders();
-  head.clear_directives();
+  proto::LogHeader header = header_;
+  header.set_incarnation(incarnation);
+  header.set_term(header.term() + 1);
+  header.set_view(header.view() + 1);
+  header.set_next_step(step);
+  header.set_policy_state(snapshot.policy_state);
+  header.clear_orders();
+  header.clear_directives();
   for (const Directive& directive : snapshot.directives) {
-    *head.add_directives() = ToProto(directive);
+    *header.add_directives() = ToProto(directive);
   }
-  ASSIGN_OR_RETURN(Loaded loaded, Load(head));
-  RETURN_IF_ERROR(Write(head));
-  Enter(head, std::move(loaded));
+  ASSIGN_OR_RETURN(Loaded loaded, Load(header));
+  RETURN_IF_ERROR(Write(header));
+  Enter(header, std::move(loaded));
   return absl::OkStatus();
 }
 
@@ -145,7 +145,7 @@ absl::Status Decisions::Accept(const StepReport& report) {
   if (report.step < next_step_) return absl::OkStatus();
   if (report.step > next_step_) {
     return FailedPrecondition("report: expected step ", next_step_, ", got ", report.step,
-                              ": the coordinator's log lost the steps between");
+                              ": the steps between are missing from the coordinator's log");
   }
   if (log_ != nullptr) {
     if (!log_->broken().ok()) RETURN_IF_ERROR(Write(Now()));
@@ -153,7 +153,7 @@ absl::Status Decisions::Accept(const StepReport& report) {
   }
   Apply(report);
   // A failure here loses nothing: the reports themselves are in the log.
-  if (log_ != nullptr && log_->appended() >= options_.reports_per_head) {
+  if (log_ != nullptr && log_->appended() >= options_.reports_per_header) {
     Write(Now()).IgnoreError();
   }
   return absl::OkStatus();

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "launcher/coordinator/coordinator_log.h"
-#include "launcher/coordinator/policy_snapshot.h"
 #include "optim/policy/policy.h"
 
 namespace blockstep {
@@ -19,9 +18,9 @@ struct DecisionsOptions {
   PolicyFactory make_policy;
   std::string build;
   std::string config_hash;
-  std::string run_id;               // empty: the first rank to join names it
-  std::string log_path;             // empty: nothing survives this process
-  int64_t reports_per_head = 1000;  // the log is shortened after so many
+  std::string run_id;                 // empty: the first rank to join names it
+  std::string log_path;               // empty: nothing survives this process
+  int64_t reports_per_header = 1000;  // the log is shortened after so many
 };
 
 class Decisions {
@@ -46,11 +45,11 @@ class Decisions {
   // UNAVAILABLE: the report of step - 1 is on its way.
   absl::StatusOr<PolicySnapshot> Snapshot(int64_t step) const;
 
-  const std::string& run_id() const { return head_.run_id(); }
-  int64_t term() const { return head_.term(); }
-  int64_t incarnation() const { return head_.incarnation(); }
-  int64_t view() const { return head_.view(); }
-  const proto::Orders& orders() const { return head_.orders(); }
+  const std::string& run_id() const { return header_.run_id(); }
+  int64_t term() const { return header_.term(); }
+  int64_t incarnation() const { return header_.incarnation(); }
+  int64_t view() const { return header_.view(); }
+  const proto::Orders& orders() const { return header_.orders(); }
   int64_t next_step() const { return next_step_; }  // the report waited for
   // Of this term, in order of issue, without those that every rank has passed; the first one is
   // number first_sequence().
@@ -64,18 +63,18 @@ class Decisions {
     std::unique_ptr<Policy> policy;
     std::vector<Directive> directives;
   };
-  absl::StatusOr<Loaded> Load(const proto::LogHead& head) const;
-  void Enter(const proto::LogHead& head, Loaded loaded);
-  proto::LogHead Now() const;
+  absl::StatusOr<Loaded> Load(const proto::LogHeader& header) const;
+  void Enter(const proto::LogHeader& header, Loaded loaded);
+  proto::LogHeader Now() const;
   // To the log, if there is one. What is in memory follows it, never the other way round: nobody is
   // told what a crash could take back.
-  absl::Status Write(const proto::LogHead& head);
+  absl::Status Write(const proto::LogHeader& header);
   void Apply(const StepReport& report);
 
   const DecisionsOptions options_;
   std::unique_ptr<CoordinatorLog> log_;
   std::unique_ptr<Policy> policy_;
-  proto::LogHead head_;  // identity; its policy fields are filled by Now
+  proto::LogHeader header_;  // identity; its policy fields are filled by Now
   std::deque<Directive> directives_;
   int64_t first_sequence_ = 0;
   int64_t next_step_ = 0;

@@ -1,9 +1,8 @@
 #include "launcher/coordinator/http_endpoint.h"
 
 #include "core/base/status.h"
-#include "google/protobuf/util/json_util.h"
 #include "launcher/coordinator/channel.h"
-#include "launcher/coordinator/prometheus_text.h"
+#include "launcher/coordinator/status_text.h"
 
 namespace blockstep {
 namespace {
@@ -16,15 +15,9 @@ bool SameToken(std::string_view a, std::string_view b) {
 }
 
 HttpReply Json(const proto::StatusReply& status) {
-  google::protobuf::util::JsonPrintOptions print;
-  print.add_whitespace = true;
-  print.always_print_primitive_fields = true;
-  print.preserve_proto_field_names = true;
-  HttpReply reply{.type = "application/json"};
-  if (!google::protobuf::util::MessageToJsonString(status, &reply.body, print).ok()) {
-    return {.status = 500};
-  }
-  return reply;
+  absl::StatusOr<std::string> json = StatusJson(status);
+  if (!json.ok()) return {.status = 500};
+  return {.type = "application/json", .body = *std::move(json)};
 }
 
 HttpReply Answer(const HttpEndpointOptions& o, const HttpRequest& request) {
@@ -38,7 +31,7 @@ HttpReply Answer(const HttpEndpointOptions& o, const HttpRequest& request) {
     return {.status = 404, .body = "expected /healthz, /status or /metrics\n"};
   }
   if (!o.token.empty() && !SameToken(request.authorization, "Bearer " + o.token)) {
-    return {.status = 401, .body = "expected the token\n", .challenge = "Bearer"};
+    return {.status = 401, .body = "expected the bearer token\n", .challenge = "Bearer"};
   }
   const proto::StatusReply status = o.state->Status();
   return metrics ? HttpReply{.type = kPrometheusType, .body = PrometheusText(status)}

@@ -24,8 +24,18 @@ absl::StatusOr<Directive> LeaderSource::Await(int64_t step) {
                               directive.label,
                               " from the coordinator: their policies compute different results");
   }
-  return Internal("directive of step ", step, ": rank 0's policy has none, the coordinator has ",
+  return Internal("directive of step ", step, ": expected none, as rank 0's policy decides, got ",
                   directive.label);
+}
+
+const Directive* LeaderSource::TryAwait(int64_t step) {
+  const Directive* directive = source_->TryAwait(step);
+  if (directive == nullptr) return nullptr;
+  for (const Directive& own : own_->directives()) {
+    if (step < own.from || step > own.through) continue;
+    return own.Hash() == directive->Hash() ? directive : nullptr;
+  }
+  return nullptr;
 }
 
 absl::Status LeaderSource::Report(const StepReport& report) {

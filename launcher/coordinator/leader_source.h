@@ -20,7 +20,8 @@ class LeaderSource : public DirectiveSource {
 
   // FAILED_PRECONDITION: the coordinator's directive is not the one that the reports lead to.
   absl::StatusOr<Directive> Await(int64_t step) override;
-  const Directive* TryAwait(int64_t step) override { return source_->TryAwait(step); }
+  // Null, too, where Await will refuse: ranks that have compared a directive all follow it.
+  const Directive* TryAwait(int64_t step) override;
   absl::Status Report(const StepReport& report) override;
 
   // After Report of step - 1: what a checkpoint whose next step is `step` keeps.

@@ -46,9 +46,9 @@ bool AnyRecordAfter(std::string_view bytes, size_t at) {
 
 }  // namespace
 
-std::string LogOf(const proto::LogHead& head) {
+std::string LogOf(const proto::LogHeader& header) {
   proto::LogRecord record;
-  *record.mutable_head() = head;
+  *record.mutable_header() = header;
   return std::string(kMagic) + Frame(record);
 }
 
@@ -72,25 +72,25 @@ absl::StatusOr<int64_t> ReadLog(std::string_view bytes, const std::string& path,
   while (at < bytes.size()) {
     const std::optional<std::string_view> payload = PayloadAt(bytes, at);
     if (!payload.has_value()) {
-      if (contents->fresh) return damaged("corrupt head");
+      if (contents->fresh) return damaged("corrupt header");
       if (AnyRecordAfter(bytes, at)) return damaged("corrupt record");
       break;
     }
     proto::LogRecord record;
     if (!record.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) {
-      return damaged("record does not parse");
+      return damaged("cannot parse the record");
     }
-    if (record.has_head() && contents->fresh) {
-      contents->head = record.head();
+    if (record.has_header() && contents->fresh) {
+      contents->header = record.header();
       contents->fresh = false;
     } else if (record.has_report() && !contents->fresh) {
       contents->reports.push_back(record.report());
     } else {
-      return damaged("record out of place");
+      return damaged("expected one header, then reports");
     }
     at += kFrame + payload->size();
   }
-  if (contents->fresh) return damaged("no head");
+  if (contents->fresh) return damaged("no header");
   return static_cast<int64_t>(at);
 }
 

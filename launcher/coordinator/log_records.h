@@ -1,5 +1,5 @@
 // The bytes of the coordinator's log: "BSCLOG1\n", then records of { u32 length, u64 first half of
-// SHA-256, payload }, little endian; payload is a proto LogRecord, a head first, then reports.
+// SHA-256, payload }, little endian; payload is a proto LogRecord, a header first, then reports.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@ namespace blockstep {
 
 struct LogContents {
   bool fresh = true;  // there was no log
-  proto::LogHead head;
+  proto::LogHeader header;
   std::vector<proto::StepReport> reports;
 };
 
-std::string LogOf(const proto::LogHead& head);  // a whole file
+std::string LogOf(const proto::LogHeader& header);  // a whole file
 std::string RecordOf(const proto::StepReport& report);
 
 // Fills `contents`; returns the size up to which records are whole. One record at the end may be

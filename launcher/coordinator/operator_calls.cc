@@ -1,9 +1,8 @@
 #include "launcher/coordinator/operator_calls.h"
 
 #include "core/base/status.h"
-#include "launcher/coordinator/call_failure.h"
+#include "launcher/coordinator/call_status.h"
 #include "launcher/coordinator/client_retry.h"
-#include "launcher/coordinator/grpc_status.h"
 #include "proto/coordinator.grpc.pb.h"
 
 namespace blockstep {

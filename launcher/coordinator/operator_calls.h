@@ -1,4 +1,4 @@
-// What people ask of a coordinator: no rank, no membership, one call each with a deadline.
+// Calls of operators to a coordinator: no rank, no membership, one call each with a deadline.
 #pragma once
 
 #include "launcher/coordinator/channel.h"

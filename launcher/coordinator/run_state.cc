@@ -96,9 +96,9 @@ absl::Status RunState::CheckJoin(const proto::JoinRequest& request) const {
         Cat(decisions_->incarnation(), " (these workers were replaced by a later start)"));
   }
   if (id.term() > decisions_->term()) {
-    return Refuse(
-        request, "term", id.term(),
-        Cat("at most ", decisions_->term(), " (this coordinator's log is not the run's)"));
+    return Refuse(request, "term", id.term(),
+                  Cat("at most ", decisions_->term(),
+                      " (this coordinator's log belongs to another start of the run)"));
   }
   const auto known = members_.find(id.rank());
   if (known != members_.end() && known->second.joined.nonce() != request.nonce() &&
@@ -143,7 +143,7 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
     if (again && id.incarnation() != decisions_->incarnation()) {
       return Refuse(
           request, "incarnation", id.incarnation(),
-          Cat(decisions_->incarnation(), " (this coordinator does not know the workers)"));
+          Cat(decisions_->incarnation(), " (these workers never joined this coordinator)"));
     }
     if (again && id.view() != decisions_->view()) {
       return Refuse(request, "view", id.view(), decisions_->view());
@@ -152,7 +152,7 @@ absl::StatusOr<proto::JoinReply> RunState::Join(const proto::JoinRequest& reques
       RETURN_IF_ERROR(AdmitLeader(request));
     } else if (id.incarnation() != decisions_->incarnation()) {
       return Unavailable("rank ", id.rank(), " on ", request.host(), ": incarnation ",
-                         id.incarnation(), " waits for rank 0, which has ",
+                         id.incarnation(), " is waiting for rank 0, which still has incarnation ",
                          decisions_->incarnation());
     }
     world_ = request.world();

@@ -1,8 +1,11 @@
 #include "launcher/machine/process_memory.h"
 
+#include <malloc.h>
+
 #include <fstream>
 #include <string_view>
 
+#include "core/base/check.h"
 #include "core/base/str.h"
 #include "launcher/machine/cgroup.h"
 
@@ -31,6 +34,19 @@ MemoryLimit MachineMemory(const std::string& root) {
     return {group.memory_bytes, Cat("the cgroup ", group.memory_group)};
   }
   return {machine, "this machine"};
+}
+
+namespace {
+
+constexpr int kArenas = 2, kLargeBytes = 256 << 10;
+
+}  // namespace
+
+void LimitHeap() {
+  CHECK_EQ(mallopt(M_ARENA_MAX, kArenas), 1);
+  // Either of the two also ends their adjustment by what was freed.
+  CHECK_EQ(mallopt(M_MMAP_THRESHOLD, kLargeBytes), 1);
+  CHECK_EQ(mallopt(M_TRIM_THRESHOLD, kLargeBytes), 1);
 }
 
 }  // namespace blockstep

@@ -23,14 +23,15 @@ int64_t Milliseconds(double seconds) { return static_cast<int64_t>(seconds * 100
 
 std::string SaveLine(const SaveReport& save) {
   if (!save.status.ok()) {
-    return Cat("CHECKPOINT AT STEP ", save.step, " FAILED: ", save.status.message(), "; ",
+    return Cat("warning: checkpoint at step ", save.step, " failed: ", save.status.message(), "; ",
                save.announced < 0 ? "no checkpoint yet"
                                   : Cat("last good checkpoint: step ", save.announced));
   }
   std::string line =
       Cat("checkpoint ", save.info.folder, ": ", Mib(save.info.bytes), " MiB in ",
           Milliseconds(save.seconds), " ms; stalled ", Milliseconds(save.stall_seconds), " ms");
-  if (save.interval_seconds > 0) {
+  // A share of the time since the previous save: the last one may follow at once.
+  if (save.interval_seconds > save.stall_seconds) {
     line += Cat(" (", std::fixed, std::setprecision(2),
                 100 * save.stall_seconds / save.interval_seconds, " %)");
   }
@@ -38,7 +39,7 @@ std::string SaveLine(const SaveReport& save) {
     line += Cat("; the next save waited ", Milliseconds(save.waited_seconds), " ms for it");
   }
   if (!save.info.removal.ok()) {
-    line += Cat("; CANNOT REMOVE OLDER ONES: ", save.info.removal.message());
+    line += Cat("\nwarning: cannot remove older checkpoints: ", save.info.removal.message());
   }
   return line;
 }
@@ -59,7 +60,7 @@ struct Console::Impl {
   absl::Status Write(const StepMetrics& metrics) {
     absl::Status status = lines->Write(metrics);
     if (board.has_value()) status.Update(board->Write(metrics));
-    if (!status.ok() && !losing) progress.Note(Cat("METRICS LOST: ", status.message()));
+    if (!status.ok() && !losing) progress.Note(Cat("warning: metrics lost: ", status.message()));
     if (status.ok() && losing) {
       progress.Note(Cat("metrics resumed at step ", metrics.step));
     }

@@ -1,5 +1,5 @@
-// What a run shows: progress for people on stderr, metrics.jsonl and TensorBoard in the run folder.
-// Rank 0 shows, the others are silent.
+// Output of a run: progress on stderr, metrics.jsonl and TensorBoard in the run folder. On rank 0
+// only.
 #pragma once
 
 #include <memory>
@@ -21,8 +21,8 @@ class Console : public RunObserver {
   absl::Status OnEval(int64_t step, const EvalResult& eval) override;
   absl::Status OnSave(const SaveReport& save) override;
   void OnNote(const std::string& text) override;
-  // SHA-256 of the sequence of active sets that OnStep has seen, and how many different ones were
-  // trained: "5f3a..., 7 active sets". Once, at the end.
+  // SHA-256 of the sequence of active sets seen by OnStep, and the number of distinct sets that
+  // were trained: "5f3a..., 7 active sets". Call once, at the end.
   std::string BlocksHash();
 
  private:

@@ -12,7 +12,7 @@
 
 namespace blockstep {
 
-// What the coordinator must know of a run before its first directive.
+// What the coordinator needs before it issues the first directive.
 struct CoordinationStart {
   const TrainConfig* config = nullptr;
   const LlamaConfig* model = nullptr;
@@ -22,19 +22,19 @@ struct CoordinationStart {
   int machine_ranks = 1;                  // of the group's, those on this machine
 };
 
-// What stops a run or makes it save comes from the coordinator, or by a signal to this process.
+// Orders to stop or save come from the coordinator or from a signal to this process.
 class Coordination : public RunControl {
  public:
   // Collective over the group; returns this rank's source of directives, valid while this object
   // is.
   virtual absl::StatusOr<DirectiveSource*> Connect(const CoordinationStart& start,
                                                    Communicator& group) = 0;
-  // Where this rank is; travels with the next heartbeat.
+  // Sets this rank's progress, sent with the next heartbeat.
   virtual void Tell(int64_t step, RunStage stage, const CommProgress& comm) = 0;
-  // Where every rank is, as the coordinator last heard. UNAVAILABLE or
+  // The progress of every rank as of its last heartbeat. UNAVAILABLE or
   // DEADLINE_EXCEEDED after at most `deadline_s`.
   virtual absl::StatusOr<std::vector<PeerState>> Peers(double deadline_s) = 0;
-  // Says goodbye, so that nobody waits for this rank.
+  // Leaves the run, so that no rank waits for this one.
   virtual void Leave(const std::string& why) = 0;
 };
 

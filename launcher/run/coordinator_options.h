@@ -1,4 +1,4 @@
-// What a configuration says about its coordinator, embedded in rank 0 or a process of its own.
+// Coordinator options from the configuration, for an embedded or a separate coordinator.
 #pragma once
 
 #include "launcher/config/train_config.h"
@@ -8,7 +8,7 @@ namespace blockstep {
 
 std::string HostName();
 
-// A policy of the configuration, fresh at each call.
+// Makes a new policy from the configuration at each call.
 absl::StatusOr<PolicyFactory> PolicyFactoryOf(const TrainConfig& config, const TensorTable& table);
 
 // Address, TLS, run and log are the caller's to fill. The token of an HTTP endpoint that others

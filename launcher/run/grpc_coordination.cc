@@ -7,12 +7,12 @@
 
 #include "core/backends/backends.h"
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/cli/build_identity.h"
 #include "launcher/cli/stop_signal.h"
 #include "launcher/cli/text_writer.h"
+#include "launcher/config/step_proto.h"
 #include "launcher/coordinator/operator_calls.h"
-#include "launcher/coordinator/stage_proto.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {

@@ -1,6 +1,6 @@
-// What a run reads, said by sampled digests (core/data/file_digest.h): moving a file changes
-// nothing here, replacing it does. Full digests are taken later, beside training
-// (launcher/train/input_digests.h).
+// The inputs of a run, identified by sampled digests (core/data/file_digest.h): moving a file
+// changes nothing here, replacing it does. Full digests are computed later, during training
+// (launcher/train/input_digests.h). Other files are checked to exist or to be writable.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@
 namespace blockstep {
 
 struct Inputs {
-  // Lines of what changes the result: "data.train[0]: 1003544 tokens, sampled sha256 5f3a..." and
-  // "model.weights: fresh" or "2 files, sampled sha256 ...".
+  // Inputs that change the result, a line each: "data.train[0]: 1003544 tokens, sampled sha256
+  // 5f3a..." and "model.weights: fresh" or "2 files, sampled sha256 ...".
   std::string maths;
   std::string shown;             // the same of data.val
   std::vector<InputFile> files;  // all of them
@@ -22,13 +22,21 @@ struct Inputs {
 // Opens each file that the configuration names. Errors are those of the files.
 absl::StatusOr<Inputs> ReadInputs(const TrainConfig& config, const LlamaConfig& model);
 
-// The maths of a run as its folder keeps them: the model, every field, every input; a line each.
+// The maths text stored in the run folder: the model, every field and every input, a line each.
 std::string RunMathsText(const TrainConfig& config, const LlamaConfig& model, const Inputs& inputs);
 
-// Of a checkpoint that is about to be loaded: its config.json is the run's model. DATA_LOSS names
-// the first field in which they differ. `maths_changed`: the run accepted a change since it was
-// saved; then only what decides about tensors and heads has to be equal.
+// Checks that a checkpoint's config.json matches the run's model before it is loaded. DATA_LOSS
+// names the first field that differs. `maths_changed`: the run accepted a configuration change
+// since the save; then only fields that determine tensors and heads must match.
 absl::Status CheckCheckpointModel(const std::string& checkpoint, const LlamaConfig& model,
                                   bool maths_changed);
+
+// Tokenizer files travel with checkpoints, so that a checkpoint is a whole Hugging Face folder.
+// `path` is one of them, or a folder with some of them.
+std::vector<std::string> TokenizerFiles(const std::string& path);
+
+// Checks now what the run reads or writes only later. `tokenizer` is the value of --tokenizer;
+// empty if not given.
+absl::Status CheckRunFiles(const TrainConfig& config, const std::string& tokenizer);
 
 }  // namespace blockstep

@@ -8,19 +8,28 @@
 #include "dist/mpi/mpi_runtime.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/machine/threads.h"
+#include "launcher/run/rank_run.h"
 #include "launcher/run/rank_watch.h"
-#include "launcher/run/ranks.h"
 
 namespace blockstep {
 namespace {
 
+// Where launchers say how many ranks they start, and which one this is. Slurm last: an mpirun of
+// another MPI may start its own processes as Slurm's.
+struct Launcher {
+  const char *size, *rank;
+};
+constexpr Launcher kLaunchers[] = {{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
+                                   {"PMI_SIZE", "PMI_RANK"},  // MPICH and its relatives
+                                   {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}};
+
 // What the launcher says of the number of ranks, to catch a mismatched MPI.
 void ReadLauncher(MpiOptions& options) {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    const char* value = std::getenv(name);
+  for (const Launcher& launcher : kLaunchers) {
+    const char* value = std::getenv(launcher.size);
     if (value == nullptr || options.launcher_size > 0) continue;
     options.launcher_size = std::atoi(value);
-    options.launcher_source = name;
+    options.launcher_source = launcher.size;
   }
 }
 
@@ -40,17 +49,17 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> StartMpi(double limit_s, Watchdog& w
 // Of an MPI rank. Collective: a launcher may bind each rank to CPUs of its own, so the ranks of a
 // machine compare what they have.
 absl::StatusOr<int> FreeThreads(MpiRuntime& mpi) {
-  struct Place {
+  struct RankCpus {
     int machine = 0;
     CpuSet cpus;
   };
   Communicator& world = mpi.world();
-  const Place mine{mpi.machine(), Affinity()};
-  std::vector<Place> all(world.size());
+  const RankCpus mine{mpi.machine(), Affinity()};
+  std::vector<RankCpus> all(world.size());
   RETURN_IF_ERROR(world.HostAllGather(&mine, sizeof mine, all.data(), "affinity of ranks"));
   std::vector<CpuSet> machine;
-  for (const Place& place : all) {
-    if (place.machine == mine.machine) machine.push_back(place.cpus);
+  for (const RankCpus& one : all) {
+    if (one.machine == mine.machine) machine.push_back(one.cpus);
   }
   return ThreadsPerRankHere(machine, mpi.local_rank());
 }
@@ -77,7 +86,7 @@ absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
   {
     const Watchdog::Bound bound(watchdog, {.name = "MPI_Finalize",
                                            .limit_s = result.ok() ? 60.0 : 3.0,
-                                           .hint = "another rank is stopped, or still at work",
+                                           .hint = "another rank is stopped or still working",
                                            .on_timeout = [&](const std::string& text) {
                                              end_without(DeadlineExceeded(text));
                                            }});
@@ -90,8 +99,8 @@ absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
 }  // namespace
 
 int LaunchedRank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
-    const char* value = std::getenv(name);
+  for (const Launcher& launcher : kLaunchers) {
+    const char* value = std::getenv(launcher.rank);
     if (value != nullptr) return std::atoi(value);
   }
   return 0;
@@ -111,12 +120,12 @@ void RunOnMpiRankAndExit(Watchdog& watchdog, const MpiWork& work) {
 
 void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
                        const std::function<int(const absl::StatusOr<RankOutcome>&)>& report) {
-  Watchdog watchdog(WatchOf(config, flags, LaunchedRank()));
+  Watchdog watchdog(WatchOf(config, flags, {.rank = LaunchedRank(), .ranks = LaunchedRanks()}));
   absl::StatusOr<RankOutcome> outcome = absl::UnknownError("did not run");
   const auto of = [&](const absl::Status& status) { return status.ok() ? outcome : status; };
   RunOnMpiRankAndExit(
       watchdog,
-      {.timeout_s = config.runtime.comm_timeout_s,
+      {.timeout_s = CommLimitS(config),
        .run =
            [&](const MpiRank& rank) {
              outcome = RunRank(config, flags,

@@ -1,4 +1,4 @@
-// A process that is one rank under MPI: from before MPI_Init to its end.
+// One rank as an MPI process, from before MPI_Init to its exit.
 #pragma once
 
 #include <functional>
@@ -7,10 +7,10 @@
 
 namespace blockstep {
 
-// Runs this rank to its end, and ends the process: MPI is finalized where every rank gets there
-// within a few seconds, else the process ends without it, which makes mpirun end the others.
-// `report` prints the outcome or error and gives the exit code; on ranks other than 0 it is called
-// only where MPI does not come to its end: an error that rank 0 may not share.
+// Runs this rank and exits the process. MPI is finalized if every rank reaches that point within a
+// few seconds; otherwise the process exits without it, which makes mpirun kill the other ranks.
+// `report` prints the outcome or error and returns the exit code; ranks other than 0 call it only
+// if MPI cannot be finalized, since rank 0 may not have the error.
 [[noreturn]] void RunMpiRankAndExit(
     const TrainConfig& config, const TrainFlags& flags,
     const std::function<int(const absl::StatusOr<RankOutcome>&)>& report);
@@ -33,9 +33,9 @@ struct MpiWork {
 // `run`, with the end of the process as above. `watchdog` bounds MPI's start and end.
 [[noreturn]] void RunOnMpiRankAndExit(Watchdog& watchdog, const MpiWork& work);
 
-// This process's rank as the launcher's environment has it; 0 where none says so.
+// This process's rank from the launcher's environment; 0 if not set.
 int LaunchedRank();
-// How many ranks it says it started; 1 where it says nothing.
+// The number of ranks from the same environment; 1 if not set.
 int LaunchedRanks();
 
 }  // namespace blockstep

@@ -1,5 +1,5 @@
-// Second part of a rank's life: its memory, its data, and the run folder with what a checkpoint
-// there says of the run. The folder is as it was again unless `undo` is told to keep it.
+// Second call of RunTrainingRank: memory, data, the run folder, and the trainer state of a
+// checkpoint in it. Changes to the folder are undone unless RunFolderUndo::Keep is called.
 #pragma once
 
 #include <memory>
@@ -7,7 +7,7 @@
 
 #include "launcher/run/resolve.h"
 #include "launcher/train/session.h"
-#include "launcher/train/watchdog/run_place.h"
+#include "launcher/train/watchdog/hang_report.h"
 
 namespace blockstep {
 
@@ -15,21 +15,21 @@ namespace blockstep {
 struct OpenedRun {
   std::unique_ptr<ThreadPool> pool;
   Tracer tracer;  // used if runtime.trace names a file
-  RunPlace place;
+  WatchedProgress training;
   std::unique_ptr<Session> session;
   RunLock lock;
   RunFolderUndo undo;
   RunFolder folder;
   TrainerState resumed;     // of the checkpoint; default-constructed for a fresh run
-  std::string policy_note;  // for people: why the policy starts afresh; mostly empty
+  std::string policy_note;  // why the policy state was reset, to print; usually empty
 
   bool resumes() const { return !folder.resume_from.empty(); }
 };
 
-// Collective. A run that is finished is opened, too, without its checkpoint.
+// Collective. Also opens a finished run, without loading its checkpoint.
 absl::StatusOr<std::unique_ptr<OpenedRun>> OpenRun(const RankJob& job, const ResolvedRun& resolved);
 
-// What else there is to do about a checkpoint that --resume auto took and that is damaged.
+// Adds to the error about a damaged checkpoint how --resume auto can use the one before it.
 absl::Status WithTheOneBefore(const absl::Status& status, const RunFolder& run);
 
 }  // namespace blockstep

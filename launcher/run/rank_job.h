@@ -1,4 +1,4 @@
-// What one rank of a run is given: configuration, flags, and its place among the ranks.
+// Inputs of one rank: configuration, flags, communicator and its share of the machine.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace blockstep {
 struct TrainFlags {
   std::string run = "runs/blockstep";
   std::string resume;
-  bool allow_maths_change = false;
+  bool allow_config_change = false;
   std::string tokenizer;  // folder or file that checkpoints carry along
 };
 
@@ -25,7 +25,7 @@ struct RankEnv {
   int machine_ranks = 1;  // ranks on this machine
 };
 
-// Handed from part to part of a rank's life; owned by the caller of RunTrainingRank.
+// Passed to every call of RunTrainingRank; owned by its caller.
 struct RankJob {
   const TrainConfig& config;
   const TrainFlags& flags;

@@ -1,5 +1,5 @@
-// What one rank shows and records of its run: rank 0 the console and the metrics, every rank its
-// ledger of data where that was asked for.
+// Output of one rank: console and metrics on rank 0, and the data ledger, if enabled, on every
+// rank.
 #pragma once
 
 #include <memory>
@@ -16,21 +16,21 @@ class RankObserver : public RunObserver {
  public:
   explicit RankObserver(const Communicator& group) : rank_(group.rank()), ranks_(group.size()) {}
 
-  // Opens the files and cuts what lies there to the step that comes next. Not collective: the
-  // caller agrees on the status.
+  // Opens the files and truncates them to the steps before the next one. Not collective: the caller
+  // makes the ranks agree on the status.
   absl::Status Open(const TrainConfig& config, const RunFolder& run);
-  // Shows what was noted before Open, after what the caller has shown since.
+  // Prints the notes made before Open.
   void ShowHeldNotes();
 
   absl::Status OnStep(const StepResult& step, double seconds) override;
   absl::Status OnEval(int64_t step, const EvalResult& eval) override;
   absl::Status OnSave(const SaveReport& save) override;
-  // Before Open it is held back; on ranks other than 0 nobody sees it.
+  // Held back until Open; dropped on ranks other than 0.
   void OnNote(const std::string& text) override;
-  // A full disk costs the ledger, not the run: it ends there and says so.
+  // A write error ends the ledger, not the run, and is printed.
   void OnSlots(int64_t step, std::span<const SlotRecord> slots) override;
 
-  // Null where another rank shows.
+  // Null on ranks other than 0.
   Console* console() { return console_.get(); }
 
  private:

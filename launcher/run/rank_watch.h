@@ -1,21 +1,26 @@
-// How a rank's watchdog reports what it sees, and how the process ends then: a call that waits
-// inside MPI, or for a disk, cannot be taken back.
+// Connects a rank's watchdog to stderr and process exit: a call blocked inside MPI or on a disk
+// cannot be cancelled.
 #pragma once
 
 #include <string>
 
+#include "core/base/status.h"
 #include "launcher/run/rank_job.h"
 #include "launcher/train/watchdog/watchdog.h"
 
 namespace blockstep {
 
+// Longest wait in a call. While one rank waits for its directive, the others may wait in a call for
+// it, so with a coordinator that may come back it is longer than the grace.
+double CommLimitS(const TrainConfig& config);
+
 // Bounds of the configuration; reports go to stderr and end the process with their exit code.
-WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, int rank);
+WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, const RankOf& where);
 
-// What there is to look at from the moment the coordinator is met. `place` outlives the watching.
-WatchedRun WatchedRunOf(const RankJob& job, const RunPlace& place);
+// What the watchdog reads once the rank has joined. `training` outlives the Watching.
+WatchedRun WatchedRunOf(const RankJob& job, const WatchedProgress& training);
 
-// For its lifetime the watchdog looks at the run.
+// The watchdog watches the run during the lifetime of this object.
 class Watching {
  public:
   Watching(Watchdog& watchdog, WatchedRun run) : watchdog_(watchdog) {
@@ -28,11 +33,11 @@ class Watching {
   Watchdog& watchdog_;
 };
 
-// Says `lines`, and ends this process and, where it hangs, too, its mpirun. Ranks speak one after
-// another: the first one that can is usually the only one.
+// Prints `lines` and exits this process and, if it hangs too, its mpirun. Ranks are staggered, so
+// usually only the first one prints.
 [[noreturn]] void EndOfHang(const std::string& lines, int rank, int code);
 
-// Gives the reader of stderr a moment for what is still queued.
+// Exits after giving the reader of stderr a moment to take what is queued.
 [[noreturn]] void EndProcess(int code);
 
 }  // namespace blockstep

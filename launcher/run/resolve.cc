@@ -2,10 +2,8 @@
 
 #include "core/backends/backends.h"
 #include "core/base/status.h"
-#include "dist/agree_on_lines.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/run/inputs.h"
-#include "launcher/run/run_files.h"
 #include "launcher/train/session.h"
 
 namespace blockstep {
@@ -35,7 +33,7 @@ absl::Status ResolveHere(const RankJob& job, ResolvedRun& run, Inputs& inputs) {
 std::string SharedLines(const RankJob& job, const std::string& maths, const Inputs& inputs) {
   return Cat(maths, inputs.shown, SharedText(job.config), "--run: ", job.flags.run,
              "\n--resume: ", job.flags.resume,
-             "\n--allow-config-change: ", job.flags.allow_maths_change ? "given" : "not given",
+             "\n--allow-config-change: ", job.flags.allow_config_change ? "given" : "not given",
              "\n");
 }
 

@@ -1,5 +1,5 @@
-// First part of a rank's life: what its configuration names, as far as that can be checked without
-// a run folder, and the same on every rank. Writes nothing.
+// First call of RunTrainingRank: loads and checks everything its configuration names, except the
+// run folder, and checks that all ranks agree. Writes nothing.
 #pragma once
 
 #include <string>
@@ -17,7 +17,7 @@ struct ResolvedRun {
   LlamaConfig model;
   TensorTable table;
   PolicyConfig policy;
-  std::vector<InputFile> inputs;  // every file that it reads
+  std::vector<InputFile> inputs;  // every file the run reads
   std::string config_text;        // as the run folder keeps it
   std::string maths;              // everything that changes the result, a field a line
   std::string config_hash;        // of maths
@@ -25,8 +25,8 @@ struct ResolvedRun {
   MemoryPromise promise;
 };
 
-// Collective. Errors of input, of configurations that differ between ranks, and of a plan that is
-// larger than the memory there is.
+// Collective. Errors: bad inputs, configurations that differ between ranks, and a plan that exceeds
+// the available memory.
 absl::StatusOr<ResolvedRun> ResolveRun(const RankJob& job);
 
 }  // namespace blockstep

@@ -3,10 +3,11 @@
 #include <optional>
 
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/checkpoint/weights_io.h"
+#include "launcher/cli/exit_codes.h"
 #include "launcher/cli/text_writer.h"
-#include "launcher/run/run_files.h"
+#include "launcher/run/inputs.h"
 #include "optim/policy/describe.h"
 
 namespace blockstep {
@@ -26,16 +27,16 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RankJob& job,
                           .config_hash = resolved.config_hash,
                           .config_text = resolved.config_text,
                           .tokenizer_files = TokenizerFiles(tokenizer),
-                          .place = &opened.place});
+                          .watched = &opened.training});
 }
 
-// Full digests of the inputs, taken beside training.
+// Full digests of the inputs, computed during training.
 InputDigestsOptions DigestsOf(const ResolvedRun& resolved, OpenedRun& opened) {
   return {.files = resolved.inputs,
           .record = opened.folder.inputs_path(),
           .before = opened.folder.inputs_before(),
           .tell = Say,  // never waits for whoever reads stderr
-          .disk = &opened.place.disk};
+          .disk = &opened.training.disk};
 }
 
 // What people should know of a run that begins.
@@ -68,8 +69,11 @@ absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resol
                                     RankObserver& observer) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                    MakeTrainer(job, resolved, opened, source, observer));
-  RETURN_IF_ERROR(WithTheOneBefore(trainer->Start(), opened.folder));
-  // Up to here nothing has changed on disk, or is taken back; metrics are cut only now.
+  absl::Status started = trainer->Start();
+  // Nobody decided the first step within the grace: the same command may be given again.
+  if (absl::IsUnavailable(started)) started = WithExitCode(started, kExitStopped);
+  RETURN_IF_ERROR(WithTheOneBefore(started, opened.folder));
+  // Up to here nothing has changed on disk, or is taken back; metrics are truncated only now.
   RETURN_IF_ERROR(AgreeOnStatus(&job.group(), observer.Open(job.config, opened.folder), "metrics"));
   opened.undo.Keep();
   ShowBegin(job, resolved, opened, observer);
@@ -79,6 +83,29 @@ absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resol
   ASSIGN_OR_RETURN(trained.outcome, trainer->Run());
   ASSIGN_OR_RETURN(trained.state_hash, trainer->StateHash());
   return trained;
+}
+
+absl::StatusOr<std::string> CloseRun(const RankJob& job, const ResolvedRun& resolved,
+                                     OpenedRun& opened, const std::string& state_hash,
+                                     RankObserver& observer) {
+  Communicator& group = job.group();
+  ASSIGN_OR_RETURN(std::string hash, opened.session->WeightsHash());
+  const std::string& trace = job.config.runtime.trace;
+  if (!trace.empty()) {
+    RETURN_IF_ERROR(
+        opened.tracer.WriteJson(Cat(trace, ".rank", group.rank(), ".json"), group.rank()));
+  }
+  ASSIGN_OR_RETURN(const std::string used,
+                   MemoryUsed(resolved.promise, opened.session->arena(), resolved.memory, group));
+  if (observer.console() == nullptr) return hash;
+  observer.OnNote(used);
+  // A hash of what this start saw: comparable with another run's only if both began alike.
+  const int64_t from = opened.folder.resume_step;
+  observer.OnNote(Cat(from == 0 ? std::string("blocks") : Cat("blocks since step ", from),
+                      " sha256 ", observer.console()->BlocksHash()));
+  observer.OnNote(Cat("state sha256 ", state_hash));
+  observer.OnNote(Cat("weights sha256 ", hash));
+  return hash;
 }
 
 }  // namespace blockstep

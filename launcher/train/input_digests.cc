@@ -101,12 +101,13 @@ void InputDigests::Run() {
   if (absl::StatusOr<InputRecords> read = ReadInputRecords(o_.before); read.ok()) {
     before = *std::move(read);
   } else if (!o_.before.empty() && !absl::IsNotFound(read.status())) {
-    o_.tell(Cat("inputs are not compared with those of the run so far: ", read.status().message()));
+    o_.tell(Cat("cannot compare the inputs with the run's recorded digests: ",
+                read.status().message()));
   }
   InputRecords records;
   for (const InputFile& file : o_.files) {
     InputRecord& record = records[file.name] = RecordOf(file);
-    // Other data by the sampled digest are another maths, which was accepted: nothing to compare.
+    // Another sampled digest is a configuration change that was accepted: nothing to compare.
     const auto was = before.find(file.name);
     if (was == before.end() || was->second.sampled_sha256 != record.sampled_sha256) continue;
     record.sha256 = was->second.sha256;
@@ -119,7 +120,7 @@ void InputDigests::Run() {
       if (stop_) return;
     }
     const absl::Status wrote = FileOps().ReplaceSmall(o_.record, Text(records));
-    if (!wrote.ok()) o_.tell(Cat("digests of the inputs are not recorded: ", wrote.message()));
+    if (!wrote.ok()) o_.tell(Cat("cannot record the digests of the inputs: ", wrote.message()));
   }
 }
 
@@ -128,16 +129,16 @@ void InputDigests::Take(const InputFile& file, InputRecords& records) {
   const absl::StatusOr<std::optional<std::string>> digest =
       FullSha256(file.path, [this] { return GoOn(); });
   if (!digest.ok()) {
-    // Only recorded: if the run needs the file, the rank that reads it says what is wrong with it.
+    // Only recorded: if the run needs the file, the rank that reads it reports the error.
     record.error = std::string(digest.status().message());
     return;
   }
   if (!digest->has_value()) return;
   if (!record.sha256.empty() && record.sha256 != **digest) {
-    o_.tell(Cat(file.name, " HAS CHANGED SINCE THIS RUN STARTED: ", record.path,
+    o_.tell(Cat("warning: ", file.name, " has changed since this run started: ", record.path,
                 ": expected sha256 ", record.sha256, ", got ", **digest,
-                "; its size and sampled digest are the same. What was trained before cannot be "
-                "repeated with it"));
+                "; its size and sampled digest are unchanged. Earlier steps cannot be reproduced "
+                "with this file"));
     record.sha256_before = record.sha256;
   }
   record.sha256 = **digest;

@@ -1,5 +1,5 @@
-// Full SHA-256 digests of what a run reads, taken beside training. Which data a run has is known at
-// its start by sampled digests, which are part of the maths; they cost nothing and may miss a
+// Full SHA-256 digests of what a run reads, computed during training. Which data a run has is known
+// at its start by sampled digests, which are part of the maths; they cost nothing and may miss a
 // change of a few bytes. The full ones are for people and for the record: no hash of the run has
 // them, and a difference is told, not refused.
 #pragma once

@@ -4,16 +4,17 @@
 #include "core/base/trace.h"
 
 namespace blockstep {
-namespace {
+namespace {}  // namespace
 
-double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - since_ns) * 1e-9; }
-
-}  // namespace
+bool PlansBackgroundSaves(const TrainConfig& config) {
+  return config.checkpoint.background && config.checkpoint.every_steps > 0 &&
+         config.checkpoint.every_steps < config.train.steps;
+}
 
 struct Saver::Stall {
   explicit Stall(Saver& saver)
       : saver(saver), disk(saver.o_.disk, Cat("the save of step ", saver.report_.step)) {}
-  ~Stall() { saver.report_.stall_seconds += Seconds(began); }
+  ~Stall() { saver.report_.stall_seconds += Tracer::SecondsSince(began); }
 
   Saver& saver;
   DiskWatch::Wait disk;
@@ -78,7 +79,7 @@ absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, S
                          int64_t since_ns) {
   CHECK(save_ == nullptr);
   report_ = {.step = trainer.step,
-             .stall_seconds = Seconds(since_ns),
+             .stall_seconds = Tracer::SecondsSince(since_ns),
              .interval_seconds = static_cast<double>(since_ns - began_ns_) * 1e-9};
   began_ns_ = since_ns;
   Session& s = *o_.session;
@@ -129,7 +130,7 @@ absl::Status Saver::Report(const absl::StatusOr<CheckpointInfo>& outcome) {
     announced_ = outcome->step;
   }
   report_.announced = announced_;
-  report_.seconds = Seconds(began_ns_);
+  report_.seconds = Tracer::SecondsSince(began_ns_);
   if (save_ != nullptr) report_.staged_bytes = save_->staged_bytes();
   save_.reset();
   o_.session->arena().ReleaseFar();

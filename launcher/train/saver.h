@@ -1,6 +1,6 @@
-// The saves of a run on one rank: at most one is under way, beside training or here and now. Counts
-// what training waits for them. A save that fails (a full disk) is reported and the run goes on:
-// the last announced checkpoint stays, the next save tries again.
+// The saves of a run on one rank: at most one is under way, in the background or in the foreground.
+// Counts what training waits for them. A save that fails (a full disk) is reported and the run goes
+// on: the last announced checkpoint stays, the next save tries again.
 #pragma once
 
 #include <functional>
@@ -34,6 +34,10 @@ struct SaverOptions {
   FileHook hook;              // (optional) tests
 };
 
+// Whether the plan counts the staging of saves in the background. A run that has none by its
+// configuration makes a save that is ordered in the foreground.
+bool PlansBackgroundSaves(const TrainConfig& config);
+
 enum class SaveMode : uint8_t { kBackground, kHereAndNow };
 
 // Why training waits for a save: the next one is due, or the run ends.
@@ -48,8 +52,8 @@ class Saver {
   bool part_done() const { return save_ == nullptr || save_->part_done(); }
   absl::Status BeforeCommit(const ActiveSet& set);
 
-  // All of these are collective. Errors are those of communication and of the report's taker; how
-  // the save itself ended is in the report and in last().
+  // All of these are collective. Returns communication errors and errors of on_save; how the save
+  // itself ended is in the report and in last().
   // Waits for the save that is under way, if there is one.
   absl::Status Await(AwaitedBy who);
   // After Await. Training has waited for this save since `since_ns`.

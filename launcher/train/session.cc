@@ -1,10 +1,11 @@
 #include "launcher/train/session.h"
 
+#include "core/base/op_digests.h"
 #include "core/base/status.h"
 #include "core/data/safetensors.h"
+#include "dist/resident_weights.h"
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/weights_io.h"
-#include "launcher/checkpoint/weights_sha256.h"
-#include "launcher/train/pins.h"
 #include "model/init.h"
 #include "optim/rules/rules.h"
 #include "optim/schedule.h"
@@ -247,7 +248,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
       .compute = compute_.get(),
       .arena = &arena_,
       .tracer = env_.tracer,
-      .digests = digests_.get(),
+      .notes = digests_.get(),
       .slots = config_.batch.slots,
       .micro_slots = config_.batch.micro_slots,
       .tokens = config_.data.tokens,

@@ -10,6 +10,7 @@
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/config/train_config.h"
 #include "launcher/train/engine/evaluator.h"
+#include "launcher/train/engine/step_digests.h"
 #include "launcher/train/engine/step_engine.h"
 #include "launcher/train/watchdog/disk_watch.h"
 

@@ -1,17 +1,10 @@
 #include "launcher/train/trainer.h"
 
-#include "core/base/error_facts.h"
 #include "core/base/status.h"
 #include "core/base/trace.h"
-#include "launcher/train/state_slices.h"
+#include "dist/agreement.h"
 
 namespace blockstep {
-namespace {
-
-double Seconds(int64_t since_ns) { return static_cast<double>(Tracer::Now() - since_ns) * 1e-9; }
-
-}  // namespace
-
 Trainer::Trainer(TrainerOptions options) : o_(std::move(options)) {
   if (o_.observer == nullptr) o_.observer = &nobody_;
   if (o_.control == nullptr) o_.control = &nothing_;
@@ -70,7 +63,7 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     state_.phase = result->phase;
     {
       const DiskWatch::Wait wait(Disk(), "metrics");
-      RETURN_IF_ERROR(o_.observer->OnStep(*result, Seconds(began)));
+      RETURN_IF_ERROR(o_.observer->OnStep(*result, Tracer::SecondsSince(began)));
     }
     if (TooManyBadSteps(*result)) {
       outcome.end = TrainEnd::kNonFinite;
@@ -91,7 +84,7 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
     orders_done_ = result->saves_ordered;
     if ((ordered || due(config.checkpoint.every_steps)) && !result->stop) {
       RETURN_IF_ERROR(
-          Save(config.checkpoint.background ? SaveMode::kBackground : SaveMode::kHereAndNow));
+          Save(PlansBackgroundSaves(config) ? SaveMode::kBackground : SaveMode::kHereAndNow));
     }
     if (result->stop) {
       outcome.end = TrainEnd::kStopped;
@@ -107,9 +100,9 @@ absl::StatusOr<TrainOutcome> Trainer::Run() {
 }
 
 void Trainer::At(RunStage stage) {
-  if (o_.place == nullptr) return;
-  o_.place->step = state_.step;
-  o_.place->stage = stage;
+  if (o_.watched == nullptr) return;
+  o_.watched->step = state_.step;
+  o_.watched->stage = stage;
 }
 
 bool Trainer::TooManyBadSteps(const StepResult& result) {
@@ -162,7 +155,7 @@ absl::Status Trainer::SaveLast() {
   const int64_t announced = saver_->announced_step();
   if (status.ok() && announced == state_.step) return absl::OkStatus();
   if (status.ok()) status = saver_->last();
-  return Prefixed(status,
+  return Annotate(status,
                   Cat("step ", state_.step, " was not saved; ",
                       announced < 0 ? "nothing was" : Cat("the last saved step is ", announced)));
 }
@@ -180,11 +173,14 @@ absl::Status Trainer::Restore() {
   const std::string note = s.ResumeData(state_);
   if (!note.empty()) o_.observer->OnNote(note);
   if (state_.step >= s.config().train.steps) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Directive directive, o_.source->Await(state_.step));
-  if (directive.kind != DirectiveKind::kTrain || directive.phase != state_.phase) {
+  const absl::StatusOr<Directive> directive = o_.source->Await(state_.step);
+  // A coordinator that has gone may have told some ranks only.
+  const std::string what = Cat("directive of step ", state_.step);
+  RETURN_IF_ERROR(AgreeOnStatus(&s.group(), directive.status(), what));
+  if (directive->kind != DirectiveKind::kTrain || directive->phase != state_.phase) {
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(engine_->EnterPhase(directive, state_.step));
+  RETURN_IF_ERROR(engine_->EnterPhase(*directive, state_.step));
   RETURN_IF_ERROR(s.compute().Synchronize());
   RETURN_IF_ERROR(reader->LoadStates(StateOf(engine_->states()).states, s.access()));
   for (EntryState& entry : engine_->states().entries()) {
@@ -195,6 +191,22 @@ absl::Status Trainer::Restore() {
     }
   }
   return absl::OkStatus();
+}
+
+StateToHash StateOf(EntryStates& states) {
+  StateToHash all;
+  for (const EntryState& state : states.entries()) {
+    for (size_t i = 0; i < state.specs.size(); ++i) {
+      all.states.push_back({.tensor = state.entry.tensor,
+                            .rows = state.entry.rows,
+                            .name = state.specs[i].name,
+                            .layout = state.specs[i].layout,
+                            .view = state.tensors[i],
+                            .row0 = state.rows.begin});
+    }
+    all.counters.push_back({state.entry.tensor, state.entry.rows, state.step});
+  }
+  return all;
 }
 
 }  // namespace blockstep

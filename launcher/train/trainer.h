@@ -6,11 +6,13 @@
 #include <optional>
 
 #include "launcher/checkpoint/checkpoint.h"
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/run_folder.h"
+#include "launcher/train/engine/entry_states.h"
 #include "launcher/train/run_observer.h"
 #include "launcher/train/saver.h"
 #include "launcher/train/session.h"
-#include "launcher/train/watchdog/run_place.h"
+#include "launcher/train/watchdog/hang_report.h"
 
 namespace blockstep {
 
@@ -37,7 +39,7 @@ struct TrainerOptions {
   const RunFolder* run = nullptr;            // null: nothing is saved (verify, benchmarks)
   std::string config_hash, config_text;      // of this run, for its checkpoints
   std::vector<std::string> tokenizer_files;  // copied into checkpoints; may be empty
-  RunPlace* place = nullptr;                 // (optional) kept up to date for a watchdog
+  WatchedProgress* watched = nullptr;        // (optional) kept up to date for a watchdog
   FileHook save_hook;                        // (optional) tests
 };
 
@@ -52,7 +54,7 @@ class Trainer {
   // What `resume_from` held; default-constructed for a fresh run.
   const TrainerState& state() const { return state_; }
   StepEngine& engine() { return *engine_; }
-  // Of the optimizer state as it is now (launcher/checkpoint/state_sha256.h). Collective.
+  // Of the optimizer state as it is now (launcher/checkpoint/content_sha256.h). Collective.
   absl::StatusOr<std::string> StateHash();
 
  private:
@@ -63,7 +65,7 @@ class Trainer {
   absl::Status SaveLast();
   absl::Status Evaluate(int64_t step);
   void At(RunStage stage);
-  DiskWatch* Disk() { return o_.place == nullptr ? nullptr : &o_.place->disk; }
+  DiskWatch* Disk() { return o_.watched == nullptr ? nullptr : &o_.watched->disk; }
   // Counts bad steps; true: too many in a row.
   bool TooManyBadSteps(const StepResult& result);
 
@@ -77,5 +79,9 @@ class Trainer {
   int64_t orders_done_ = 0;     // of RunControl::SavesOrdered
   std::optional<EvalResult> last_eval_;
 };
+
+// Optimizer state of the phase in hand as checkpoints and hashes list it: views of this rank's
+// part, valid as long as the phase.
+StateToHash StateOf(EntryStates& states);
 
 }  // namespace blockstep

@@ -8,7 +8,6 @@
 #include "core/base/philox.h"
 #include "core/base/status.h"
 #include "optim/policy/state_text.h"
-#include "optim/policy/truncate.h"
 
 namespace blockstep {
 namespace {

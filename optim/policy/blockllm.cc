@@ -6,7 +6,6 @@
 #include "core/base/check.h"
 #include "core/base/str.h"
 #include "optim/policy/blocks.h"
-#include "optim/policy/truncate.h"
 
 namespace blockstep {
 

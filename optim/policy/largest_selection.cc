@@ -1,11 +1,10 @@
-#include "optim/policy/largest_selection.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
 
 #include "core/base/check.h"
+#include "optim/policy/worst_phases.h"
 
 namespace blockstep {
 namespace {

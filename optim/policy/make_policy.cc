@@ -2,9 +2,8 @@
 #include "core/base/status.h"
 #include "optim/policy/badam.h"
 #include "optim/policy/blockllm.h"
-#include "optim/policy/full.h"
+#include "optim/policy/fixed.h"
 #include "optim/policy/policy.h"
-#include "optim/policy/scripted.h"
 #include "optim/policy/validate.h"
 
 namespace blockstep {

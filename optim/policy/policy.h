@@ -37,6 +37,13 @@ class Policy {
   virtual std::vector<Directive> Continue(int64_t step, std::vector<Directive> issued) = 0;
 };
 
+// What a checkpoint keeps of a policy: its state after exactly the reports of the steps below one,
+// and the directives issued for that step and beyond.
+struct PolicySnapshot {
+  std::string policy_state;  // Policy::SaveState
+  std::vector<Directive> directives;
+};
+
 enum class TensorPolicy : uint8_t { kFrozen, kAlways, kAsBlocks };
 enum class BlockOrder : uint8_t { kAscending, kDescending, kRandom };
 enum class BlockLlmScore : uint8_t { kGradNorm, kGradRms, kAdam };

@@ -25,7 +25,7 @@ class StateWriter {
 
 class StateReader {
  public:
-  // An error if `text` is cut short, of another policy or no state at all.
+  // An error if `text` is truncated, of another policy or no state at all.
   static absl::StatusOr<StateReader> Parse(std::string_view text, std::string_view policy);
   // The values of `key`; `count` of them where count >= 0.
   absl::StatusOr<std::vector<int64_t>> Ints(const std::string& key, int64_t count = -1) const;

@@ -6,7 +6,6 @@
 #include "core/base/str.h"
 #include "optim/policy/blockllm_select.h"
 #include "optim/policy/blocks.h"
-#include "optim/policy/largest_selection.h"
 
 namespace blockstep {
 namespace {

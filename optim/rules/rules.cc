@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "core/base/faults.h"
 #include "core/base/nearest.h"
-#include "core/base/status.h"
 #include "optim/rules/adamw.h"
 
 namespace blockstep {
@@ -12,26 +12,22 @@ std::vector<std::string> KnownRules() { return {"adamw"}; }
 
 absl::StatusOr<std::unique_ptr<UpdateRule>> MakeRule(std::string_view name,
                                                      const RuleHyper& hyper) {
-  std::string wrong;
-  const auto beta = [&](std::string_view field, double value) {
-    if (!(value >= 0 && value < 1))
-      wrong += Cat(field, ": expected a value in [0, 1), got ", value, "\n");
+  Faults faults;
+  const auto beta = [&](const std::string& field, double value) {
+    faults.Require(value >= 0 && value < 1, field, value, "a value in [0, 1)");
   };
   beta("beta1", hyper.beta1);
   beta("beta2", hyper.beta2);
-  if (!(hyper.eps > 0) || !std::isfinite(hyper.eps)) {
-    wrong += Cat("eps: expected a finite number > 0, got ", hyper.eps, "\n");
-  }
-  if (!(hyper.weight_decay >= 0) || !std::isfinite(hyper.weight_decay)) {
-    wrong += Cat("weight_decay: expected a finite number >= 0, got ", hyper.weight_decay, "\n");
-  }
+  faults.Require(hyper.eps > 0 && std::isfinite(hyper.eps), "eps", hyper.eps,
+                 "a finite number > 0");
+  faults.Require(hyper.weight_decay >= 0 && std::isfinite(hyper.weight_decay), "weight_decay",
+                 hyper.weight_decay, "a finite number >= 0");
   if (name != "adamw") {
-    wrong +=
-        Cat("unknown update rule \"", name, "\"; expected one of ", KnownNames(name, KnownRules()));
+    faults.Add("", Cat("unknown update rule \"", name, "\"; expected one of ",
+                       KnownNames(name, KnownRules())));
   }
-  if (wrong.empty()) return std::make_unique<AdamW>(hyper);
-  wrong.pop_back();
-  return absl::InvalidArgumentError(wrong);
+  RETURN_IF_ERROR(faults.status());
+  return std::make_unique<AdamW>(hyper);
 }
 
 }  // namespace blockstep

@@ -169,5 +169,11 @@ class Docs(unittest.TestCase):
         self.assertEqual(len(faults_of_page(tree, "docs/x.md", "[a](../core/base/b.h) [b](y.md)")), 2)
 
 
+class Mutants(unittest.TestCase):
+    def test_the_page_lists_the_mutants_there_are(self):
+        page = re.findall(r"^\| ([\w-]+) \| (?!what breaks)(?!---)", read("tests/mutants/README.md"), re.M)
+        self.assertEqual(page, re.findall(r"^\[([\w-]+)\]$", read("tests/mutants/mutants.toml"), re.M))
+
+
 if __name__ == "__main__":
     unittest.main()

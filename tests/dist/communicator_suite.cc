@@ -205,11 +205,11 @@ void Split(Communicator& c) {
   }
 }
 
-void Transport(Communicator& c) {
+void Buffer(Communicator& c) {
   constexpr int64_t kEach = 1000;
-  auto slab = c.AllocateTransport(c.size() * kEach);
-  ASSERT_TRUE(slab.ok()) << slab.status();
-  char* data = static_cast<char*>(*slab);
+  auto buffer = c.AllocateBuffer(c.size() * kEach);
+  ASSERT_TRUE(buffer.ok()) << buffer.status();
+  char* data = static_cast<char*>(*buffer);
   std::fill_n(data + c.rank() * kEach, kEach, static_cast<char>('a' + c.rank()));
   GatherSegment segment{.base = data};
   for (int r = 0; r <= c.size(); ++r) segment.offsets.push_back(r * kEach);
@@ -230,7 +230,7 @@ const std::vector<CommunicatorCase>& CommunicatorSuite() {
       {"Interleaving", Interleaving},
       {"HostAllGather", HostAllGather},
       {"Split", Split},
-      {"Transport", Transport},
+      {"Buffer", Buffer},
   };
   return cases;
 }

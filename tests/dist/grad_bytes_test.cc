@@ -119,7 +119,7 @@ TEST(GradBytes, OnTheWire) {
 }
 
 struct Memory {
-  int64_t gradients = 0, slot_probe = 0, transport = 0;
+  int64_t gradients = 0, slot_probe = 0, communication = 0;
 };
 
 Memory Formula(const TensorTable& table, const ActiveSet& set, const GradCase& c, int ranks,
@@ -143,7 +143,7 @@ Memory Formula(const TensorTable& table, const ActiveSet& set, const GradCase& c
         largest = std::max(largest, 4 * OwnElements(table, e, ranks, r));
       }
     }
-    m.transport = Padded(largest * (total - fewest));
+    m.communication = Padded(largest * (total - fewest));
     return m;
   }
   if (c.accumulation == GradAccumulation::kLocal || ranks == 1) {
@@ -164,7 +164,7 @@ Memory Formula(const TensorTable& table, const ActiveSet& set, const GradCase& c
       ends = table.tied ? ends + unit : std::max(ends, unit);
     }
   }
-  m.transport = 2 * layer + ends;
+  m.communication = 2 * layer + ends;
   return m;
 }
 
@@ -185,9 +185,9 @@ TEST(GradBytes, OfMemory) {
               };
               EXPECT_EQ(of(MemoryClass::kGradients), want.gradients);
               EXPECT_EQ(of(MemoryClass::kSlotProbe), want.slot_probe);
-              EXPECT_EQ(of(MemoryClass::kTransport), want.transport);
+              EXPECT_EQ(of(MemoryClass::kCommunication), want.communication);
               EXPECT_EQ(rank.arena().use().total,
-                        want.gradients + want.slot_probe + want.transport);
+                        want.gradients + want.slot_probe + want.communication);
             }
           }
         }

@@ -21,6 +21,25 @@ std::string Whole(int64_t slots) {
   return Shape(0, width, slots);
 }
 
+void Collect(SlotNode node, int64_t slots, Range range, std::vector<SlotNode>& out) {
+  const Range covered = SlotsOf(node, slots);
+  const Range inside = Intersect(covered, range);
+  if (inside.empty()) return;
+  if (inside == covered) {
+    out.push_back(node);
+    return;
+  }
+  Collect({node.level - 1, 2 * node.index}, slots, range, out);
+  Collect({node.level - 1, 2 * node.index + 1}, slots, range, out);
+}
+
+// The largest nodes whose slots all lie in `range`, by their definition.
+std::vector<SlotNode> MaximalNodes(int64_t slots, Range range) {
+  std::vector<SlotNode> nodes;
+  Collect(SlotRoot(slots), slots, range, nodes);
+  return nodes;
+}
+
 TEST(SlotTree, AnyPartitionGivesTheShapeOfOneRank) {
   for (int64_t slots = 1; slots <= 40; ++slots) {
     for (int64_t ranks = 1; ranks <= 7; ++ranks) {

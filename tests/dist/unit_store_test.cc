@@ -117,7 +117,7 @@ TEST_P(Weights, MemoryIsTheFormulas) {
   const TensorTable table = TinyTable(tie);
   const std::vector<char> pinned = MakePins(table, pins);
   const auto padded = [](int64_t bytes) { return (bytes + 255) / 256 * 256; };
-  int64_t weights = 0, whole = 0, layer = 0, head = 0, transport = 0;
+  int64_t weights = 0, whole = 0, layer = 0, head = 0, communication = 0;
   for (size_t u = 0; u < table.units.size(); ++u) {
     int64_t gather = 0;
     for (const int i : table.units[u].tensors) {
@@ -133,7 +133,7 @@ TEST_P(Weights, MemoryIsTheFormulas) {
     if (table.units[u].kind == UnitKind::kLayer) layer = std::max(layer, gather);
     if (table.units[u].kind == UnitKind::kHead) head += gather;
     if (u == 0 && gather > 0) {
-      transport = padded(ranks * 4 * (kMaxTokens + 1)) + 2 * padded(kMaxTokens * 32 * 4);
+      communication = padded(ranks * 4 * (kMaxTokens + 1)) + 2 * padded(kMaxTokens * 32 * 4);
       if (table.tied) head += gather;
     }
   }
@@ -148,7 +148,7 @@ TEST_P(Weights, MemoryIsTheFormulas) {
       EXPECT_EQ(of(MemoryClass::kWeights), weights);
       EXPECT_EQ(of(MemoryClass::kPinned), whole);
       EXPECT_EQ(of(MemoryClass::kGather), 2 * layer + head);
-      EXPECT_EQ(of(MemoryClass::kTransport), transport);
+      EXPECT_EQ(of(MemoryClass::kCommunication), communication);
     }
   }
 }

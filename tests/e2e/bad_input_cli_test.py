@@ -10,6 +10,37 @@ from bad_input import BAD_INPUT, OK, USAGE, BadInputTest, read, safetensors, tok
 
 
 class BadInput(BadInputTest):
+    def test_command_line(self):
+        """One line: the flag, what was expected, what was given. Never a sentence of the parser's library."""
+        for said, *args in (
+                ("train: --run: expected a value, got none", "train", "--run"),
+                ("train: --run: expected a value, got the flag --set", "train", "--run", "--set", "train.steps=3"),
+                ("train: --set: expected a value, got none", "train", "--set"),
+                ("train: --config: expected a value, got none", "train", "--config"),
+                ("train: --run: expected a value, got none", "train", "--run="),
+                ("train: --run: expected a path, got an empty string", "train", "--run", ""),
+                ("train: --run: expected one value, got 2", "train", "--run", "a", "--run", "b"),
+                ("train: --insecure: expected no value, got 'maybe'", "train", "--insecure=maybe"),
+                ("train: expected no further argument, got 'here'", "train", "here"),
+                ("train: expected no further argument, got 'b'", "train", "--run", "a", "b"),
+                ("train: unknown flag -x; expected one of --help, --config,", "train", "-x"),
+                ("estimate: --ranks: expected a number > 0, got 'two'", "estimate", "--ranks", "two"),
+                ("estimate: --ranks: expected a number > 0, got '0'", "estimate", "--ranks", "0"),
+                ("estimate: --ranks: expected an integer, got '1.5'", "estimate", "--ranks", "1.5"),
+                ("estimate: --ranks: expected a smaller integer, got '99999999999'", "estimate", "--ranks", "9" * 11),
+                ("coordinator: expected --folder, got none", "coordinator"),
+                ("eval: expected weights, got none", "eval"),
+                ("eval: --placement: expected sharded or pinned, got 'here'", "eval", "w", "d", "--placement", "here"),
+                ("export: expected no further argument, got 'c'", "export", "a", "b", "c"),
+                ("tokenize: --val-fraction: expected a number, got 'half'",
+                 "tokenize", "t", "--model", "m", "--out", "o", "--val-fraction", "half"),
+        ):
+            text = self.refused(" ".join(args), [cli.BLOCKSTEP, *args], USAGE)
+            self.assertEqual(text.count("\n"), 1, text)
+            self.assertTrue(text.startswith(f"blockstep {said}"), text)
+            if "unknown" not in said:
+                self.assertEqual(text, f"blockstep {said}\n")
+
     def test_flags_and_fields(self):
         self.refused("unknown command", [cli.BLOCKSTEP, "trian"], USAGE, "unknown command 'trian'",
             "did you mean train?")
@@ -17,10 +48,10 @@ class BadInput(BadInputTest):
         self.train("unknown field", {"train.stepz": 3}, USAGE, "--set train.stepz=3", "unknown field",
             "did you mean steps?")
         self.train("negative number", {"train.steps": -1}, USAGE, "train.steps: expected >= 1, got -1",
-            "configuration: 1 error")
+            "blockstep train: configuration: 1 error")
         self.train("no number", {"optimizer.lr": "fast"}, USAGE,
             "optimizer.lr: expected a finite number, got fast")
-        self.train("unknown value", {"policy.name": "badman"}, USAGE, "policy.name: expected full, badam", "got badman",
+        self.train("unknown value", {"policy.name": "badman"}, USAGE, "policy.name: expected one of full, badam", "got badman",
             "did you mean badam?")
         # Libraries keep 16 bits of a port and say nothing.
         beyond, ports = "127.0.0.1:99999", "expected host:port, the port from 0 to 65535, got 127.0.0.1:99999"
@@ -33,7 +64,7 @@ class BadInput(BadInputTest):
             "batch.micro_slots: expected 1 with train.numerics slot_exact, got 2")
         self.train("two sources", {"model.preset": "9m"}, USAGE,
             "expected only one of model.path, model.config, model.preset, got 2 of them")
-        self.train("unknown preset", {"model.config": "", "model.preset": "9t"}, USAGE, "rank 0: model.preset: expected one of: 9m", "got '9t'")
+        self.train("unknown preset", {"model.config": "", "model.preset": "9t"}, USAGE, "rank 0: model.preset: expected one of 9m", "got '9t'")
         self.train("no such backend", {"runtime.backend": "cuda"}, USAGE,
             "rank 0: runtime.backend: expected cpu, async or null, got 'cuda', which is not in this build")
         self.train("backend without memory", {"runtime.backend": "null"}, USAGE,
@@ -60,7 +91,7 @@ class BadInput(BadInputTest):
             "eval.every_steps: expected 0 without data.val, got 5")
         self.refused("eval of no sequences",
             [cli.BLOCKSTEP, "eval", self.good, cli.TINY["data.train"], "--tokens", "-4"], USAGE,
-            "blockstep eval: --tokens: expected a number > 0, got -4")
+            "blockstep eval: --tokens: expected a number > 0, got '-4'")
 
     def test_configuration_files(self):
         config = lambda text: [cli.BLOCKSTEP, "train", "--run", self.run_folder, "--config",
@@ -77,7 +108,7 @@ class BadInput(BadInputTest):
             'runtime { transport: local }\npolicy { name: scripted phase { steps: 1000 entry {\n'
             f'tensor: "{name}" row_begin: {begin} row_end: {end} }} }} }}\n')
         self.refused("rows that cut a quantum of a vector", config(rows("model.norm.weight", 0, 16)), USAGE,
-                     "rank 0: policy.phase does not fit the model: 1 error\n", "run.txt:3:51: policy.phase[0].entry[0]: active set: "
+                     "policy.phase does not fit the model: 1 error\n", "run.txt:3:51: policy.phase[0].entry[0]: active set: "
                      "model.norm.weight: expected row bounds that are "
                      "multiples of 256, or the last row 32, got [0, 16)")
         self.refused("rows that cut a tile", config(rows("model.embed_tokens.weight", 32, 64)), USAGE,
@@ -103,6 +134,9 @@ class BadInput(BadInputTest):
     def test_token_files(self):
         data = lambda name, content: {"data.train": self.path(name, content)}
         whole = tokens([5] * 2000)
+        for mpi in (False, True):  # with one rank there is nothing to tell apart
+            self.train(f"missing, one rank, mpi {mpi}", {"data.train": self.path("no.bin")}, BAD_INPUT,
+                       "blockstep: token file: cannot read " + self.path("no.bin"), ranks=1, mpi=mpi)
         self.train("missing", {"data.train": self.path("no.bin")}, BAD_INPUT, "rank 0: token file", "no.bin",
             "No such file")
         self.train("folder", {"data.train": self.dir}, BAD_INPUT, "rank 0: token file",
@@ -168,7 +202,7 @@ class BadInput(BadInputTest):
             config={"intermediate_size": 96})
         self.refused("tokenizer missing",
             cli.command(self.run_folder, {}, mpi=False, flags=["--tokenizer", self.path("no.model")]),
-                     BAD_INPUT, "rank 0: --tokenizer", "no.model")
+                     BAD_INPUT, "--tokenizer", "no.model")
 
     def test_resume(self):
         def resume(name, code, *said, damage=None, settings=None, flags=(), run=False, mpi=False):
@@ -194,17 +228,17 @@ class BadInput(BadInputTest):
                 return content
             return edit
         longer = {"train.steps": 2}  # the same maths as the run that is continued
-        changed = ("rank 0: ", "changes the result", "- train.steps: 2", "+ train.steps: 4",
+        changed = ("rank 0: ", "the configuration has changed:\n", "- train.steps: 2", "+ train.steps: 4",
             "--allow-config-change")
         accept = ["--allow-config-change"]
-        self.train("missing", {}, BAD_INPUT, "rank 0: --resume", "expected a checkpoint, or a run that has one",
+        self.train("missing", {}, BAD_INPUT, f"rank 0: --resume {self.path('no')}: no such folder",
             flags=["--resume", self.path("no")])
         self.train("no checkpoint", {}, BAD_INPUT, "expected a checkpoint, or a run that has one",
             flags=["--resume", self.dir])
         resume("changed maths", USAGE, *changed)
         resume("changed maths in place", USAGE, *changed, run=True)
         resume("another policy", USAGE, "rank 0: ", '- policy.name: full', '+ policy.name: badam',
-            "--allow-config-change", "policy state that is incompatible is reset", settings=dict(longer, **{"policy.name": "badam"}))
+            "--allow-config-change", "(incompatible policy state is reset)", settings=dict(longer, **{"policy.name": "badam"}))
         resume("damaged manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json: corrupt",
             damage=change("MANIFEST.json", lambda c: c.replace(b'"step": 2', b'"step": 3')), settings=longer)
         resume("cut manifest", BAD_INPUT, "rank 0: ", "MANIFEST.json",

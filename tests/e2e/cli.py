@@ -1,4 +1,5 @@
 """Runs of the real program for tests: a tiny Llama on the bundled text, over mpirun or threads."""
+import functools
 import json
 import os
 import re
@@ -11,12 +12,7 @@ import unittest
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BLOCKSTEP = os.environ["BLOCKSTEP"]
 DATA = os.path.join(SOURCE, "deploy/data/c4_tiny")
-MPI_ENV = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-}
+MPI_ENV = os.path.join(SOURCE, "deploy/mpi_env.sh")
 # What ends a test that hangs. No test waits for it: it has room for a machine of a quarter of the speed.
 LAST_RESORT_S = 300
 POLICIES = {
@@ -48,8 +44,16 @@ def command(run, settings, ranks=1, mpi=True, flags=()):
     return args
 
 
+@functools.cache
+def mpi_settings():
+    """What deploy/mpi_env.sh sets."""
+    shown = subprocess.run(["bash", "-c", 'source "$0" && env', MPI_ENV], env={"PATH": os.environ["PATH"]}, text=True,
+                           capture_output=True, check=True).stdout
+    return dict(line.split("=", 1) for line in shown.splitlines() if line.startswith("OMPI_"))
+
+
 def environment():
-    return dict(os.environ, **MPI_ENV)
+    return dict(os.environ, **mpi_settings())
 
 
 def train(run, settings, expect=0, **kwargs):

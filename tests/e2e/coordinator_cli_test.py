@@ -11,7 +11,7 @@ import coordinated
 from coordinated import POLICY
 
 # Where a coordinator fails: the call that fault_shim.c counts, which one of them, and the step from which
-# a restart goes on. Report 24 is the 25th to be made durable; two heads are written before the first.
+# a restart goes on. Report 24 is the 25th to be made durable; two headers are written before the first.
 PLACES = {"idle": None, "decision": (25, 25), "log": (28, 24)}
 FAULTS = itertools.product(("KILL", "STOP", "SEGV"), PLACES)
 

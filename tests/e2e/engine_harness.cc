@@ -4,9 +4,11 @@
 #include <thread>
 
 #include "core/backends/backends.h"
+#include "core/base/op_digests.h"
 #include "core/base/philox.h"
 #include "core/base/sha256.h"
 #include "dist/local/local_communicator.h"
+#include "launcher/train/engine/step_digests.h"
 #include "model/init.h"
 #include "optim/rules/rules.h"
 #include "tests/e2e/policy_source.h"
@@ -101,7 +103,7 @@ class RankRun {
          .compute = compute.get(),
          .arena = &*arena,
          .tracer = tracer,
-         .digests = digests.get(),
+         .notes = digests.get(),
          .slots = spec_.slots,
          .micro_slots = spec_.micro_slots,
          .tokens = tokens,

@@ -34,7 +34,7 @@ class Eval(BadInputTest):
 
     def eval(self, weights, *flags):
         done = subprocess.run([cli.BLOCKSTEP, "eval", weights, VAL, "--slots", "40", "--json", *flags], text=True,
-                              capture_output=True, timeout=60, env=cli.environment())
+                              capture_output=True, timeout=cli.LAST_RESORT_S, env=cli.environment())
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)["loss"]
 
@@ -64,7 +64,8 @@ class Eval(BadInputTest):
         other(self.run_folder, "--tokens", "32")
         other(self.run_folder, "--document-mask", "false")
         exported = self.path("exported")
-        subprocess.run([cli.BLOCKSTEP, "export", self.run_folder, exported], check=True, capture_output=True)
+        done = subprocess.run([cli.BLOCKSTEP, "export", self.run_folder, exported], check=True, capture_output=True, text=True)
+        self.assertRegex(done.stdout, rf"^exported {self.run_folder}/checkpoints/step-\d+ to {exported}: \d files, [\d.]+ MiB\n$")
         same(exported, "--tokens", "16", "--document-mask", "true")
         other(exported, "--tokens", "16")
         self.refused("longer than the model", [cli.BLOCKSTEP, "eval", exported, VAL], USAGE, "data.tokens: expected at most 128")
@@ -74,7 +75,7 @@ class Eval(BadInputTest):
         args = [cli.BLOCKSTEP, "eval", weights, VAL, "--slots", str(slots), "--micro-slots", str(micro_slots), "--json",
                 "--threads", "1", *flags]
         if ranks > 0:
-            args = ["timeout", "-k", "5", "60", "mpirun", "-n", str(ranks), *args]
+            args = ["timeout", "-k", "5", str(cli.LAST_RESORT_S), "mpirun", "-n", str(ranks), *args]
         done = subprocess.run(args, text=True, capture_output=True, timeout=90, env=cli.environment())
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
@@ -96,11 +97,30 @@ class Eval(BadInputTest):
         self.assertEqual(json.loads(self.over(2, self.run_folder))["loss"], self.evaluations()[4])
 
     def test_one_message_of_all_ranks(self):
-        over = ["timeout", "-k", "5", "60", "mpirun", "-n", "2", cli.BLOCKSTEP, "eval"]
+        over = ["timeout", "-k", "5", str(cli.LAST_RESORT_S), "mpirun", "-n", "2", cli.BLOCKSTEP, "eval"]
         self.refused("no such weights", [*over, self.path("none"), VAL], BAD_INPUT,
                      "blockstep eval: rank 0: weights: " + self.path("none") + " does not exist")
         self.refused("text of another tokenizer", [*over, self.good, self.path("other.bin", tokens([1, 2, 60000] * 300))],
                      BAD_INPUT, "blockstep eval: rank 0: token file " + self.path("other.bin"))
+
+    def test_a_launcher_of_another_mpi_is_found_out(self):
+        """Each such process would be a world of its own, and print the whole evaluation."""
+        for size, rank in (("PMI_SIZE", "PMI_RANK"), ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")):
+            env = {k: v for k, v in cli.environment().items() if not k.startswith(("OMPI_COMM", "PMI_", "SLURM_"))}
+            done = subprocess.run([cli.BLOCKSTEP, "eval", self.good, VAL, "--slots", "4"], text=True, capture_output=True,
+                                  timeout=cli.LAST_RESORT_S, env=dict(env, **{size: "3", rank: "1"}))
+            self.assertEqual(done.returncode, 5, done.stdout + done.stderr)
+            self.assertIn(f"expected 3 ranks ({size}), got 1", done.stderr)
+
+    def test_a_rank_that_does_not_come(self):
+        env = dict(cli.environment(), LD_PRELOAD=os.environ["FAULT_SHIM"], FAULT_CALL="product", FAULT_RANK="1",
+                   FAULT_AT="1", FAULT_SIGNAL="0")  # it never returns
+        over = ["timeout", "-k", "5", str(cli.LAST_RESORT_S), "mpirun", "-n", "2", cli.BLOCKSTEP, "eval", self.good, VAL,
+                "--slots", "4", "--threads", "1", "--comm-timeout", "2"]
+        done = subprocess.run(over, text=True, capture_output=True, env=env)
+        self.assertEqual(done.returncode, 5, done.stdout + done.stderr)
+        # A machine that is slow enough does not come so far.
+        self.assertRegex(done.stderr, r"timed out after 2000 ms waiting for rank 1|timed out after 2 s: ")
 
     def test_a_loss_that_is_no_number(self):
         folder = shutil.copytree(self.checkpoint, self.path("nan"))

@@ -62,6 +62,7 @@ class Faults(cli.RunTest):
     settings = dict(cli.POLICIES["blockllm"], **{
         "policy.name": "blockllm", "train.steps": 40, "checkpoint.every_steps": 5,
         "coordinator.lease_s": LEASE_S})
+    reports = []  # (seconds to the report, lag, its text) of each case
 
     def fault(self, rank, name, place):
         """The run in which it happens, its exit code, stderr and seconds, and how late the machine was."""
@@ -87,10 +88,10 @@ class Faults(cli.RunTest):
                 waited = [float(s) for s in re.findall(r"has waited ([\d.]+) s", text)]
                 print(f"rank {rank} {name} in {place}: exit {code}, {seconds:.1f} s, reported after "
                       f"{waited[0]} s of {LEASE_S} + {lag:.2f} s", flush=True)
-                self.assertLess(waited[0], LEASE_S + lag, text)  # of the first that speaks
+                self.reports.append((waited[0], lag, text))  # of the first that speaks
                 if name == "STOP":
                     # Of a rank that stopped before its second heartbeat, only its start is known.
-                    said = (r"what the other ranks last did is not known" if rank == 0 else
+                    said = (r"last calls of the other ranks unknown" if rank == 0 else
                             rf"rank {rank} on \S+: \w+ \d+, (\w+, )?(last call .*|no call yet).* LOST: silent for")
                     self.assertRegex(text, said)
                 else:
@@ -98,6 +99,18 @@ class Faults(cli.RunTest):
                 self.assertTrue(os.listdir(os.path.join(run, "checkpoints")), text)
                 again = cli.train(run, self.settings, ranks=RANKS, flags=["--resume", "auto"])
                 self.assertEqual(cli.weights_hash(again), wanted)
+
+    def test_reports_came_within_the_lease(self):
+        """Of the faults before this in the alphabet. watchdog/lease_test.cc shows it on a clock of its own."""
+        self.assertEqual(len(self.reports), len(CASES), "expected test_every_fault_ends_with_a_report_and_resumes before")
+        # A machine that is late by a lease itself says nothing of ours.
+        sleepy = [lag for _, lag, _ in self.reports if lag >= LEASE_S]
+        for waited, lag, text in self.reports:
+            if lag < LEASE_S:
+                self.assertLess(waited, LEASE_S + lag, text)
+        if sleepy:
+            self.skipTest(f"{len(sleepy)} of {len(CASES)} reports: this machine may be {max(sleepy):.1f} s late in "
+                          f"{Lag.LOOKS} looks, the lease is {LEASE_S} s")
 
     def test_an_error_of_one_rank_inside_mpi_is_told_by_that_rank(self):
         for rank in (0, 1):

@@ -47,7 +47,7 @@ class HostileInput(BadInputTest):
     def test_configurations_that_are_no_text(self):
         self.config("deep", 'model { preset: "9m" }\n' + "a {" * 200000, "run.txt:2:99: a.a.",
                     "expected at most 32 levels of '{', got more")
-        self.config("wrong all over", "x: 1\n" * 100000, "x: unknown field", "nothing is read after this many errors")
+        self.config("wrong all over", "x: 1\n" * 100000, "x: unknown field", "too many errors; the rest is not read")
         self.config("binary", "\x00\x01\x02" * 1000, "run.txt:1:1: ")
         self.config("one line of a megabyte", "train { steps: " + "x" * 1000000 + " }", "... (1000000 bytes)")
 
@@ -66,7 +66,7 @@ class HostileInput(BadInputTest):
                          [cli.BLOCKSTEP, "estimate", "--quick", "--set", f"model.config={path}"], USAGE, field)
 
     def test_names(self):
-        self.refused("empty run", cli.command("", {}, mpi=False), USAGE, "--run", "expected a name, got an empty text")
+        self.refused("empty run", cli.command("", {}, mpi=False), USAGE, "--run", "expected a path, got an empty string")
         self.train("zero byte", {}, USAGE, "data.train: ", "expected no zero byte",
                    flags=["--config", self.path("zero.txt", 'data { train: "/dev/null\\000.bin" }')])
 

@@ -40,7 +40,7 @@ class Inputs(BadInputTest):
         theta = json.loads(self.tiny)["rope_theta"]
         self.set_model(rope_theta=500000.0)
         changed = (f"- model.rope_theta: {theta:.15g}\n", "+ model.rope_theta: 500000")
-        self.resumed("another RoPE", USAGE, "rank 0: ", "changes the result", *changed, "--allow-config-change")
+        self.resumed("another RoPE", USAGE, "rank 0: ", "the configuration has changed:\n", *changed, "--allow-config-change")
         # What decides about tensors and heads cannot change under a checkpoint, whoever accepts it.
         self.settings["train.steps"] = 3
         self.set_model(num_attention_heads=2, num_key_value_heads=2, head_dim=16)
@@ -130,8 +130,8 @@ class Inputs(BadInputTest):
         self.assertIn(f"sampled sha256 {before['sampled_sha256']}\n", maths)
         self.assertNotIn(before["sha256"], maths)
         self.set_token(4000, 9)  # between what is sampled
-        text = self.until([*args, "--resume", "auto"], lambda text: "HAS CHANGED" in text)
-        self.assertIn(f"blockstep: data.train[0] HAS CHANGED SINCE THIS RUN STARTED: {self.data}: expected sha256 "
+        text = self.until([*args, "--resume", "auto"], lambda text: "has changed since" in text)
+        self.assertIn(f"blockstep: warning: data.train[0] has changed since this run started: {self.data}: expected sha256 "
                       f"{before['sha256']}, got {hashlib.sha256(read(self.data)).hexdigest()}", text)
         self.assertEqual(len(self.run_json()), 1)
         self.assertEqual(self.run_json()[-1]["maths"], maths)

@@ -25,7 +25,7 @@ class OneHash(coordinated.CoordinatedTest):
         args = [cli.BLOCKSTEP, "estimate", "--json", "--quick", "--ranks", str(ranks)]
         for name, value in dict(cli.TINY, **settings).items():
             args += ["--set", f"{name}={value}"]
-        done = subprocess.run(args, text=True, capture_output=True, timeout=60)
+        done = subprocess.run(args, text=True, capture_output=True, timeout=cli.LAST_RESORT_S)
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)["ranks"][0]["phases"][0]["bytes"]["pinned"]
 
@@ -61,7 +61,7 @@ class OneHash(coordinated.CoordinatedTest):
                 run = self.new_run()
                 text = self.end(self.begin(run, address, settings, ranks=ranks, mpi=True))
                 self.assertEqual((cli.weights_hash(text), cli.blocks(run)), wanted)
-                self.assertEqual(process.wait(timeout=60), 0)
+                self.assertEqual(process.wait(timeout=cli.LAST_RESORT_S), 0)
                 self.assertIn("run finished", process.stderr.read())
 
 

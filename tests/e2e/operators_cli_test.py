@@ -250,10 +250,10 @@ class Operators(coordinated.CoordinatedTest):
             "dead": ([dead_folder], "cannot connect: Connection refused"),
             "dead by address": (["--coordinator", dead], "cannot connect: Connection refused"),
             "no such host": (["--coordinator", "no-such-host.invalid:1"], "cannot find host no-such-host.invalid"),
-            "stopped": ([plain_folder], "does not answer; is it stopped?"),
-            "another authority": (["--coordinator", tls, "--tls", others], "refused TLS"),
-            "plaintext to TLS": (["--coordinator", tls], "not in plaintext"),
-            "TLS to plaintext": (["--coordinator", alive, "--tls", certs], "refused TLS"),
+            "stopped": ([plain_folder], "did not respond; is the process stopped?"),
+            "another authority": (["--coordinator", tls, "--tls", others], "TLS handshake failed"),
+            "plaintext to TLS": (["--coordinator", tls], "does not speak plaintext"),
+            "TLS to plaintext": (["--coordinator", alive, "--tls", certs], "TLS handshake failed"),
             "no port": (["--coordinator", "127.0.0.1"], "expected host:port"),
         }
         for name, (args, wanted) in cases.items():
@@ -280,7 +280,7 @@ class Operators(coordinated.CoordinatedTest):
         ranks.kill()
         ranks.communicate()
         self.assertIn("coordinator.json: does not exist", self.ask("status", self.new_run(), expect=3))
-        self.assertIn("refused TLS", self.ask("stop", "--coordinator", tls, "--tls", others, expect=5))
+        self.assertIn("TLS handshake failed", self.ask("stop", "--coordinator", tls, "--tls", others, expect=5))
 
     def test_a_join_that_can_never_fit_says_so_and_does_not_wait(self):
         certs, others, mixed = self.new_run(), self.new_run(), self.new_run()
@@ -294,10 +294,10 @@ class Operators(coordinated.CoordinatedTest):
         _, _, tls = self.start(flags=["--tls", certs])
         _, _, plain = self.start()
         cases = {  # coordinator, folder of ours, exit code, what is said
-            "another authority": (tls, others, 5, "refused TLS; expected certificates of one authority"),
-            "a client of another authority": (tls, mixed, 5, "refused TLS; expected certificates of one authority"),
-            "plaintext to TLS": (tls, None, 5, "not in plaintext; pass --tls"),
-            "TLS to plaintext": (plain, certs, 5, "refused TLS; expected"),
+            "another authority": (tls, others, 5, "TLS handshake failed; expected unexpired certificates of one authority"),
+            "a client of another authority": (tls, mixed, 5, "TLS handshake failed; expected unexpired certificates of one authority"),
+            "plaintext to TLS": (tls, None, 5, "does not speak plaintext; pass --tls"),
+            "TLS to plaintext": (plain, certs, 5, "TLS handshake failed; expected"),
             "a key of another certificate": (tls, unlike, 3, "client-key.pem: expected the key of"),
         }
         for name, (address, folder, code, wanted) in cases.items():

@@ -68,7 +68,7 @@ class Resume(cli.RunTest):
                 os.kill(stopped[0], signal.SIGCONT)
             text = process.stderr.read()
             process.stderr.close()
-            code = process.wait(timeout=60)
+            code = process.wait(timeout=cli.LAST_RESORT_S)
             self.assertEqual(code, 75 if stop else 0, text)
             self.assertEqual("continue with --resume auto" in text, stop, text)
         self.assertEqual(cli.weights_hash(text), wanted)
@@ -116,7 +116,7 @@ class Resume(cli.RunTest):
         os.kill(pid, number)
         text += process.stderr.read()
         process.stderr.close()
-        return run, process.wait(timeout=60), text
+        return run, process.wait(timeout=cli.LAST_RESORT_S), text
 
     def test_signals_save_and_stop(self):
         cases = [(s, None, 2, False) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
@@ -128,6 +128,8 @@ class Resume(cli.RunTest):
                 self.assertEqual(code, 75, text)
                 said = re.findall(r"^blockstep: asked to stop; saved at step (\d+); continue with --resume auto", text, re.M)
                 self.assertEqual(len(said), 1, text)
+                notice = "blockstep: asked to stop; finishing the step in hand; Ctrl-C again aborts\n"
+                self.assertEqual(text.count(notice), 1 if target in (None, 0) else 0, text)
                 self.assertEqual(os.listdir(os.path.join(run, "checkpoints")), [f"step-{int(said[0]):08d}"])
                 self.assertEqual(cli.blocks(run)[-1][0], int(said[0]) - 1)
 
@@ -137,7 +139,7 @@ class Resume(cli.RunTest):
         cli.train(run, short)
         before = os.path.getmtime(os.path.join(run, "metrics.jsonl"))
         done = subprocess.run(cli.command(run, short, mpi=False), env=cli.environment(), text=True,
-                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+                              capture_output=True, timeout=cli.LAST_RESORT_S, stdin=subprocess.DEVNULL)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("--resume auto", done.stderr)
         self.assertEqual(os.path.getmtime(os.path.join(run, "metrics.jsonl")), before)

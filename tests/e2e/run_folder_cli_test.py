@@ -29,6 +29,9 @@ class RunFolder(cli.RunTest):
                 self.assertEqual(second.returncode, 4, second.stderr)
                 self.assertRegex(second.stderr, rf"run folder {run}: in use by "
                                  rf"process {first.pid} on \S+ since .* \(lock {run}/run.lock")
+                waits = re.findall(rf"^blockstep: waiting for the process that holds run folder {run}, at most 7 s: "
+                                   rf"process {first.pid} on \S+ since ", second.stderr, re.M)
+                self.assertEqual(len(waits), 1, second.stderr)
                 self.assertIsNone(first.poll())
         finally:
             first.kill()

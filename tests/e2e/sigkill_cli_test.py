@@ -110,7 +110,8 @@ class Sigkill(cli.RunTest):
                 parts.append((ranks, start, gate and (gate.env["FAULT_CALL"], gate.env["FAULT_AT"])))
                 if start is not None:
                     self.assertGreaterEqual(start, announced, f"older than what was announced: {parts}\n{text}")
-                said = [int(step) for step in re.findall(r"checkpoint \S+/step-(\d+),", text)]
+                said = [int(step) for step in re.findall(r"checkpoint \S+/step-(\d+): ", text)]
+                self.assertTrue(gate or said or start is None, f"no line of a save that ended:\n{text}")
                 announced = max([announced, *said])
                 kills += bool(gate)
             self.assertEqual(cli.weights_hash(text), wanted, f"(ranks, first step, killed in): {parts}")

@@ -32,7 +32,7 @@ class Verify(cli.RunTest):
         text = self.verify(1, "--policies", "badam", transport="local")
         said = "FAILED: policy badam never switched: expected at least 2 active sets, got 1; raise --steps"
         self.assertEqual(text.count(said), 2, text)
-        self.assertIn("NOT SHOWN; 2 failed", text)
+        self.assertIn("INCONCLUSIVE; 2 failed", text)
 
     def test_cases_that_agree(self):
         text = self.verify(0, "--bisect", ONE.replace("mpi", "local"), TWO.replace("mpi", "local"))
@@ -41,7 +41,7 @@ class Verify(cli.RunTest):
     def test_a_planted_mistake_is_named(self):
         # 7 slots a step: rank 1 of 2 has slots 3 to 6, and is wrong from its first swiglu on.
         text = self.verify(1, "--policies", "full", "--bisect", program=BROKEN, steps=2)
-        self.assertIn("NOT EQUAL: 1 differ", text)
+        self.assertIn("NOT EQUAL: 1 case differs from the first of its policy", text)
         self.assertRegex(text, f"bisect {ONE} {TWO}: first difference: step 0, slot 3, forward layer 0: swiglu out\n"
                                f"  {ONE}: digest [0-9a-f]{{16}} of 1280 values, rank 0\n"
                                f"  {TWO}: digest [0-9a-f]{{16}} of 1280 values, rank 1\n")

@@ -1,9 +1,14 @@
 """`blockstep verify` says so when cases differ or do not run, and its cases are what they are called."""
+import glob
 import json
 import os
 import re
+import signal
 import stat
 import struct
+import subprocess
+import tempfile
+import time
 
 import cli
 import coordinated
@@ -13,7 +18,7 @@ AXES = ["--policies", "full", "--steps", str(STEPS)]
 
 
 def records(path):
-    """How many the log of a coordinator holds: a head, then reports."""
+    """How many the log of a coordinator holds: a header, then reports."""
     with open(path, "rb") as f:
         data = f.read()
     assert data.startswith(b"BSCLOG1\n"), data[:8]
@@ -29,7 +34,7 @@ class Verify(coordinated.CoordinatedTest):
         """In place of mpirun."""
         path = os.path.join(self.folder.name, "launcher.sh")
         with open(path, "w", encoding="utf-8") as f:
-            f.write("#!/bin/sh\n" + "".join(f"export {k}={v}\n" for k, v in cli.MPI_ENV.items()) + script)
+            f.write(f'#!/bin/bash\nsource "{cli.MPI_ENV}"\n{script}')
         os.chmod(path, stat.S_IRWXU)
         return ["--mpirun", path, "--transports", "local,mpi", "--coordinators", "embedded"]
 
@@ -41,7 +46,7 @@ class Verify(coordinated.CoordinatedTest):
         # Of another seed, whatever the case says.
         text = self.verify(*self.launcher('exec mpirun "$@" --set model.init_seed=7\n'), expect=1)
         self.assertIn("DIFFERS", text)
-        self.assertIn("NOT EQUAL: 1 differ", text)
+        self.assertIn("NOT EQUAL: 1 case differs from the first of its policy", text)
 
     def test_the_same_launcher_without_a_difference(self):
         text = self.verify(*self.launcher('exec mpirun "$@" --set log.every_steps=3\n'), expect=0)
@@ -51,7 +56,33 @@ class Verify(coordinated.CoordinatedTest):
         text = self.verify(*self.launcher("echo no such host; exit 7\n"), expect=1)
         self.assertIn("exit code 7", text)
         self.assertIn("no such host", text)
-        self.assertIn("NOT SHOWN", text)
+        self.assertIn("INCONCLUSIVE", text)
+
+    def test_a_launcher_that_starts_nothing_is_told_once(self):
+        mpirun = self.launcher("echo no such host; exit 7\n")[1]
+        text = self.ask("verify", *AXES, "--ranks", "1,2,3", "--transports", "mpi", "--mpirun", mpirun, "--folder",
+                        self.new_run(), expect=1)
+        self.assertEqual(text.count("no such host"), 1, text)
+        self.assertIn("did not start the program: exit code 7", text)
+        self.assertIn("further cases not run", text)
+
+    def test_a_verify_that_is_stopped_leaves_nothing(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(signal=number.name):
+                there = tempfile.mkdtemp(dir=self.folder.name)
+                process = subprocess.Popen(
+                    [cli.BLOCKSTEP, "verify", "--policies", "full", "--steps", "100000", "--transports", "local", "--ranks", "1"],
+                    env=dict(cli.environment(), TMPDIR=there), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                    stdin=subprocess.DEVNULL)
+                self.addCleanup(process.kill)
+                while not glob.glob(os.path.join(there, "blockstep-verify-*", "*.log")):
+                    self.assertIsNone(process.poll())
+                    time.sleep(0.05)
+                process.send_signal(number)
+                _, said = process.communicate(timeout=120)
+                self.assertEqual(process.returncode, 75, said)
+                self.assertEqual(said, "blockstep verify: asked to stop\n")
+                self.assertEqual(os.listdir(there), [])
 
     def test_external_is_a_coordinator_that_decided_every_step(self):
         folder = self.new_run()

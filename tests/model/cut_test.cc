@@ -6,11 +6,51 @@
 #include <set>
 
 #include "core/base/math.h"
+#include "model/llama_tensors.h"
 #include "tests/model/counting_kernels.h"
 #include "tests/model/model_rig.h"
 
 namespace blockstep::testing {
 namespace {
+
+// FLOPs per token of the model's matrices under a plan, 2 per multiply-add; attention's are apart.
+struct GemmFlops {
+  int64_t forward = 0, recompute = 0, dx = 0, dw = 0;
+  int64_t total() const { return forward + recompute + dx + dw; }
+};
+GemmFlops GemmFlopsPerToken(const SavePlan& plan, const ActiveSet& set, const TensorTable& table) {
+  const int64_t layers = static_cast<int64_t>(plan.layers.size());
+  const auto cost = [&table](int tensor) { return 2 * table.tensors[tensor].size(); };
+  const int64_t head = cost(HeadTensor(layers, table.tied));
+  GemmFlops f{.forward = head, .dx = plan.d_hidden ? head : 0};
+  for (int64_t l = 0; l < layers; ++l) {
+    const LayerPlan& p = plan.layers[l];
+    const LayerOps& r = p.rerun;
+    const struct {
+      LayerTensor which;
+      bool rerun, dx;
+    } gemms[] = {{kQ, r.q, p.d_norm1},       {kK, r.k, p.d_norm1},       {kV, r.v, p.d_norm1},
+                 {kO, r.o, p.d_attn},        {kGate, r.gate, p.d_norm2}, {kUp, r.up, p.d_norm2},
+                 {kDown, r.down, p.d_swiglu}};
+    for (const auto& g : gemms) {
+      const int64_t flops = cost(LayerTensorIndex(l, g.which));
+      f.forward += flops;
+      if (g.rerun) f.recompute += flops;
+      if (g.dx) f.dx += flops;
+    }
+  }
+  const auto add_dw = [&](const std::vector<int>& entries) {
+    for (int i : entries) {
+      const ActiveEntry& e = set.entries[i];
+      const TensorInfo& t = table.tensors[e.tensor];
+      if (!t.vector) f.dw += 2 * e.rows.size() * t.cols;
+    }
+  };
+  // The embedding's dW is a sum of rows, no GEMM.
+  add_dw(plan.head_entries);
+  for (const LayerPlan& p : plan.layers) add_dw(p.entries);
+  return f;
+}
 
 constexpr int64_t kLayers = 3;
 constexpr int64_t kSlots = 2, kTokens = 40, kChunk = 16;

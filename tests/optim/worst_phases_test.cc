@@ -9,7 +9,6 @@
 #include "core/base/philox.h"
 #include "optim/policy/blockllm_select.h"
 #include "optim/policy/blocks.h"
-#include "optim/policy/largest_selection.h"
 #include "tests/optim/tiny_table.h"
 
 namespace blockstep {

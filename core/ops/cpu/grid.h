@@ -1,4 +1,4 @@
-// Fixed grids: how an op's elements are cut into items of the thread pool, by shape alone.
+// Fixed grids: how an op's elements are split into items of the thread pool, by shape alone.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ void ForRows(ThreadPool& pool, int64_t rows, int64_t cols, const Body& body) {
 }
 
 // body(row, col, n): contiguous spans of views of equal shape. Views that are all contiguous are
-// one long row, cut every 32 Ki elements.
+// one long row, split every 32 Ki elements.
 template <typename Body>
 void ForSpans(ThreadPool& pool, std::initializer_list<TensorView> views, const Body& body) {
   constexpr int64_t kSpan = int64_t{32} << 10;

@@ -52,14 +52,14 @@ void RunScaled(const MatmulArgs& args, TileShape tile, const float* a, const flo
   }
 }
 
-// How D is cut into calls of the library, by its shape alone. It lays out B anew in every call, so
-// calls take several row tiles where there is work enough for threads, and so few columns that the
-// copy stays in cache. A row has the same bits in a call of one row tile and of several (the test
-// RowsDoNotDependOnTheirRange), not in one of less than a tile.
-struct Cut {
+// How D is split into calls of the library, by its shape alone. It lays out B anew in every call,
+// so calls take several row tiles where there is work enough for threads, and so few columns that
+// the copy stays in cache. A row has the same bits in a call of one row tile and of several (the
+// test RowsDoNotDependOnTheirRange), not in one of less than a tile.
+struct Tiling {
   int64_t rows, cols;
 };
-Cut CutOf(const MatmulArgs& args, const Problem& p) {
+Tiling TilingOf(const MatmulArgs& args, const Problem& p) {
   constexpr int64_t kItems = 8;
   if (args.trans_a == Transpose::kYes) return {kMatmulRowTile, p.n};  // no faster in taller ones
   const int64_t cols = args.trans_b == Transpose::kYes ? 512 : 256;
@@ -82,14 +82,14 @@ void RunMatmul(const MatmulArgs& args, const Problem& p, ThreadPool& pool) {
                            .packed_b = packed};
   const float* b = packed ? static_cast<const float*>(args.packed_b->data) : args.b.f32();
   const bool whole_rows = packed || args.alpha != 1.0f;
-  const Cut cut = whole_rows ? Cut{kMatmulRowTile, p.n} : CutOf(args, p);
-  const int64_t panels = DivCeil(p.n, cut.cols);
-  pool.ParallelFor(DivCeil(p.m, cut.rows) * panels, [&](int64_t item) {
-    const int64_t col = item % panels * cut.cols;
-    int64_t row = item / panels * cut.rows;
-    const int64_t end = std::min(p.m, row + cut.rows);
+  const Tiling tiling = whole_rows ? Tiling{kMatmulRowTile, p.n} : TilingOf(args, p);
+  const int64_t panels = DivCeil(p.n, tiling.cols);
+  pool.ParallelFor(DivCeil(p.m, tiling.rows) * panels, [&](int64_t item) {
+    const int64_t col = item % panels * tiling.cols;
+    int64_t row = item / panels * tiling.rows;
+    const int64_t end = std::min(p.m, row + tiling.rows);
     TileShape tile = shape;
-    tile.n = std::min(cut.cols, p.n - col);
+    tile.n = std::min(tiling.cols, p.n - col);
     const float* b_panel = b + (args.trans_b == Transpose::kYes ? col * shape.ldb : col);
     while (row < end) {  // whole row tiles, then what is left
       tile.m =

@@ -16,9 +16,9 @@
 #include "launcher/cli/stop_signal.h"
 #include "launcher/commands/command.h"
 #include "launcher/config/train_config.h"
+#include "launcher/coordinator/channel.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/http_endpoint.h"
-#include "launcher/coordinator/resolve.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {
@@ -48,7 +48,7 @@ absl::Status CheckPort(const std::string& flag, const std::string& address) {
   const int error = bind(probe, found->ai_addr, found->ai_addrlen) == 0 ? 0 : errno;
   close(probe);
   if (error == 0) return absl::OkStatus();
-  return ResourceExhausted(flag, " ", address, ": cannot listen there: ", std::strerror(error),
+  return ResourceExhausted(flag, " ", address, ": cannot listen: ", std::strerror(error),
                            "; expected a free port of this host, or port 0");
 }
 
@@ -152,7 +152,7 @@ int CoordinatorCommand(int argc, char** argv) {
   CLI::App app{
       "Run the coordinator, which decides what a run trains next, as a separate process: start it, "
       "then `blockstep train --coordinator HOST:PORT` with the same configuration. It exits when "
-      "run finished, and may be restarted while the run continues (coordinator.grace_s)."};
+      "the run has finished, and may be restarted while it continues (coordinator.grace_s)."};
   app.name("blockstep coordinator");
   AddFlags(app, flags, http);
   if (const auto code = ParseFlags(app, argc, argv)) return *code;

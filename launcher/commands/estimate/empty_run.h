@@ -1,4 +1,4 @@
-// What a run of this program takes without a model worth the name.
+// Memory the program needs before any model: measured on a tiny one.
 #pragma once
 
 #include <cstdint>

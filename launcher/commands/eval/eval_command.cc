@@ -13,7 +13,7 @@
 namespace blockstep {
 namespace {
 
-constexpr double kCommTimeoutS = 300;
+constexpr int64_t kMostSeconds = 100'000'000;  // of a time-out: three years
 
 // Prints result or error; the exit code.
 int Report(const EvalFlags& flags, const absl::StatusOr<EvalOutcome>& outcome) {
@@ -39,8 +39,8 @@ int ThreadsOf(const EvalFlags& flags, int free_threads) {
 
 [[noreturn]] void EvaluateUnderMpiAndExit(const EvalFlags& flags) {
   absl::StatusOr<EvalOutcome> outcome = absl::UnknownError("did not run");
-  Watchdog watchdog({.rank = LaunchedRank()});
-  RunOnMpiRankAndExit(watchdog, {.timeout_s = kCommTimeoutS,
+  Watchdog watchdog({.rank = LaunchedRank(), .ranks = LaunchedRanks()});
+  RunOnMpiRankAndExit(watchdog, {.timeout_s = static_cast<double>(flags.comm_timeout_s),
                                  .run =
                                      [&](const MpiRank& rank) {
                                        outcome = EvaluateRank(flags, rank.world,
@@ -59,7 +59,7 @@ int ThreadsOf(const EvalFlags& flags, int free_threads) {
 int EvalCommand(int argc, char** argv) {
   EvalFlags flags;
   CLI::App app{
-      "Evaluate weights on token files: mean loss and perplexity, beside the unigram perplexity of "
+      "Evaluate weights on token files: mean loss and perplexity, and the unigram perplexity of "
       "the same tokens. Under mpirun the weights are sharded and the sequences divided; the result "
       "has the same bits."};
   app.name("blockstep eval");
@@ -76,7 +76,7 @@ int EvalCommand(int argc, char** argv) {
   app.add_option("--placement", flags.placement,
                  "sharded: weights divided over ranks; pinned: all of them on each rank")
       ->capture_default_str()
-      ->check(CLI::IsMember({"sharded", "pinned"}));
+      ->check(OneOf({"sharded", "pinned"}));
   app.add_option("--micro-slots", flags.micro_slots,
                  "sequences per forward pass; 1 unless --tokens is a multiple of 64")
       ->capture_default_str()
@@ -87,6 +87,11 @@ int EvalCommand(int argc, char** argv) {
   app.add_option("--threads", flags.threads, "threads per rank; 0: as CPU affinity and quota allow")
       ->capture_default_str()
       ->check(ZeroOrMore());
+  app.add_option("--comm-timeout", flags.comm_timeout_s,
+                 "under mpirun: longest wait for another rank, in seconds; raise it where reading "
+                 "weights takes one rank longer than others")
+      ->capture_default_str()
+      ->check(Between(1, kMostSeconds));
   app.add_flag("--json", flags.json, "print JSON");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   if (LaunchedRanks() > 1) EvaluateUnderMpiAndExit(flags);

@@ -22,6 +22,7 @@ struct EvalFlags {
   std::string placement = "sharded";
   int64_t micro_slots = 8, slots = 0;
   int threads = 0;
+  int64_t comm_timeout_s = 300;  // longest wait for another rank
   bool json = false;
 };
 

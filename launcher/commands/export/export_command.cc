@@ -16,7 +16,15 @@ absl::Status Export(std::string from, const std::string& to) {
     ASSIGN_OR_RETURN(const CheckpointName latest, LatestCheckpoint(from));
     from = latest.folder;
   }
-  return ExportWeights(from, to);
+  RETURN_IF_ERROR(ExportWeights(from, to));
+  uintmax_t files = 0, bytes = 0;
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(to, ignored)) {
+    ++files, bytes += file.file_size(ignored);
+  }
+  std::printf("exported %s to %s: %ju files, %.1f MiB\n", from.c_str(), to.c_str(), files,
+              static_cast<double>(bytes) / (1 << 20));
+  return absl::OkStatus();
 }
 
 }  // namespace

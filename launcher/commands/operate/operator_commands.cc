@@ -3,14 +3,14 @@
 #include <cstdlib>
 
 #include "core/base/status.h"
-#include "google/protobuf/util/json_util.h"
 #include "launcher/cli/exit_codes.h"
 #include "launcher/cli/flags.h"
 #include "launcher/commands/command.h"
 #include "launcher/config/host_port.h"
+#include "launcher/config/step_proto.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/coordinator/operator_calls.h"
-#include "launcher/coordinator/stage_proto.h"
+#include "launcher/coordinator/status_text.h"
 #include "launcher/run/coordinator_options.h"
 
 namespace blockstep {
@@ -64,9 +64,10 @@ std::string Text(const proto::StatusReply& s) {
   text += Cat(", ", s.bad_steps(), " bad steps\n");
   if (s.orders().stop()) text += "orders  stop\n";
   for (const proto::RankStatus& rank : s.ranks()) {
-    text += Cat("rank ", rank.rank(), "  ", rank.host(), "  step ", rank.progress().step(), "  ",
-                RunStageName(FromProto(rank.progress().stage())));
-    if (!rank.progress().op().empty()) text += Cat(" ", rank.progress().op());
+    text += Cat("rank ", rank.rank(), "  ", rank.host(), "  step ", rank.progress().step());
+    const RunStage stage = FromProto(rank.progress().stage());
+    if (stage != RunStage::kStep) text += Cat(", ", RunStageName(stage));
+    if (!rank.progress().op().empty()) text += Cat("  ", rank.progress().op());
     text += Cat("  last heard ", static_cast<double>(rank.silent_ms() / 100) / 10, " s ago",
                 rank.connected() ? "" : ", not connected",
                 rank.left().empty() ? "" : ", left: " + rank.left(), "\n");
@@ -76,13 +77,8 @@ std::string Text(const proto::StatusReply& s) {
 }
 
 std::string Json(const proto::StatusReply& status) {
-  google::protobuf::util::JsonPrintOptions print;
-  print.add_whitespace = true;
-  print.always_print_primitive_fields = true;
-  print.preserve_proto_field_names = true;
-  std::string json;
-  const auto written = google::protobuf::util::MessageToJsonString(status, &json, print);
-  return written.ok() ? json : Cat("{\"error\": \"", written.ToString(), "\"}\n");
+  const absl::StatusOr<std::string> json = StatusJson(status);
+  return json.ok() ? *json : Cat("{\"error\": \"", json.status().message(), "\"}\n");
 }
 
 int Ended(const std::string& command, const Target& target, const absl::Status& status) {

@@ -27,9 +27,10 @@ std::string Unescape(const std::string& text) {
 
 void AddFlags(CLI::App& app, TokenizeOptions& options) {
   app.add_option("--model", options.model, "SentencePiece .model file")->required();
-  app.add_option("--out", options.out, "Token file to write; it appears once complete")->required();
+  app.add_option("--out", options.out, "token file to write; created only when complete")
+      ->required();
   app.add_option("files", options.files,
-                 "Input: *.jsonl has one JSON object per line, any other file is plain text")
+                 "input: *.jsonl has one JSON object per line, any other file is plain text")
       ->required();
   app.add_option_function<std::string>(
          "--format",
@@ -37,18 +38,18 @@ void AddFlags(CLI::App& app, TokenizeOptions& options) {
            options.layout = name == "raw" ? TokenLayout::kRawUint16 : TokenLayout::kLlmc;
          },
          "llmc: with llm.c's header, the default; raw: uint16 ids only (nanoGPT)")
-      ->check(CLI::IsMember({"llmc", "raw"}));
-  app.add_option("--field", options.field, "Field of the JSON object that holds the text")
+      ->check(OneOf({"llmc", "raw"}));
+  app.add_option("--field", options.field, "field of the JSON object that holds the text")
       ->capture_default_str();
   app.add_option("--txt-split", options.separator,
-                 "Text that ends a document in plain text files; \\n and \\t are understood.\n"
-                 "Without it each file is one document");
+                 "text that ends a document in plain text files; \\n and \\t are understood;\n"
+                 "without it each file is one document");
   app.add_option("--val-fraction", options.val_fraction,
-                 "Share of the documents to hold out, evenly spread (needs --val-out)");
-  app.add_option("--val-out", options.val_out, "Token file of the held-out documents");
-  app.add_flag("--bos", options.bos, "Write BOS before each document; EOS always follows it");
-  app.add_flag("--overwrite", options.overwrite, "Replace output files that exist");
-  app.add_option("--spm", options.spm, "The blockstep-spm program; default: next to this one");
+                 "share of the documents to hold out, evenly spread (needs --val-out)");
+  app.add_option("--val-out", options.val_out, "token file of the held-out documents");
+  app.add_flag("--bos", options.bos, "write BOS before each document; EOS always follows it");
+  app.add_flag("--overwrite", options.overwrite, "replace output files that exist");
+  app.add_option("--spm", options.spm, "the blockstep-spm program; default: next to this one");
 }
 
 }  // namespace

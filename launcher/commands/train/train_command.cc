@@ -10,13 +10,13 @@
 #include "launcher/commands/command.h"
 #include "launcher/coordinator/contact.h"
 #include "launcher/run/mpi_rank.h"
-#include "launcher/run/ranks.h"
+#include "launcher/run/rank_run.h"
 
 namespace blockstep {
 namespace {
 
 // Flags of the coordinator section; --set reaches the same fields.
-struct CoordinatorPlace {
+struct CoordinatorAddressFlags {
   std::string address, tls;
   bool insecure = false;
 
@@ -49,8 +49,8 @@ int Report(const absl::StatusOr<RankOutcome>& result) {
 
 // The configuration as file and flags give it, with a way to its coordinator.
 absl::StatusOr<TrainConfig> ConfigOf(const std::string& file, std::vector<std::string> sets,
-                                     const CoordinatorPlace& place) {
-  for (const std::string& set : place.Sets()) sets.push_back(set);
+                                     const CoordinatorAddressFlags& given) {
+  for (const std::string& set : given.Sets()) sets.push_back(set);
   ASSIGN_OR_RETURN(TrainConfig config, LoadTrainConfig(file, sets));
   const TrainConfig::Coordinator& coordinator = config.coordinator;
   if (!coordinator.address.empty()) {
@@ -69,12 +69,12 @@ absl::StatusOr<TrainConfig> ConfigOf(const std::string& file, std::vector<std::s
 // Says what is wrong with the configuration; the exit code.
 int Refuse(const absl::Status& status) {
   if (LaunchedRank() == 0) {
-    Say(std::string(Std(status.message())));
+    Stderr().Write(Cat("blockstep train: ", status.message(), "\n"));
   } else {
     // mpirun ends everyone at the first exit: rank 0 is given the time to say why. Whoever is
     // still here then was given something that rank 0 was not.
     std::this_thread::sleep_for(std::chrono::seconds(3));
-    Say(Cat("rank ", LaunchedRank(), ": ", status.message()));
+    Stderr().Write(Cat("blockstep train: rank ", LaunchedRank(), ": ", status.message(), "\n"));
   }
   Stderr().Flush(kLastWordsS);
   return kExitUsage;
@@ -86,7 +86,7 @@ int TrainCommand(int argc, char** argv) {
   std::string config_file;
   std::vector<std::string> sets;
   TrainFlags flags;
-  CoordinatorPlace coordinator;
+  CoordinatorAddressFlags coordinator;
   bool print = false;
   CLI::App app{"Train a model, or resume a run. proto/config.proto documents every field."};
   app.name("blockstep train");
@@ -98,7 +98,7 @@ int TrainCommand(int argc, char** argv) {
   app.add_option("--resume", flags.resume,
                  "auto: resume the run in --run from its last checkpoint; or a checkpoint to start "
                  "a new run from");
-  app.add_flag("--allow-config-change", flags.allow_maths_change,
+  app.add_flag("--allow-config-change", flags.allow_config_change,
                "resume with a configuration that changes the result; prints the difference");
   app.add_option("--tokenizer", flags.tokenizer,
                  "tokenizer file or folder to copy into checkpoints");
@@ -119,7 +119,9 @@ int TrainCommand(int argc, char** argv) {
     std::printf("%s", PrintTrainConfig(*config).c_str());
     return kExitOk;
   }
-  InstallStopSignals();
+  // One rank speaks. mpirun's SIGTERM also means that another rank is dead, and it says so itself.
+  const bool speaks = LaunchedRank() == 0;
+  InstallStopSignals({.tell = speaks, .tell_termination = speaks && LaunchedRanks() == 1});
   if (config->runtime.transport == TransportKind::kMpi) RunMpiRankAndExit(*config, flags, Report);
   const int code = Report(RunLocalRanks(*config, flags));
   Stderr().Flush(kLastWordsS);

@@ -136,8 +136,15 @@ absl::StatusOr<CaseResult> RunCase(const VerifyCase& c, const VerifySetup& setup
   }
   argv.insert(argv.end(), {setup.program, "train", "--run", name});
   argv.insert(argv.end(), settings.begin(), settings.end());
-  ASSIGN_OR_RETURN(ChildProcess train, ChildProcess::Start(argv, log));
-  ASSIGN_OR_RETURN(const int code, train.Wait(setup.limit_s));
+  absl::StatusOr<ChildProcess> train = ChildProcess::Start(argv, log);
+  if (!train.ok())
+    return c.transport == "mpi" ? Unavailable(train.status().message()) : train.status();
+  ASSIGN_OR_RETURN(const int code, train->Wait(setup.limit_s));
+  if (code != 0 && c.transport == "mpi" && !std::filesystem::exists(name) &&
+      TextOf(log).find("blockstep: ") == std::string::npos) {
+    return Unavailable(setup.mpirun[0], " did not start the program: exit code ", code, "; ", log,
+                       " ends:", EndOf(log));
+  }
   if (code != 0) return Internal("exit code ", code, "; ", log, " ends:", EndOf(log));
   ASSIGN_OR_RETURN(CaseResult result, ReadResult(log));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

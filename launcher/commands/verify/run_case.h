@@ -30,7 +30,8 @@ struct CaseResult {
 };
 
 // Its files lie in <folder>/<name of the case>, with "-digests" if they are asked for. Errors name
-// the log.
+// the log. UNAVAILABLE: the launcher did not start the program. CANCELLED: this program was asked
+// to stop.
 absl::StatusOr<CaseResult> RunCase(const VerifyCase& c, const VerifySetup& setup);
 // What the end of a run's log says.
 absl::StatusOr<CaseResult> ReadResult(const std::string& log);

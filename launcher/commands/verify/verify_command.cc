@@ -59,8 +59,9 @@ absl::StatusOr<std::string> WorkFolder(const std::string& wanted) {
 
 struct Verdict {
   int failed = 0, differ = 0;
+  bool launcher_failed = false;                            // no further case was run
   std::optional<std::pair<VerifyCase, VerifyCase>> apart;  // the first two that differ
-  std::map<std::string, int> ran;  // cases of a policy that ran to their end
+  std::map<std::string, int> ran;                          // finished cases of each policy
   bool compared() const {
     return std::all_of(ran.begin(), ran.end(), [](const auto& p) { return p.second > 1; });
   }
@@ -69,10 +70,13 @@ struct Verdict {
     if (equal()) {
       return "EQUAL: one hash of the weights, one of the state and one block sequence per policy";
     }
-    return Cat(differ > 0 ? Cat("NOT EQUAL: ", differ, " differ from the first of their policy")
-                          : std::string("NOT SHOWN"),
-               failed > 0 ? Cat("; ", failed, " failed") : "",
-               compared() ? "" : "; a policy ran in fewer than two cases: nothing to compare");
+    return Cat(
+        differ > 0 ? Cat("NOT EQUAL: ", differ, differ == 1 ? " case differs" : " cases differ",
+                         " from the first of its policy")
+                   : std::string("INCONCLUSIVE"),
+        failed > 0 ? Cat("; ", failed, " failed") : "",
+        launcher_failed ? "; further cases not run (--transports local needs no launcher)" : "",
+        compared() ? "" : "; expected at least two finished cases per policy");
   }
 };
 
@@ -104,6 +108,9 @@ absl::StatusOr<Verdict> RunAll(const std::vector<VerifyCase>& cases, const Verif
                   result->state.c_str(), result->blocks.c_str(), same ? "" : "  DIFFERS");
     }
     std::fflush(stdout);
+    // It would fail in every further case, with the same words.
+    verdict.launcher_failed = absl::IsUnavailable(result.status());
+    if (verdict.launcher_failed) break;
   }
   return verdict;
 }
@@ -144,9 +151,22 @@ absl::StatusOr<bool> VerifyMatrix(const Flags& flags, const VerifySetup& setup) 
   if (flags.bisect && verdict.apart.has_value()) {
     ASSIGN_OR_RETURN(const bool agree,
                      PrintBisection(verdict.apart->first, verdict.apart->second, setup));
-    if (agree) std::printf("the difference did not show again\n");
+    if (agree) std::printf("the difference did not reproduce\n");
   }
   return verdict.equal();
+}
+
+absl::StatusOr<bool> VerifyIn(VerifySetup& setup, const Flags& flags,
+                              const std::vector<VerifyCase>& two) {
+  if (flags.config.empty()) {
+    ASSIGN_OR_RETURN(setup.train_args, MakeToyRun(setup.folder, flags.steps));
+  } else {
+    setup.train_args = {"--config", flags.config, "--set", Cat("train.steps=", flags.steps)};
+  }
+  for (const std::string& set : flags.sets) {
+    setup.train_args.insert(setup.train_args.end(), {"--set", set});
+  }
+  return two.empty() ? VerifyMatrix(flags, setup) : PrintBisection(two[0], two[1], setup);
 }
 
 absl::StatusOr<bool> Verify(const Flags& flags) {
@@ -162,18 +182,12 @@ absl::StatusOr<bool> Verify(const Flags& flags) {
   if (setup.mpirun.empty()) return InvalidArgument("--mpirun is empty");
   setup.program = fs::read_symlink("/proc/self/exe").string();
   ASSIGN_OR_RETURN(setup.folder, WorkFolder(flags.folder));
-  if (flags.config.empty()) {
-    ASSIGN_OR_RETURN(setup.train_args, MakeToyRun(setup.folder, flags.steps));
-  } else {
-    setup.train_args = {"--config", flags.config, "--set", Cat("train.steps=", flags.steps)};
-  }
-  for (const std::string& set : flags.sets) {
-    setup.train_args.insert(setup.train_args.end(), {"--set", set});
-  }
-  ASSIGN_OR_RETURN(const bool equal, two.empty() ? VerifyMatrix(flags, setup)
-                                                 : PrintBisection(two[0], two[1], setup));
-  if (equal && !flags.keep && flags.folder.empty()) {
-    fs::remove_all(setup.folder);
+  const absl::StatusOr<bool> equal = VerifyIn(setup, flags, two);
+  // Nobody wants what a verify that was asked to stop has done so far.
+  const bool unwanted = equal.ok() ? *equal : absl::IsCancelled(equal.status());
+  if (unwanted && !flags.keep && flags.folder.empty()) {
+    std::error_code ignored;
+    fs::remove_all(setup.folder, ignored);
   } else {
     std::printf("runs and logs are in %s\n", setup.folder.c_str());
   }
@@ -233,7 +247,7 @@ int VerifyCommand(int argc, char** argv) {
   if (!equal.ok()) {
     std::fprintf(stderr, "blockstep verify: %s\n",
                  std::string(Std(equal.status().message())).c_str());
-    return absl::IsCancelled(equal.status()) ? kExitFailure : ExitCodeOf(equal.status());
+    return absl::IsCancelled(equal.status()) ? kExitStopped : ExitCodeOf(equal.status());
   }
   return *equal ? kExitOk : kExitFailure;
 }

@@ -1,15 +1,18 @@
 #include "launcher/train/engine/step_digests.h"
 
 #include <bit>
+#include <fstream>
+#include <mutex>
 #include <optional>
 
 #include "core/base/sha256.h"
 #include "core/base/status.h"
+#include "core/ops/digest_kernels.h"
 
 namespace blockstep {
 namespace {
 
-constexpr int64_t kPlacesOfUpdate = 16;  // more than a rule has states
+constexpr int64_t kOpsOfEntry = 16;  // more than a rule has states
 
 std::string NameOf(const TensorTable& table, const ActiveEntry& entry) {
   const TensorInfo& tensor = table.tensors[entry.tensor];
@@ -73,14 +76,39 @@ class NamedSink : public GradSink {
   GradSink& sink_;
 };
 
+// Replaces what is there.
+class DigestFile {
+ public:
+  explicit DigestFile(const std::string& path) : path_(path), out_(path, std::ios::trunc) {}
+  void Add(const OpRecord& record) {  // from any thread
+    const std::string line = OpRecordLine(record);
+    std::lock_guard lock(mutex_);
+    out_ << line;
+  }
+  absl::Status Flush() {
+    std::lock_guard lock(mutex_);
+    out_.flush();
+    if (!out_) return ResourceExhausted(path_, ": cannot be written");
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::string path_;
+  std::mutex mutex_;
+  std::ofstream out_;
+};
+
 }  // namespace
 
 struct StepDigests::Impl {
-  Impl(const Backend& base, std::unique_ptr<OpDigestFile> to, int rank)
-      : file(std::move(to)), notes(*base.kernels, *file), backend(base), first(rank == 0) {
+  Impl(const Backend& base, const std::string& path, int rank)
+      : file(path),
+        notes(*base.kernels, [this](const OpRecord& record) { file.Add(record); }),
+        backend(base),
+        first(rank == 0) {
     backend.kernels = &DigestKernels();
   }
-  std::unique_ptr<OpDigestFile> file;
+  DigestFile file;
   OpNotes notes;
   Backend backend;
   const bool first;  // what all ranks have alike is noted by one
@@ -98,12 +126,12 @@ absl::StatusOr<std::unique_ptr<StepDigests>> StepDigests::Create(const Backend& 
                                                                  const std::string& path,
                                                                  int rank) {
   if (!base.device.host_accessible) {
-    return FailedPrecondition("runtime.digests: backend ", base.name,
-                              " computes where the host cannot read");
+    return FailedPrecondition("runtime.digests: expected a backend with host-readable memory, got ",
+                              base.name, " computes where the host cannot read");
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<OpDigestFile> file, OpDigestFile::Create(path));
-  return std::unique_ptr<StepDigests>(
-      new StepDigests(std::make_unique<Impl>(base, std::move(file), rank)));
+  auto impl = std::make_unique<Impl>(base, path, rank);
+  RETURN_IF_ERROR(impl->file.Flush());
+  return std::unique_ptr<StepDigests>(new StepDigests(std::move(impl)));
 }
 
 const Backend& StepDigests::backend() const { return impl_->backend; }
@@ -115,49 +143,49 @@ void StepDigests::BeginPass(int64_t step, const ActiveSet& set, const TensorTabl
   s.set = set;
   s.table = &table;
   s.notes.BeginPass(step, s.pass);
-  s.notes.BeginStage(OpStage::kSet);
+  s.notes.BeginPart(StepPart::kSet);
   if (s.first) s.notes.Note("active set", Hash64(set.Text()));
-  s.notes.EndStage();
+  s.notes.EndPart();
 }
 
-void StepDigests::BeginSlot(int64_t position, UnitSource& units, GradSink& sink) {
+ModelPorts StepDigests::BeginSlots(int64_t position, int64_t slots, const ModelPorts& ports) {
+  if (slots == 0) return ports;
   Impl& s = *impl_;
-  s.notes.BeginStage(OpStage::kSlot, position);
-  s.units.emplace(s.notes, *s.table, units);
-  s.sink.emplace(s.notes, *s.table, s.set, sink);
+  s.notes.BeginPart(StepPart::kSlot, position);
+  s.units.emplace(s.notes, *s.table, *ports.units);
+  s.sink.emplace(s.notes, *s.table, s.set, *ports.sink);
+  return {&*s.units, &*s.sink};
 }
 
-void StepDigests::EndSlot() { impl_->notes.EndStage(); }
-UnitSource& StepDigests::units() { return *impl_->units; }
-GradSink& StepDigests::sink() { return *impl_->sink; }
+void StepDigests::EndSlots() { impl_->notes.EndPart(); }
 
 void StepDigests::Gradients(const GradReducer& reducer, Stream& compute) {
   Impl& s = *impl_;
-  s.notes.BeginStage(OpStage::kReduced);
+  s.notes.BeginPart(StepPart::kReduced);
   for (int i = 0; i < static_cast<int>(s.set.entries.size()); ++i) {
     const TensorView rows = reducer.Reduced(i);
     s.notes.Note(compute, Cat("gradient of ", NameOf(*s.table, s.set.entries[i]), ", all slots"),
                  rows, reducer.ReducedRows(i).begin * rows.cols);
   }
-  s.notes.EndStage();
+  s.notes.EndPart();
 }
 
 void StepDigests::Agreed(const ExchangeResult& agreed) {
   Impl& s = *impl_;
   if (!s.first) return;
-  s.notes.BeginStage(OpStage::kAgreed);
+  s.notes.BeginPart(StepPart::kAgreed);
   s.notes.Note("loss of all slots", std::bit_cast<uint64_t>(agreed.loss.ToDouble()));
   s.notes.Note("counted tokens", static_cast<uint64_t>(agreed.tokens));
   for (size_t i = 0; i < s.set.entries.size(); ++i) {
     s.notes.Note(Cat("squared norm of the gradient of ", NameOf(*s.table, s.set.entries[i])),
                  std::bit_cast<uint64_t>(agreed.norms[i].ToDouble()));
   }
-  s.notes.EndStage();
+  s.notes.EndPart();
 }
 
 void StepDigests::BeginUpdates(float grad_scale, double learning_rate) {
   Impl& s = *impl_;
-  s.notes.BeginStage(OpStage::kUpdate);
+  s.notes.BeginPart(StepPart::kUpdate);
   if (!s.first) return;
   s.notes.Note("scale of gradients", std::bit_cast<uint32_t>(grad_scale));
   s.notes.Note("learning rate", std::bit_cast<uint64_t>(learning_rate));
@@ -166,7 +194,7 @@ void StepDigests::BeginUpdates(float grad_scale, double learning_rate) {
 void StepDigests::Updated(int entry, const EntryState& state, const TensorView& param,
                           Stream& compute) {
   Impl& s = *impl_;
-  s.notes.SetPlace((entry + 1) * kPlacesOfUpdate);  // a rank skips entries that it has no row of
+  s.notes.SetOp((entry + 1) * kOpsOfEntry);  // a rank skips entries that it has no row of
   const std::string name = NameOf(*s.table, state.entry);
   for (size_t i = 0; i < state.specs.size(); ++i) {
     if (state.specs[i].layout != StateLayout::kLikeTensor) continue;
@@ -177,9 +205,9 @@ void StepDigests::Updated(int entry, const EntryState& state, const TensorView& 
 }
 
 absl::Status StepDigests::EndStep(Stream& compute) {
-  impl_->notes.EndStage();
+  impl_->notes.EndPart();
   RETURN_IF_ERROR(compute.Synchronize());
-  return impl_->file->Flush();
+  return impl_->file.Flush();
 }
 
 }  // namespace blockstep

@@ -8,43 +8,31 @@
 #include <string>
 
 #include "core/device/backend.h"
-#include "core/ops/digest_kernels.h"
-#include "core/step/unit_source.h"
-#include "core/step/update_rule.h"
-#include "dist/grad_reducer.h"
-#include "launcher/train/engine/entry_states.h"
-#include "launcher/train/engine/step_exchange.h"
+#include "launcher/train/engine/step_notes.h"
 
 namespace blockstep {
 
-class StepDigests {
+class StepDigests : public StepNotes {
  public:
   // On the engine thread, which is the only one to use it. FAILED_PRECONDITION: the host cannot
-  // read what `base` computes.
+  // read what `base` computes; RESOURCE_EXHAUSTED: `path`, which is replaced, cannot be written.
   static absl::StatusOr<std::unique_ptr<StepDigests>> Create(const Backend& base,
                                                              const std::string& path, int rank);
-  ~StepDigests();
+  ~StepDigests() override;
 
   // What model, units and reducer compute with: the same arithmetic, noted.
   const Backend& backend() const;
 
-  // One pass over a step's slots, and what learns in it.
-  void BeginPass(int64_t step, const ActiveSet& set, const TensorTable& table);
-  // Until EndSlot, ops belong to the slot at `position` of the data order; weights come from
-  // units() and gradients go to sink(), which pass everything on to these.
-  void BeginSlot(int64_t position, UnitSource& units, GradSink& sink);
-  void EndSlot();
-  UnitSource& units();
-  GradSink& sink();
-
-  // Once `reducer` has finished and its stream was waited for.
-  void Gradients(const GradReducer& reducer, Stream& compute);
-  void Agreed(const ExchangeResult& agreed);
-  void BeginUpdates(float grad_scale, double learning_rate);
-  // After the update of the rows of `state` that this rank has, ordered on `compute`.
-  void Updated(int entry, const EntryState& state, const TensorView& param, Stream& compute);
+  void BeginPass(int64_t step, const ActiveSet& set, const TensorTable& table) override;
+  ModelPorts BeginSlots(int64_t position, int64_t slots, const ModelPorts& ports) override;
+  void EndSlots() override;
+  void Gradients(const GradReducer& reducer, Stream& compute) override;
+  void Agreed(const ExchangeResult& agreed) override;
+  void BeginUpdates(float grad_scale, double learning_rate) override;
+  void Updated(int entry, const EntryState& state, const TensorView& param,
+               Stream& compute) override;
   // Everything of the step is in the file.
-  absl::Status EndStep(Stream& compute);
+  absl::Status EndStep(Stream& compute) override;
 
  private:
   struct Impl;

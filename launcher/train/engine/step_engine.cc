@@ -17,7 +17,7 @@ absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
   ASSIGN_OR_RETURN(StepResult result, directive.kind == DirectiveKind::kSweep
                                           ? Sweep(directive, step)
                                           : Train(directive, step));
-  if (o_.digests != nullptr) RETURN_IF_ERROR(o_.digests->EndStep(*o_.compute));
+  RETURN_IF_ERROR(notes_.EndStep(*o_.compute));
   result.label = directive.label;
   result.phase = directive.phase;
   if (o_.group->rank() == 0) RETURN_IF_ERROR(o_.source->Report(result.report));
@@ -35,13 +35,13 @@ absl::StatusOr<StepResult> StepEngine::Train(const Directive& directive, int64_t
 
 // Gradients of every entry, reduced to their owners; one exchange. No weight has changed.
 absl::StatusOr<ExchangeResult> StepEngine::Prepare(int64_t step) {
-  if (o_.digests != nullptr) o_.digests->BeginPass(step, set_, o_.model->table());
+  notes_.BeginPass(step, set_, o_.model->table());
   RETURN_IF_ERROR(PassOverSlots(step));
-  if (o_.digests != nullptr) o_.digests->Gradients(*reducer_, *o_.compute);
+  notes_.Gradients(*reducer_, *o_.compute);
   RETURN_IF_ERROR(MeasureNorms());
   ASSIGN_OR_RETURN(ExchangeResult agreed,
                    ExchangeStep(*o_.group, Word(step), buffers_.Norms(set_.entries.size())));
-  if (o_.digests != nullptr) o_.digests->Agreed(agreed);
+  notes_.Agreed(agreed);
   agreed_step_ = agreed.next_agreed ? step + 1 : -1;
   return agreed;
 }
@@ -53,7 +53,7 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
   const float grad_scale = static_cast<float>(mean * ClipFactor(result.grad_norm, o_.clip_norm));
   buffers_.SetGradScale(grad_scale, *o_.compute);
   result.learning_rate = o_.learning_rate(step);
-  if (o_.digests != nullptr) o_.digests->BeginUpdates(grad_scale, result.learning_rate);
+  notes_.BeginUpdates(grad_scale, result.learning_rate);
   if (o_.measure_adam) buffers_.ClearNorms(set_.entries.size(), *o_.compute);  // exchanged: free
   size_t next = 0;
   for (size_t i = 0; i < set_.entries.size(); ++i) {
@@ -77,9 +77,7 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
     if (o_.measure_adam) {
       rule.MeasureDirection(*o_.backend->kernels, *o_.compute, args, buffers_.norm(i));
     }
-    if (o_.digests != nullptr) {
-      o_.digests->Updated(static_cast<int>(i), state, args.param, *o_.compute);
-    }
+    notes_.Updated(static_cast<int>(i), state, args.param, *o_.compute);
   }
   result.committed = true;
   if (o_.measure_adam) RETURN_IF_ERROR(ReportDirections(result.report));
@@ -146,16 +144,12 @@ absl::Status StepEngine::PassOverSlots(int64_t step) {
         Intersect({m * o_.micro_slots, (m + 1) * o_.micro_slots}, {0, span_.mine.size()});
     const MicroBatch batch = local.empty() ? MicroBatch{} : buffers_.Batch(local);
     reducer_->BeginMicroStep(m, batch.slots);
-    UnitSource* units = o_.units;
-    GradSink* sink = reducer_.get();
-    if (o_.digests != nullptr && batch.slots > 0) {
-      const int64_t position = step * o_.slots + span_.mine.begin + local.begin;
-      o_.digests->BeginSlot(position, *o_.units, *reducer_);
-      units = &o_.digests->units(), sink = &o_.digests->sink();
-    }
-    RETURN_IF_ERROR(o_.model->ForwardBackward(batch, scale, *units, *sink, *o_.compute,
+    const ModelPorts ports =
+        notes_.BeginSlots(step * o_.slots + span_.mine.begin + local.begin, batch.slots,
+                          {.units = o_.units, .sink = reducer_.get()});
+    RETURN_IF_ERROR(o_.model->ForwardBackward(batch, scale, *ports.units, *ports.sink, *o_.compute,
                                               buffers_.Loss(local.begin)));
-    if (o_.digests != nullptr) o_.digests->EndSlot();
+    notes_.EndSlots();
   }
   return reducer_->Finish(*o_.compute);
 }

@@ -14,13 +14,13 @@
 #include "dist/unit_store.h"
 #include "launcher/train/engine/entry_states.h"
 #include "launcher/train/engine/step_buffers.h"
-#include "launcher/train/engine/step_digests.h"
 #include "launcher/train/engine/step_exchange.h"
+#include "launcher/train/engine/step_notes.h"
 #include "model/llama.h"
 
 namespace blockstep {
 
-// What a save beside training needs of a step. Each may be empty.
+// What a background save needs of a step. Each may be empty.
 struct SaveHooks {
   std::function<int64_t()> ordered;  // how many times people asked for one; polled once a step
   std::function<bool()> part_done;   // this rank is not behind with a save under way; once a step
@@ -35,8 +35,8 @@ struct EngineOptions {
   UnitStore* units = nullptr;
   Stream* compute = nullptr;
   Arena* arena = nullptr;
-  Tracer* tracer = nullptr;        // (optional)
-  StepDigests* digests = nullptr;  // (optional) whose backend() is `backend`
+  Tracer* tracer = nullptr;    // (optional)
+  StepNotes* notes = nullptr;  // (optional) of StepDigests, `backend` is its backend()
 
   int64_t slots = 0;        // S, of a step over all ranks of the group
   int64_t micro_slots = 1;  // B, most slots of one micro-step
@@ -105,6 +105,8 @@ class StepEngine {
   double MeanScale(const ExchangeResult& agreed) const;
 
   EngineOptions o_;
+  StepNotes no_notes_;
+  StepNotes& notes_;  // those of o_, or none
   SlotSpan span_;
   std::unique_ptr<GradReducer> reducer_;
   EntryStates states_;

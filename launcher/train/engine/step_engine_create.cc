@@ -36,7 +36,10 @@ absl::Status CheckRules(const EngineOptions& o) {
 }  // namespace
 
 StepEngine::StepEngine(EngineOptions options)
-    : o_(std::move(options)), span_(MakeSpan(o_)), states_(o_.model->table(), o_.rules) {}
+    : o_(std::move(options)),
+      notes_(o_.notes == nullptr ? no_notes_ : *o_.notes),
+      span_(MakeSpan(o_)),
+      states_(o_.model->table(), o_.rules) {}
 
 absl::StatusOr<std::unique_ptr<StepEngine>> StepEngine::Create(EngineOptions options) {
   if (options.slots < options.group->size()) {

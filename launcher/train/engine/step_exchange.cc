@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/base/status.h"
+#include "dist/agreement.h"
 
 namespace blockstep {
 namespace {
@@ -97,13 +98,17 @@ absl::Status AgreeOnDirective(Communicator& group, int64_t step,
       failed = r;
     }
   }
-  const bool agreed = failed < 0 && AllEqual(hashes);
-  if (undirected != nullptr) *undirected = !agreed;
   if (failed >= 0) {
-    if (mine.code == all[failed].code) return directive.status();
-    return absl::Status(static_cast<absl::StatusCode>(all[failed].code),
-                        Cat("rank ", failed, " could not get the directive of step ", step));
+    // Only the ranks that failed know why.
+    const bool tells = mine.code == all[failed].code;
+    ASSIGN_OR_RETURN(const Agreement why,
+                     GatherStatus(&group, tells ? directive.status() : absl::OkStatus(),
+                                  Cat("why step ", step, " has no directive")));
+    if (undirected != nullptr) *undirected = true;
+    return why.status;
   }
+  const bool agreed = AllEqual(hashes);
+  if (undirected != nullptr) *undirected = !agreed;
   if (agreed) return absl::OkStatus();
   return FailedPrecondition("ranks hold different directives for step ", step, ": ",
                             Differences(hashes));

@@ -49,9 +49,10 @@ absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& group,
 
 // Ranks compare the directive they are about to follow; needed when the last step's exchange could
 // not (the first step, after a sweep, and when one had not come yet). A rank whose wait for it
-// failed takes part too: then every rank fails with the same code, before any of them has issued a
-// collective of the step. UNAVAILABLE only if no rank failed for another reason. `undirected`
-// (optional): whether the step has no directive that all ranks hold, and every rank knows so.
+// failed takes part too: then every rank fails with that rank's error, before any of them has
+// issued a collective of the step. UNAVAILABLE only if no rank failed for another reason.
+// `undirected` (optional): whether the step has no directive that all ranks hold, and every rank
+// knows so.
 absl::Status AgreeOnDirective(Communicator& group, int64_t step,
                               const absl::StatusOr<Directive>& directive,
                               bool* undirected = nullptr);

@@ -24,8 +24,8 @@ struct DataLedgerOptions {
 
 class DataLedger {
  public:
-  // Cuts what is there to `next_step`: this rank's file, and those of ranks that are no more, dealt
-  // among the ranks that are.
+  // Truncates what is there to `next_step`: this rank's file, and those of ranks that are no more,
+  // dealt among the ranks that are.
   static absl::StatusOr<DataLedger> Open(const DataLedgerOptions& options);
 
   // What one pass over a step's slots has read, of this rank.

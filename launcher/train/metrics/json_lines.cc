@@ -9,7 +9,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {
@@ -87,11 +86,12 @@ absl::Status JsonLinesWriter::Write(const StepMetrics& metrics) {
   const ssize_t n = write(fd_, line.data(), line.size());
   if (n == static_cast<ssize_t>(line.size())) return absl::OkStatus();
   const int error = errno;
-  // A torn line would hide those after it; what cannot be cut either is cut at the next resume.
+  // A torn line would hide those after it; what cannot be removed now is removed at the next
+  // resume.
   if (n > 0 && before >= 0) (void)!ftruncate(fd_, before);
   return ResourceExhausted("cannot write ", line.size(), " bytes to metrics file ", path_,
                            " at step ", metrics.step, ": ",
-                           n < 0 ? std::strerror(error) : "written in part");
+                           n < 0 ? std::strerror(error) : "partial write");
 }
 
 }  // namespace blockstep

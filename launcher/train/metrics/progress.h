@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "launcher/train/metrics/step_metrics.h"
+#include "launcher/train/metrics/json_lines.h"
 
 namespace blockstep {
 

@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "core/base/errno_status.h"
 #include "core/base/status.h"
 
 namespace blockstep {

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "launcher/train/metrics/step_metrics.h"
+#include "launcher/train/metrics/json_lines.h"
 
 namespace blockstep {
 

@@ -3,15 +3,17 @@
 #include <algorithm>
 
 #include "core/base/status.h"
-#include "dist/group_status.h"
+#include "dist/agreement.h"
 #include "launcher/machine/process_memory.h"
 #include "launcher/train/plan/plan_text.h"
 
 namespace blockstep {
 namespace {
 
-// What no plan knows: MPI, gRPC and the matrix library once they are at work (docs/memory.md).
+// Not in the plan: what MPI, gRPC and the matrix library allocate while running (docs/memory.md).
 constexpr std::string_view kLibraries = "20 to 40 MiB of libraries";
+
+constexpr size_t kProcessLines = 4;
 
 // Of one process.
 MemoryLimit LimitOf(const TrainConfig& config, const MemoryCheckShape& shape) {
@@ -63,25 +65,41 @@ absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const Llama
   return promise;
 }
 
+std::string MemoryText(const std::vector<ProcessMemory>& processes) {
+  const auto line = [](const std::string& whose, const ProcessMemory& p) {
+    return Cat("memory: ", whose, Mib(p.arena), " of ", Mib(p.planned),
+               " MiB planned, process peak ", Mib(p.peak), " MiB");
+  };
+  if (processes.size() == 1) return line("", processes[0]);
+  if (processes.size() > kProcessLines) {
+    const ProcessMemory& worst = *std::max_element(
+        processes.begin(), processes.end(),
+        [](const ProcessMemory& a, const ProcessMemory& b) { return a.peak < b.peak; });
+    return line(Cat("largest of ", processes.size(), " processes, rank ", worst.rank, ": "), worst);
+  }
+  std::string text;
+  for (const ProcessMemory& process : processes) {
+    text += Cat(text.empty() ? "" : "\n", line(Cat("rank ", process.rank, ": "), process));
+  }
+  return text;
+}
+
 absl::StatusOr<std::string> MemoryUsed(const MemoryPromise& promise, const Arena& arena,
                                        const MemoryCheckShape& shape, Communicator& group) {
-  struct Used {
-    int64_t planned, arena, process;
-  };
-  const Used mine{promise.planned, arena.use().total_peak, PeakResidentBytes()};
-  std::vector<Used> all(group.size());
+  const ProcessMemory mine{
+      .planned = promise.planned, .arena = arena.use().total_peak, .peak = PeakResidentBytes()};
+  std::vector<ProcessMemory> all(group.size());
   RETURN_IF_ERROR(group.HostAllGather(&mine, sizeof mine, all.data(), "memory used"));
-  std::string text = "memory:";
+  std::vector<ProcessMemory> processes;
   for (int first = 0; first < group.size(); first += shape.process_ranks) {
-    Used process{.process = all[first].process};
+    ProcessMemory process{.rank = first, .peak = all[first].peak};
     for (int r = first; r < first + shape.process_ranks; ++r) {
       process.planned += all[r].planned;
       process.arena += all[r].arena;
     }
-    text += Cat(first == 0 ? " " : "; ", Mib(process.arena), " of ", Mib(process.planned),
-                " MiB planned, process peak ", Mib(process.process), " MiB");
+    processes.push_back(process);
   }
-  return text;
+  return MemoryText(processes);
 }
 
 }  // namespace blockstep

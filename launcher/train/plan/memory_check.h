@@ -1,7 +1,8 @@
-// The plan of a run at its start, against the memory there is: refused before anything is touched.
+// Compares a run's memory plan with the memory available, before the run touches anything.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "launcher/train/plan/memory_plan.h"
 
@@ -15,18 +16,27 @@ struct MemoryCheckShape {
 
 struct MemoryPromise {
   int64_t planned = 0;  // bytes of this rank
-  std::string text;     // a line for people about this rank
+  std::string text;     // this rank's plan, to print
 };
 
-// Collective. Plans this rank and compares with runtime.memory_limit_bytes, a process's, or, where
-// that is 0, with this process's share of the cgroup's or the machine's memory. RESOURCE_EXHAUSTED
-// on every rank if one process's limit would be exceeded: it names the rank, the phase and the
-// largest class.
+// Bytes of one process at the end of a run, and the first of its ranks.
+struct ProcessMemory {
+  int rank = 0;
+  int64_t planned = 0, arena = 0, peak = 0;
+};
+
+// Collective. Plans this rank and compares the process's total with runtime.memory_limit_bytes or,
+// where that is 0, with the process's share of the cgroup's or the machine's memory.
+// RESOURCE_EXHAUSTED on every rank if one process exceeds its limit: the error names the rank, the
+// phase and the largest class.
 absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const LlamaConfig& model,
                                           const MemoryCheckShape& shape, Communicator& group);
 
-// Collective, at the run's end: "memory: ... used of ... planned, process at most ... MiB", of
-// every process from rank 0's on.
+// "memory: 5.0 of 5.1 MiB planned, process peak 60.2 MiB": a line per process for up to four, else
+// one line about the process with the largest peak. No line is longer than 100 columns.
+std::string MemoryText(const std::vector<ProcessMemory>& processes);
+
+// Collective, at the end of the run: MemoryText of all processes.
 absl::StatusOr<std::string> MemoryUsed(const MemoryPromise& promise, const Arena& arena,
                                        const MemoryCheckShape& shape, Communicator& group);
 

@@ -5,10 +5,10 @@
 
 #include "core/base/status.h"
 #include "dist/null/null_communicator.h"
-#include "launcher/checkpoint/weights_sha256.h"
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/machine/threads.h"
 #include "launcher/train/session.h"
-#include "launcher/train/state_slices.h"
+#include "launcher/train/trainer.h"
 #include "model/llama_tensors.h"
 #include "optim/policy/worst_phases.h"
 
@@ -37,12 +37,7 @@ CommBytes Since(const CommBytes& now, const CommBytes& then) {
           .calls = now.calls - then.calls};
 }
 
-bool SavesBesideTraining(const TrainConfig& config) {
-  return config.checkpoint.background && config.checkpoint.every_steps > 0 &&
-         config.checkpoint.every_steps < config.train.steps;
-}
-
-// The most that a save beside training copies: the state it began with, and the rows that are
+// The most that a background save copies: the state it began with, and the rows that are
 // written before it has them in its files, of the phase it began in and of one more.
 class Staging {
  public:
@@ -118,7 +113,7 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
     staging.Add(phases[i].sets[0], plan.phases[i].bytes, *session);
   }
   for (size_t i = 0; i < phases.size(); ++i) {
-    if (SavesBesideTraining(config)) {
+    if (PlansBackgroundSaves(config)) {
       plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += staging.Most(i);
     }
     if (Sum(plan.phases[i].bytes) > plan.total()) plan.worst = i;

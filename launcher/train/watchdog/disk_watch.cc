@@ -3,28 +3,19 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/base/trace.h"
-
 namespace blockstep {
-namespace {
-
-double SecondsSince(int64_t since_ns) {
-  return static_cast<double>(Tracer::Now() - since_ns) * 1e-9;
-}
-
-}  // namespace
 
 void DiskWatch::Operation(std::string operation) {
   std::lock_guard lock(mutex_);
   operation_ = std::move(operation);
-  operation_since_ns_ = Tracer::Now();
+  operation_since_ns_ = now_ns_();
 }
 
 DiskWatch::Wait::Wait(DiskWatch* watch, std::string what) : watch_(watch) {
   if (watch_ == nullptr) return;
   std::lock_guard lock(watch_->mutex_);
   what_before_ = std::exchange(watch_->what_, std::move(what));
-  since_before_ = std::exchange(watch_->wait_since_ns_, Tracer::Now());
+  since_before_ = std::exchange(watch_->wait_since_ns_, watch_->now_ns_());
   ++watch_->waits_;
 }
 

@@ -4,13 +4,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <string>
+#include <utility>
+
+#include "core/base/trace.h"
 
 namespace blockstep {
 
 class DiskWatch {
  public:
+  // `now_ns` is the clock of all times below.
+  explicit DiskWatch(std::function<int64_t()> now_ns = Tracer::Now) : now_ns_(std::move(now_ns)) {}
+
   // Any thread. An operation begins; the one before is over.
   void Operation(std::string operation);
   // Nothing is in hand.
@@ -42,6 +49,11 @@ class DiskWatch {
   State Look() const;
 
  private:
+  double SecondsSince(int64_t since_ns) const {
+    return static_cast<double>(now_ns_() - since_ns) * 1e-9;
+  }
+
+  const std::function<int64_t()> now_ns_;
   mutable std::mutex mutex_;
   std::string what_, operation_;
   int64_t wait_since_ns_ = 0, operation_since_ns_ = 0;

@@ -80,20 +80,24 @@ void Watchdog::Loop() {
 bool Watchdog::Look(double elapsed_s) {
   if (CallOverdue(elapsed_s)) return true;
   if (!run_.has_value()) return false;
-  const RunPlace& place = *run_->place;
+  const WatchedProgress& training = *run_->training;
   const CommProgress comm = run_->progress();
-  DiskWatch::State disk = place.disk.Look();
+  DiskWatch::State disk = training.disk.Look();
   if (comm.running)
     disk = {.waits = disk.waits};  // waits for other ranks, whatever it does that for
   const bool slow = disk.stuck_s > o_.disk_say_s;
-  run_->tell(place.step, slow ? RunStage::kDisk : place.stage.load(), comm);
+  run_->tell(training.step, slow ? RunStage::kDisk : training.stage.load(), comm);
   if (DiskStuck(disk)) {
-    o_.on_disk_stuck(DiskReport(o_.rank, place.step, disk));
+    o_.on_disk_stuck(DiskReport({.rank = o_.rank, .ranks = o_.ranks, .step = training.step}, disk));
     return true;
   }
   if (ComputeStuck(comm, disk, elapsed_s)) {
-    o_.on_compute_stuck(ComputeReport(
-        {.rank = o_.rank, .step = place.step, .stage = place.stage, .waiting = comm}, quiet_s_));
+    o_.on_compute_stuck(ComputeReport({.rank = o_.rank,
+                                       .ranks = o_.ranks,
+                                       .step = training.step,
+                                       .stage = training.stage,
+                                       .waiting = comm},
+                                      quiet_s_));
     return true;
   }
   HangFacts facts;
@@ -106,8 +110,9 @@ bool Watchdog::CallOverdue(double elapsed_s) {
   if (!call_.has_value()) return false;
   call_s_ += elapsed_s;
   if (call_s_ <= call_->limit_s) return false;
-  call_->on_timeout(Cat("rank ", o_.rank, ": ", call_->name, " timed out after ", call_->limit_s,
-                        " s: ", call_->hint));
+  const std::string rank = o_.ranks == 1 ? "" : Cat("rank ", o_.rank, ": ");
+  call_->on_timeout(
+      Cat(rank, call_->name, " timed out after ", call_->limit_s, " s: ", call_->hint));
   return true;
 }
 
@@ -116,7 +121,8 @@ bool Watchdog::DiskStuck(const DiskWatch::State& disk) {
   if (disk.stuck_s < said_s_) said_s_ = 0;  // another wait
   if (disk.stuck_s > std::max(o_.disk_say_s, 2 * said_s_)) {
     said_s_ = disk.stuck_s;
-    o_.on_disk_wait(DiskReport(o_.rank, run_->place->step, disk));
+    o_.on_disk_wait(
+        DiskReport({.rank = o_.rank, .ranks = o_.ranks, .step = run_->training->step}, disk));
   }
   return false;
 }
@@ -126,8 +132,8 @@ bool Watchdog::DiskStuck(const DiskWatch::State& disk) {
 // ends, or a collective does.
 bool Watchdog::ComputeStuck(const CommProgress& comm, const DiskWatch::State& disk,
                             double elapsed_s) {
-  const RunStage stage = run_->place->stage;
-  const Beat beat{.step = run_->place->step,
+  const RunStage stage = run_->training->stage;
+  const Beat beat{.step = run_->training->step,
                   .stage = stage,
                   .sequence = comm.sequence,
                   .disk_waits = disk.waits};
@@ -157,8 +163,8 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
       run_->peers(ending ? kAnswerWhileEndingS : kAnswerWithin * o_.lease_s);
   asked_at_s_ = NowS();
   facts = {.rank = o_.rank,
-           .step = run_->place->step,
-           .stage = run_->place->stage,
+           .step = run_->training->step,
+           .stage = run_->training->stage,
            .waiting = comm,
            .waited_s = asked_at_s_ - static_cast<double>(comm.since_ns) * 1e-9,
            .lost_after_s = kLostAfter * o_.lease_s};

@@ -1,8 +1,8 @@
-// Ends waits that nothing else would end: a thread that looks at this rank's communication and,
-// when a call waits, asks what the other ranks do. MPI notices neither a stopped process nor a cut
-// link, and a call blocked inside it cannot be cancelled, so the end is the process's. A disk that
-// does not answer is the same, and so is computing that gets nowhere. It starts before MPI does:
-// MPI_Init and MPI_Finalize wait for other ranks without a bound of their own.
+// Ends waits that nothing else would end. A thread watches this rank's communication and, when a
+// call is waiting, asks the coordinator for the progress of the other ranks. MPI detects neither a
+// stopped process nor a broken link, and a call blocked inside it cannot be cancelled, so the
+// process has to exit; the same holds for a disk that does not respond and for compute without
+// progress. It starts before MPI: MPI_Init and MPI_Finalize have no time-out of their own.
 #pragma once
 
 #include <condition_variable>
@@ -20,6 +20,7 @@ namespace blockstep {
 // Each report is given once, as whole lines; the program prints it and ends the process.
 struct WatchdogOptions {
   int rank = 0;
+  int ranks = 0;  // of the run; 1: reports do not name the rank; 0: unknown
   std::function<void(const std::string& report)> on_hang;
   // Given a line when training has waited for the disk for a while, and each time that doubles.
   std::function<void(const std::string& text)> on_disk_wait;
@@ -43,21 +44,21 @@ struct WatchdogOptions {
   std::function<double()> now_s;                  // (optional) tests: a clock
 };
 
-// What there is to look at while a run is under way.
+// What the watchdog reads while a run is in progress.
 struct WatchedRun {
-  const RunPlace* place = nullptr;  // its disk: what training waits for there
+  const WatchedProgress* training = nullptr;  // its disk: what training waits for there
   std::function<CommProgress()> progress;
   // Every rank as the coordinator knows it, this one included.
   std::function<absl::StatusOr<std::vector<PeerState>>(double deadline_s)> peers;
-  // Hands on where this rank is; called at each look.
+  // Reports this rank's progress; called at each check.
   std::function<void(int64_t step, RunStage stage, const CommProgress& comm)> tell;
 };
 
-// A call that cannot be taken back and has no bound of its own.
+// A call that cannot be cancelled and has no time-out of its own.
 struct BoundedCall {
   std::string name;  // "MPI_Init"
   double limit_s = 0;
-  std::string hint;  // what may be the matter, after "MPI_Init timed out after 300 s: "
+  std::string hint;  // the likely cause, after "MPI_Init timed out after 300 s: "
   // Given the report. The program prints it and ends the process.
   std::function<void(const std::string& report)> on_timeout;
 };
@@ -67,11 +68,11 @@ class Watchdog {
   explicit Watchdog(WatchdogOptions options);
   ~Watchdog();
 
-  // From here to Unwatch, which waits for a look in hand, the run is looked at.
+  // Watches the run until Unwatch, which waits for a check in progress.
   void Watch(WatchedRun run);
   void Unwatch();
 
-  // The call is under way while this lives.
+  // The call is in progress during the lifetime of this object.
   class Bound {
    public:
     Bound(Watchdog& watchdog, BoundedCall call);
@@ -83,7 +84,7 @@ class Watchdog {
   };
 
  private:
-  // What changes when this rank gets on.
+  // What changes when this rank makes progress.
   struct Beat {
     int64_t step = -1;
     RunStage stage = RunStage::kStarting;

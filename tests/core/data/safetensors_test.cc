@@ -240,7 +240,6 @@ TEST_F(SafetensorsTest, ShardedFolder) {
         R"("n":"model-00002-of-00002.safetensors"}})");
   const auto folder = SafetensorsFolder::Open(folder_);
   ASSERT_TRUE(folder.ok()) << folder.status();
-  EXPECT_EQ(folder->Names(), (std::vector<std::string>{"m", "n"}));
   EXPECT_TRUE(folder->Matches(TwoTensors(false)).ok()) << folder->Matches(TwoTensors(false));
   float value[2];
   ASSERT_TRUE(folder->ReadRows("n", {1, 3}, value).ok());

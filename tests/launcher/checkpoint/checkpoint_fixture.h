@@ -15,7 +15,9 @@
 #include <vector>
 
 #include "core/base/philox.h"
+#include "core/base/sha256.h"
 #include "core/base/status.h"
+#include "core/data/safetensors.h"
 #include "core/tensor/sharding.h"
 #include "dist/local/local_communicator.h"
 #include "launcher/checkpoint/checkpoint.h"
@@ -192,6 +194,18 @@ inline std::vector<absl::Status> RunRanks(
   return statuses;
 }
 
+// A whole save at once. Collective.
+inline absl::StatusOr<CheckpointInfo> SaveCheckpoint(const std::string& run_folder,
+                                                     CheckpointContents contents,
+                                                     Communicator* group,
+                                                     SaveOptions options = {}) {
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<CheckpointSave> save,
+      CheckpointSave::Begin(run_folder, std::move(contents), group, std::move(options)));
+  RETURN_IF_ERROR(save->Finish());
+  return save->outcome();
+}
+
 // Saves values of `seed` as `step` from `ranks` ranks.
 inline std::vector<absl::Status> SaveFrom(int ranks, const std::string& run, int64_t step,
                                           uint64_t seed, SaveOptions options = {}) {
@@ -229,6 +243,30 @@ inline void ExpectError(const std::vector<absl::Status>& statuses, absl::StatusC
       EXPECT_THAT(std::string(status.message()), testing::HasSubstr(part));
     }
   }
+}
+
+// WeightsSha256 as a reader of the files would take it, one process: every weight that lies there,
+// whatever the index says.
+inline absl::StatusOr<std::string> WeightsSha256OfFolder(const std::string& folder) {
+  std::map<std::string, std::pair<std::string, SafetensorsEntry>> found;  // name -> path, entry
+  for (const auto& there : std::filesystem::directory_iterator(folder)) {
+    if (there.path().extension() != ".safetensors") continue;
+    ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(there.path().string()));
+    for (const SafetensorsEntry& entry : file.entries()) {
+      CHECK(found.emplace(entry.name, std::pair(file.path(), entry)).second);
+    }
+  }
+  CHECK(!found.empty());
+  Sha256 sha;
+  for (const auto& [name, place] : found) {
+    const auto& [path, entry] = place;
+    std::string shape;
+    for (const int64_t n : entry.shape) shape += Cat(shape.empty() ? "" : ",", n);
+    sha.Update(Cat(name, '\0', entry.dtype, '\0', shape, '\0'));
+    sha.Update(
+        ReadText(path).substr(static_cast<size_t>(entry.offset), static_cast<size_t>(entry.bytes)));
+  }
+  return sha.Hex();
 }
 
 }  // namespace blockstep

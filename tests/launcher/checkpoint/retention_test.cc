@@ -52,6 +52,22 @@ TEST(Retention, ManifestGoesFirst) {
                                  "remove step-00000010"));
 }
 
+TEST(Retention, TheNextSaveRemovesWhatSavesThatDiedLeft) {
+  namespace fs = std::filesystem;
+  const TemporaryFolder run;
+  for (const int64_t step : {10, 20, 30}) ExpectOk(SaveFrom(1, run.path(), step, 1));
+  fs::remove(CheckpointFolder(run.path(), 20) + "/" + kManifestName);
+  fs::rename(CheckpointFolder(run.path(), 30), CheckpointFolder(run.path(), 30) + ".tmp");
+  fs::create_directories(run.path() + "/checkpoints/step-of-mine.tmp");
+  ExpectOk(SaveFrom(1, run.path(), 40, 1));
+  std::vector<std::string> left;
+  for (const auto& entry : fs::directory_iterator(run.path() + "/checkpoints")) {
+    left.push_back(entry.path().filename().string());
+  }
+  EXPECT_THAT(
+      left, ::testing::UnorderedElementsAre("step-00000010", "step-00000040", "step-of-mine.tmp"));
+}
+
 TEST(Retention, SavesKeepEveryMthForGood) {
   const TemporaryFolder run;
   for (int64_t step = 10; step <= 80; step += 10) {

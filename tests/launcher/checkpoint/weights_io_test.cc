@@ -3,8 +3,8 @@
 #include <bit>
 
 #include "core/data/safetensors_header.h"
+#include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/retention.h"
-#include "launcher/checkpoint/weights_sha256.h"
 #include "tests/launcher/checkpoint/checkpoint_fixture.h"
 
 namespace blockstep {

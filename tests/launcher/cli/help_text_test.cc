@@ -1,9 +1,9 @@
-#include "launcher/cli/help_text.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <sstream>
+
+#include "launcher/cli/flags.h"
 
 namespace blockstep {
 namespace {

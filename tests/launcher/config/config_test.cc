@@ -5,7 +5,8 @@
 #include "launcher/config/model_text.h"
 #include "launcher/config/textproto_reader.h"
 #include "launcher/config/train_config.h"
-#include "launcher/config/train_config_proto.h"
+#include "launcher/config/train_config_internal.h"
+#include "tests/launcher/config/all_fields.h"
 
 namespace blockstep {
 namespace {
@@ -67,9 +68,9 @@ TEST(TrainConfig, EachFieldReachesThePlainStructAndOnlyMathsReachTheHash) {
   for (const FieldInfo& field : AllFields(proto::TrainConfig::descriptor())) {
     if (field.path.find("policy.phase.") == 0 || one_valued.count(field.path) > 0) continue;
     proto::TrainConfig wire;
-    FieldPlaces places;
+    FieldLocations locations;
     std::vector<ConfigError> errors;
-    ApplyOverrides({field.path + "=" + OtherValue(field.field)}, &wire, &places, &errors);
+    ApplyOverrides({field.path + "=" + OtherValue(field.field)}, &wire, &locations, &errors);
     ASSERT_TRUE(errors.empty()) << field.path << ": " << errors[0].text;
     const TrainConfig config = FromProto(wire);
     EXPECT_NE(PrintTrainConfig(config), print) << field.path << " was lost on the way";
@@ -83,9 +84,9 @@ TEST(TrainConfig, RanksShareEveryFieldButPlacesOfInputsAndTheirOwn) {
   for (const FieldInfo& field : AllFields(proto::TrainConfig::descriptor())) {
     if (field.path.find("policy.phase.") == 0 || field.path == "optimizer.rule") continue;
     proto::TrainConfig wire;
-    FieldPlaces places;
+    FieldLocations locations;
     std::vector<ConfigError> errors;
-    ApplyOverrides({field.path + "=" + OtherValue(field.field)}, &wire, &places, &errors);
+    ApplyOverrides({field.path + "=" + OtherValue(field.field)}, &wire, &locations, &errors);
     if (SharedText(FromProto(wire)) == shared) own.insert(field.path);
   }
   EXPECT_THAT(
@@ -161,7 +162,7 @@ TEST(TrainConfig, ScriptIsPartOfTheMaths) {
   EXPECT_THAT(std::string(ResolvePolicy(config, table).status().message()), HasSubstr("tensor b"));
 }
 
-TEST(TrainConfig, AllErrorsOfAScriptAtOnceWithTheirPlaces) {
+TEST(TrainConfig, AllErrorsOfAScriptAtOnceWithTheirLocations) {
   const std::string fields = ErrorOf(std::string(kSmall) + R"(policy { name: scripted
   phase { steps: 0 entry { tensor: "a" } }
   phase { steps: 5
@@ -237,9 +238,10 @@ batch { slots: 2 slots: 3 }
   EXPECT_THAT(error, HasSubstr("run.txt:3:3: train.step: unknown field, did you mean steps?"));
   EXPECT_THAT(error,
               HasSubstr("run.txt:4:9: train.seed: expected a non-negative 64-bit integer, got -1"));
-  EXPECT_THAT(error, HasSubstr("run.txt:5:13: train.numerics: expected fast, "
+  EXPECT_THAT(error, HasSubstr("run.txt:5:13: train.numerics: expected fast or "
                                "slot_exact, got slotexact, did you mean slot_exact?"));
-  EXPECT_THAT(error, HasSubstr("run.txt:7:15: data.order: expected shuffled, file, got \"file\""));
+  EXPECT_THAT(error,
+              HasSubstr("run.txt:7:15: data.order: expected shuffled or file, got \"file\""));
   EXPECT_THAT(error, HasSubstr("run.txt:7:22: data.tokens: expected >= 1, got 0"));
   EXPECT_THAT(error, HasSubstr("data.train: expected a string in quotes, got 7"));
   EXPECT_THAT(error, HasSubstr("run.txt:8:1: optimiser: unknown field, did you mean optimizer?"));
@@ -254,9 +256,9 @@ TEST(TrainConfig, MasksOfElementsAreRefusedByName) {
       HasSubstr("policy.mask: expected none (this build selects whole tensors), got literal"));
 }
 
-// The limits are the policy's own (optim/policy/limits.h); the reader adds the place and the name
+// The limits are the policy's own (optim/policy/validate.h); the reader adds the place and the name
 // that the field has in the configuration.
-TEST(TrainConfig, APolicysLimitsAreReportedWithTheirPlaces) {
+TEST(TrainConfig, APolicysLimitsAreReportedWithTheirLocations) {
   const std::string error = ErrorOf(std::string(kSmall) + R"(policy { name: blockllm
   patience: 0
   sparsity: 1
@@ -335,7 +337,8 @@ TEST(TrainConfig, Contradictions) {
   } cases[] = {
       {{"train.precision=bf16"},
        "train.precision: expected fp32 (this build has no bf16), got bf16"},
-      {{"runtime.backend=opencl"}, "runtime.backend: expected cpu, null, async, cuda, got opencl"},
+      {{"runtime.backend=opencl"},
+       "runtime.backend: expected one of cpu, null, async, cuda, got opencl"},
       {{"train.steps=0"}, "train.steps: expected >= 1, got 0"},
       {{"optimizer.lr=0"}, "optimizer.lr: expected > 0, got 0"},
       {{"optimizer.lr=nan"}, "optimizer.lr: expected a finite number, got nan"},

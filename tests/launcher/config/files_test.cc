@@ -4,7 +4,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "launcher/config/train_config.h"
-#include "launcher/config/train_config_proto.h"
+#include "launcher/config/train_config_internal.h"
+#include "tests/launcher/config/all_fields.h"
 
 namespace blockstep {
 namespace {

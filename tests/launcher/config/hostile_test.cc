@@ -70,6 +70,25 @@ TEST(HostileConfig, ZeroBytesEndNoName) {
   EXPECT_NE(ErrorOf(std::string(kSmall) + std::string(10, '\0')), "");
 }
 
+TEST(HostileConfig, BytesThatNoTokenHasAreOneErrorPerLine) {
+  for (const auto& [text, byte] :
+       {std::pair{"l\xC3\xA4r: 1", "2:2: expected ASCII, got byte 0xC3"},
+        std::pair{"\t\xE2\x80\x9Cx", "2:9: expected ASCII, got byte 0xE2"},
+        std::pair{"a\x1b\x01: 1", "2:2: expected ASCII, got byte 0x1B"}}) {
+    const std::string error = ErrorOf(kSmall + std::string(text));
+    EXPECT_THAT(error, HasSubstr(Cat("run.txt:", byte)));
+    EXPECT_EQ(error.find("ASCII"), error.rfind("ASCII")) << error;
+    EXPECT_THAT(error, Not(HasSubstr("expected a field name")));
+  }
+  // A line of nothing else is not read to its end.
+  std::string line;
+  for (int i = 0; i < 500000; ++i) line += "x\x01";
+  EXPECT_THAT(ErrorOf(line), HasSubstr("too many errors; the rest is not read"));
+  // Comments and paths are free.
+  EXPECT_THAT(ErrorOf(kSmall + std::string("# \xC3\xA4\nx: \"\xC3\xA4\"")),
+              Not(HasSubstr("ASCII")));
+}
+
 TEST(HostileConfig, NumbersThatNoRunHasAreRefused) {
   const std::pair<const char*, const char*> cases[] = {
       {"model.vocab=2147483648", "<= 16777216"},

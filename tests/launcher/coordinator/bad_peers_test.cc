@@ -4,7 +4,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "launcher/coordinator/grpc_status.h"
+#include "launcher/coordinator/call_status.h"
 #include "tests/launcher/coordinator/client_runs.h"
 #include "tests/launcher/coordinator/raw_wire.h"
 

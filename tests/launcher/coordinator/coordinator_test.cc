@@ -1,6 +1,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "launcher/coordinator/stage_proto.h"
+#include "launcher/config/step_proto.h"
 #include "tests/launcher/coordinator/client_runs.h"
 
 namespace blockstep {
@@ -36,7 +36,7 @@ TEST(Coordinator, RanksThatComeBeforeRankZeroWait) {
 TEST(Coordinator, RestartFromItsLogLosesNoStep) {
   const std::string log = FreshPath("restart.log");
   CoordinatorServerOptions options = ServerOptions(log);
-  options.run.decisions.reports_per_head = 8;  // heads are rewritten on the way
+  options.run.decisions.reports_per_header = 8;  // headers are rewritten on the way
   auto server = Started(options);
   options.address = server->address();
   const std::vector<Client> clients = JoinAll(server->address(), 3);
@@ -85,7 +85,7 @@ TEST(Coordinator, AnswersButDecidesNothing) {
   const Client client = Joined(options);
   const absl::Status status = client->Await(2).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("answers but gave no directive"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("responds but sent no directive"));
   EXPECT_EQ(client->TryAwait(2), nullptr);
   ASSERT_NE(client->TryAwait(1), nullptr);
   EXPECT_EQ(client->TryAwait(1)->from, 1);
@@ -261,6 +261,8 @@ TEST(Coordinator, ADecisionThatReportsDoNotLeadToIsRefused) {
   absl::Status status;
   for (int64_t step = 0; step < 40 && status.ok(); ++step) {
     status = (*other)->Await(step).status();
+    // What TryAwait gives, ranks agree to follow.
+    EXPECT_EQ((*other)->TryAwait(step) != nullptr, status.ok());
     EXPECT_TRUE((*other)->Report(ReportOf(step)).ok());
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);

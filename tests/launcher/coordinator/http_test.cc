@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "launcher/config/step_proto.h"
 #include "launcher/coordinator/http_server.h"
-#include "launcher/coordinator/prometheus_text.h"
+#include "launcher/coordinator/status_text.h"
 #include "tests/launcher/coordinator/client_runs.h"
 #include "tests/launcher/coordinator/failing_disk.h"
 #include "tests/launcher/coordinator/raw_wire.h"

@@ -1,7 +1,7 @@
 #include <thread>
 
 #include "gtest/gtest.h"
-#include "launcher/coordinator/in_process_source.h"
+#include "tests/launcher/coordinator/in_process_source.h"
 #include "tests/launcher/coordinator/small_policy.h"
 
 namespace blockstep {

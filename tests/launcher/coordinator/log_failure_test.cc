@@ -27,8 +27,8 @@ class LogFailure : public testing::Test {
  protected:
   void SetUp() override {
     log_ = Opened();
-    head_.set_run_id("run-1");
-    ASSERT_TRUE(log_->Rewrite(head_).ok());
+    header_.set_run_id("run-1");
+    ASSERT_TRUE(log_->Rewrite(header_).ok());
     ASSERT_TRUE(log_->Append(Report(0)).ok());
   }
   void TearDown() override { MendDisk(); }
@@ -44,7 +44,7 @@ class LogFailure : public testing::Test {
   }
   const std::string path_ = FreshPath("log_failure.log");
   LogContents found_;
-  proto::LogHead head_;
+  proto::LogHeader header_;
   std::unique_ptr<CoordinatorLog> log_;
 };
 
@@ -74,22 +74,22 @@ TEST_F(LogFailure, AWholeNewFileMendsIt) {
   FailDisk({.nth = 2, .error = EIO});
   EXPECT_FALSE(log_->Append(Report(1)).ok());
   EXPECT_FALSE(log_->broken().ok());
-  head_.set_run_id("run-2");
-  EXPECT_TRUE(log_->Rewrite(head_).ok());
+  header_.set_run_id("run-2");
+  EXPECT_TRUE(log_->Rewrite(header_).ok());
   EXPECT_TRUE(log_->broken().ok());
   EXPECT_TRUE(log_->Append(Report(1)).ok());
   EXPECT_EQ(ReportsFound(), 1u);
-  EXPECT_EQ(found_.head.run_id(), "run-2");
+  EXPECT_EQ(found_.header.run_id(), "run-2");
 }
 
 TEST_F(LogFailure, ARewriteIsWholeOrHasNotBeen) {
   MendDisk();
-  ASSERT_TRUE(log_->Rewrite(head_).ok());
+  ASSERT_TRUE(log_->Rewrite(header_).ok());
   ASSERT_THAT(DiskCalls(), ElementsAre("pwrite", "fsync", "rename", "fsync"));
   for (int nth = 1; nth <= 3; ++nth) {
     ASSERT_TRUE(log_->Append(Report(nth)).ok());
     FailDisk({.nth = nth, .error = ENOSPC});
-    proto::LogHead other;
+    proto::LogHeader other;
     other.set_run_id("run-2");
     EXPECT_EQ(log_->Rewrite(other).code(), StatusCode::kResourceExhausted);
     EXPECT_TRUE(log_->broken().ok());
@@ -97,12 +97,12 @@ TEST_F(LogFailure, ARewriteIsWholeOrHasNotBeen) {
   }
   EXPECT_TRUE(log_->Append(Report(4)).ok());
   EXPECT_EQ(ReportsFound(), 4u);
-  EXPECT_EQ(found_.head.run_id(), "run-1");
+  EXPECT_EQ(found_.header.run_id(), "run-1");
 }
 
 TEST_F(LogFailure, AFolderThatWasNotSyncedMayBringTheOldFileBack) {
   FailDisk({.nth = 4, .error = EIO});
-  EXPECT_FALSE(log_->Rewrite(head_).ok());
+  EXPECT_FALSE(log_->Rewrite(header_).ok());
   EXPECT_FALSE(log_->Append(Report(1)).ok());
 }
 
@@ -115,7 +115,7 @@ struct Answered {
 
 DecisionsOptions Options(const std::string& path) {
   DecisionsOptions o = ServerOptions(path).run.decisions;
-  o.reports_per_head = 5;
+  o.reports_per_header = 5;
   return o;
 }
 
@@ -221,7 +221,7 @@ TEST(CoordinatorOnAFullDisk, RanksWaitTheirGraceAndSayWhy) {
   FailDisk({.nth = 1, .error = ENOSPC, .times = kForever});
   ASSERT_TRUE(clients[0]->Report(ReportOf(10)).ok());
   std::thread mends([] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    while (!DiskHasFailed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     MendDisk();
   });
   EXPECT_TRUE(clients[1]->Await(12).ok());  // within the grace

@@ -24,9 +24,9 @@ class Log : public testing::Test {
     auto log = CoordinatorLog::Open(path_, &contents);
     ASSERT_TRUE(log.ok());
     EXPECT_TRUE(contents.fresh);
-    proto::LogHead head;
-    head.set_run_id("run-1");
-    ASSERT_TRUE((*log)->Rewrite(head).ok());
+    proto::LogHeader header;
+    header.set_run_id("run-1");
+    ASSERT_TRUE((*log)->Rewrite(header).ok());
     for (int step = 0; step < 3; ++step) {
       whole_.push_back(static_cast<int64_t>(std::filesystem::file_size(path_)));
       proto::StepReport report;
@@ -62,7 +62,7 @@ TEST_F(Log, GivesBackWhatWasAppended) {
   const auto contents = Open();
   ASSERT_TRUE(contents.ok());
   EXPECT_FALSE(contents->fresh);
-  EXPECT_EQ(contents->head.run_id(), "run-1");
+  EXPECT_EQ(contents->header.run_id(), "run-1");
   ASSERT_EQ(contents->reports.size(), 3u);
   EXPECT_EQ(contents->reports[2].loss_sum(), 2.5);
 }
@@ -151,7 +151,7 @@ TEST_F(Log, OneCoordinatorAtATime) {
 
 DecisionsOptions Options(const std::string& path) {
   DecisionsOptions o = ServerOptions(path).run.decisions;
-  o.reports_per_head = 5;
+  o.reports_per_header = 5;
   return o;
 }
 

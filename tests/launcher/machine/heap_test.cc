@@ -1,7 +1,5 @@
 // What malloc keeps after threads have come, worked and gone: with LimitHeap and, so that the test
 // shows something, without it. Each case is a process, as the settings are.
-#include "launcher/machine/heap.h"
-
 #include <malloc.h>
 
 #include <barrier>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "launcher/machine/process_memory.h"
 
 namespace blockstep {
 namespace {

@@ -74,7 +74,7 @@ TEST_F(InputDigestsTest, TellsOfAnotherFileThatTheSampledDigestTookForTheSame) {
   Write("a", "");
   EXPECT_THAT(Take(Options({File("a")})),
               ElementsAre(testing::AllOf(
-                  HasSubstr("data.a HAS CHANGED SINCE THIS RUN STARTED: " + folder_ + "a"),
+                  HasSubstr("warning: data.a has changed since this run started: " + folder_ + "a"),
                   HasSubstr(Cat("expected sha256 ", kAbc, ", got ", kEmpty)))));
   const InputRecord record = ReadInputRecords(record_)->at("data.a");
   EXPECT_EQ(record.sha256, kEmpty);
@@ -126,8 +126,9 @@ TEST_F(InputDigestsTest, ADamagedRecordIsToldAndReplaced) {
        {"{", "[]", R"({"format":"x"})",
         R"({"format":"blockstep-inputs","version":1,"files":{"a":{"path":3}}})"}) {
     Write("inputs.json", text);
-    EXPECT_THAT(Take(Options({File("a")})),
-                ElementsAre(HasSubstr("inputs are not compared with those of the run so far: ")))
+    EXPECT_THAT(
+        Take(Options({File("a")})),
+        ElementsAre(HasSubstr("cannot compare the inputs with the run's recorded digests: ")))
         << text;
     EXPECT_EQ(ReadInputRecords(record_)->at("data.a").sha256, kAbc);
   }
@@ -137,7 +138,7 @@ TEST_F(InputDigestsTest, AFolderThatTakesNoRecordEndsNothing) {
   Write("a", "abc");
   InputDigestsOptions options = Options({File("a")});
   options.record = folder_ + "not there/inputs.json";
-  EXPECT_THAT(Take(options), ElementsAre(HasSubstr("digests of the inputs are not recorded: ")));
+  EXPECT_THAT(Take(options), ElementsAre(HasSubstr("cannot record the digests of the inputs: ")));
 }
 
 // At a MiB a minute this would take ten: its end is not waited for, and what was known stays known.

@@ -39,6 +39,8 @@ TEST(SaveOrders, EachIsCarriedOutOnceByAllRanks) {
                  });
   for (const absl::Status& status : run.statuses) EXPECT_TRUE(status.ok()) << status.ToString();
   EXPECT_THAT(SavedSteps(run), ElementsAre(4, 9, 12));
+  // A run that saves at no step by its configuration has no staging in its plan.
+  for (const SaveReport& save : run.saves) EXPECT_EQ(save.staged_bytes, 0) << save.step;
 }
 
 // A coordinator that is gone from some step on.

@@ -87,16 +87,16 @@ inline TrainerRun RunTrainer(
                                                     .pool = &pool,
                                                     .arena_bytes = int64_t{1} << 30}));
     PolicySource source(&policy);
-    RunPlace place;
+    WatchedProgress watched;
     RecordingObserver recorder(&out);
     ScriptedControl control;
-    control.stop = [&] { return stop && stop(place.step); };
+    control.stop = [&] { return stop && stop(watched.step); };
     TrainerOptions options{.session = session.get(),
                            .source = &source,
                            .observer = rank == 0 ? &recorder : nullptr,
                            .control = &control,
                            .run = &run,
-                           .place = &place,
+                           .watched = &watched,
                            .save_hook = hook};
     if (change) change(rank, options, control);
     ASSIGN_OR_RETURN(auto trainer, Trainer::Create(std::move(options)));

@@ -1,6 +1,4 @@
 // Digest files made by hand: parts of ranks add up, and the first record that differs is told.
-#include "launcher/commands/verify/compare_digests.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -8,6 +6,7 @@
 #include <vector>
 
 #include "core/base/str.h"
+#include "launcher/commands/verify/bisect.h"
 
 namespace blockstep::testing {
 namespace {
@@ -29,11 +28,11 @@ DigestedRun Write(const std::string& name, const std::vector<std::vector<OpRecor
   return run;
 }
 
-OpRecord Slot(int64_t step, int64_t slot, int64_t place, uint64_t bits) {
-  return {{step, 0, OpStage::kSlot, slot, place}, Digest(0, {bits}), Cat("op ", place)};
+OpRecord Slot(int64_t step, int64_t slot, int64_t op, uint64_t bits) {
+  return {{step, 0, StepPart::kSlot, slot, op}, Digest(0, {bits}), Cat("op ", op)};
 }
 OpRecord Update(int64_t step, const OpDigest& digest) {
-  return {{step, 0, OpStage::kUpdate, -1, 16}, digest, "update: m of w"};
+  return {{step, 0, StepPart::kUpdate, -1, 16}, digest, "update: m of w"};
 }
 
 TEST(OpDigest, PartsAddUpAndPlacesCount) {
@@ -46,7 +45,8 @@ TEST(OpDigest, PartsAddUpAndPlacesCount) {
 }
 
 TEST(OpRecord, AsALineAndBack) {
-  const OpRecord record{{3, 1, OpStage::kSlot, 17, 4}, Digest(0, {~0ull}), "forward layer 1: rope"};
+  const OpRecord record{
+      {3, 1, StepPart::kSlot, 17, 4}, Digest(0, {~0ull}), "forward layer 1: rope"};
   std::string line = OpRecordLine(record);
   ASSERT_EQ(line.back(), '\n');
   line.pop_back();

@@ -66,17 +66,19 @@ TEST(AgreeOnDirective, EqualOnesAreFineAndOthersAreNamed) {
 TEST(AgreeOnDirective, OneRankWithoutEndsTheStepForAllAlike) {
   const absl::Status gone = Unavailable("not heard for 1 s");
   const auto got = Agree({Learns(1), gone, Learns(1)});
-  for (const absl::Status& status : got) EXPECT_EQ(status.code(), StatusCode::kUnavailable);
-  EXPECT_EQ(Text(got[1]), "not heard for 1 s");
-  EXPECT_THAT(Text(got[0]), HasSubstr("rank 1 could not get the directive of step 7"));
+  for (const absl::Status& status : got) {
+    EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+    EXPECT_EQ(Text(status), "rank 1: not heard for 1 s");
+  }
 }
 
 // A coordinator that is gone means save and leave; that must not hide a refusal.
 TEST(AgreeOnDirective, AnotherErrorWinsOverAMissingCoordinator) {
   const auto got = Agree({Unavailable("gone"), Learns(1), FailedPrecondition("replaced")});
-  for (const absl::Status& status : got) EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(Text(got[2]), "replaced");
-  EXPECT_THAT(Text(got[0]), HasSubstr("rank 2"));
+  for (const absl::Status& status : got) {
+    EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+    EXPECT_EQ(Text(status), "rank 2: replaced");
+  }
 }
 
 }  // namespace

@@ -32,7 +32,9 @@ class MemoryLimit(cli.RunTest):
             text = cli.train(self.new_run(), {"runtime.memory_limit_bytes": enough, "train.steps": 2},
                              **kwargs)
             self.assertIn("plan: ", text)
-            self.assertRegex(text, r"memory: [\d.]+ of [\d.]+ MiB planned, process peak")
+            processes = [f"rank {r}: " for r in range(kwargs["ranks"])] if "ranks" in kwargs else [""]
+            self.assertEqual(re.findall(r"(?m)^memory: (.*?)[\d.]+ of [\d.]+ MiB planned, process peak [\d.]+ MiB$",
+                                        text), processes, text)
 
     def test_ranks_of_one_process_are_added(self):
         settings = {"model.config": "", "model.preset": "9m", "train.steps": 2}

@@ -11,11 +11,11 @@
 #include "core/base/philox.h"
 #include "core/base/status.h"
 #include "dist/local/local_communicator.h"
-#include "launcher/coordinator/in_process_source.h"
 #include "launcher/train/session.h"
 #include "model/llama_tensors.h"
 #include "optim/policy/blockllm_select.h"
 #include "optim/policy/blocks.h"
+#include "tests/launcher/coordinator/in_process_source.h"
 
 namespace blockstep {
 namespace {

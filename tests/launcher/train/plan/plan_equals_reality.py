@@ -25,8 +25,7 @@ import tempfile
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../../.."))
 BLOCKSTEP = os.environ.get("BLOCKSTEP", os.path.join(SOURCE, "build/cpu-release/bin/blockstep"))
 MIB = 1 << 20
-MPI_ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-           "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none"}
+WITH_MPI_ENV = ["bash", "-c", 'source "$0" && exec "$@"', os.path.join(SOURCE, "deploy/mpi_env.sh")]
 EMPTY = {"model.config": os.path.join(SOURCE, "tests/e2e/tiny_model.json")}
 POLICIES, RANKS, PLACEMENTS = ("full", "badam", "blockllm", "replayed"), (1, 2, 4), ("sharded", "pinned")
 # Every loss that does not fall selects anew, so that a short run has several selections.
@@ -107,13 +106,12 @@ def run(fields, ranks, transport):
     fields = dict(fields)
     command = [BLOCKSTEP, "train"]
     if transport == "mpi":
-        command = ["timeout", "-k", "5", "1000", "mpirun", "-n", str(ranks), *command]
+        command = [*WITH_MPI_ENV, "timeout", "-k", "5", "1000", "mpirun", "-n", str(ranks), *command]
     else:
         fields.update({"runtime.transport": "local", "runtime.local_ranks": ranks})
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([*command, "--run", f"{folder}/run", *flags_of(fields)], text=True,
-                              env=dict(os.environ, **MPI_ENV), capture_output=True, timeout=1020,
-                              stdin=subprocess.DEVNULL, check=False)
+                              capture_output=True, timeout=1020, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             sys.exit(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
         with open(f"{folder}/run/metrics.jsonl", encoding="utf-8") as f:

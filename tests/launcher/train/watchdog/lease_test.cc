@@ -22,7 +22,7 @@ struct Case {
 
 // Seconds from the beginning of the call, which is also when the other rank stopped, to the report.
 double SecondsToReport(const Case& c) {
-  RunPlace place;
+  WatchedProgress training;
   std::atomic<int64_t> now_ns{static_cast<int64_t>((c.first_look_s - c.look_s) * 1e9)};
   const auto pass = [&](double seconds) { now_ns += static_cast<int64_t>(seconds * 1e9); };
   std::promise<double> reported;
@@ -35,7 +35,7 @@ double SecondsToReport(const Case& c) {
        .compute_limit_s = 1e9,
        .look_s = 1e-5,
        .now_ns = [&] { return now_ns.load(); }});
-  watchdog.Watch({.place = &place,
+  watchdog.Watch({.training = &training,
                   .progress =
                       [] {
                         return CommProgress{

@@ -30,8 +30,8 @@ struct Watching {
 class WatchdogTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    place.step = 41;
-    place.stage = RunStage::kStep;
+    training.step = 41;
+    training.stage = RunStage::kStep;
     comm = {.sequence = 17,
             .op = "all-gather",
             .what = "layer 3",
@@ -57,7 +57,7 @@ class WatchdogTest : public ::testing::Test {
              .limit_s = 1e9,
              .compute_limit_s = 1e9,
              .look_s = 0.01},
-            {.place = &place,
+            {.training = &training,
              .progress =
                  [this] {
                    std::lock_guard lock(mutex);
@@ -69,7 +69,17 @@ class WatchdogTest : public ::testing::Test {
                if (unreachable) return Unavailable("no answer from h:1");
                return peers;
              },
-             .tell = [this](int64_t step, RunStage, const CommProgress&) { told = step; }}};
+             .tell =
+                 [this](int64_t step, RunStage, const CommProgress&) {
+                   told = step;
+                   ++looks;
+                 }}};
+  }
+
+  // Returns when the watchdog has looked so many times more.
+  void AwaitLooks(int64_t count) const {
+    const int64_t until = looks + count;
+    while (looks < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   // The report, or "" if the watchdog is content after several more answers.
@@ -84,11 +94,12 @@ class WatchdogTest : public ::testing::Test {
   }
 
   std::mutex mutex;
-  RunPlace place;
+  std::atomic<int64_t> disk_s{0};  // the clock of waits for the disk
+  WatchedProgress training{.disk = DiskWatch([this] { return disk_s * 1'000'000'000; })};
   CommProgress comm;
   std::vector<PeerState> peers;
   bool unreachable = false;
-  std::atomic<int64_t> asked{0}, told{-1};
+  std::atomic<int64_t> asked{0}, told{-1}, looks{0};
   std::promise<std::string> report;
 };
 
@@ -116,7 +127,7 @@ TEST_F(WatchdogTest, ARankIsLostAfterSixTenthsOfTheLease) {
 }
 
 TEST_F(WatchdogTest, SaysWhatARankDoesOutsideItsStep) {
-  place.stage = RunStage::kSave;
+  training.stage = RunStage::kSave;
   peers[0].stage = RunStage::kDisk;
   peers[0].left = "ends the wait";
   const std::string text = Watch(Options());
@@ -168,7 +179,7 @@ TEST_F(WatchdogTest, NoAnswerForTooLong) {
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
   EXPECT_THAT(reported.get(),
-              HasSubstr("what the other ranks last did is not known: no answer from h:1"));
+              HasSubstr("last calls of the other ranks unknown: no answer from h:1"));
 }
 
 TEST_F(WatchdogTest, NoCallWaitsBeyondTheLimit) {
@@ -181,17 +192,16 @@ TEST_F(WatchdogTest, NobodyIsAskedWhileNothingWaits) {
   comm.running = false;
   peers[2].silent_s = 100;
   const Watching watching(Options());
-  while (told < 0) std::this_thread::yield();
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  AwaitLooks(20);
   EXPECT_EQ(asked, 0);
 }
 
-// Says at 0.05 s, gives up at 2 s.
+// Says after 5 s of the disk's clock, gives up after 200 s.
 Watched DiskOptions(Watched options, std::vector<std::string>& said) {
   options.on_disk_wait = [&said](const std::string& text) { said.push_back(text); };
   options.on_disk_stuck = options.on_hang;
-  options.disk_say_s = 0.05;
-  options.disk_limit_s = 2;
+  options.disk_say_s = 5;
+  options.disk_limit_s = 200;
   return options;
 }
 
@@ -200,17 +210,19 @@ TEST_F(WatchdogTest, SaysWhichFileIsWaitedForAndEndsTheWait) {
   std::vector<std::string> said;
   Watched options = DiskOptions(Options(), said);
   std::atomic<RunStage> told_stage{RunStage::kStep};
-  options.tell = [&](int64_t, RunStage stage, const CommProgress&) { told_stage = stage; };
-  place.disk.Operation("fsync /run/model.safetensors");
-  const DiskWatch::Wait wait(&place.disk, "the save of step 40");
+  options.tell = [&](int64_t, RunStage stage, const CommProgress&) {
+    told_stage = stage;
+    ++disk_s;  // a second at every look
+  };
+  training.disk.Operation("fsync /run/model.safetensors");
+  const DiskWatch::Wait wait(&training.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
   std::string end;
   {
     const Watching watching(options);
     end = reported.get();
   }
-  ASSERT_GE(said.size(), 2u);  // again when the wait has doubled
-  ASSERT_LE(said.size(), 6u);
+  ASSERT_EQ(said.size(), 5u);  // at 6 s, then whenever the wait has more than doubled
   for (const std::string& text : {said[0], said[1], end}) {
     EXPECT_THAT(text, HasSubstr("rank 1: step 41: training has waited "));
     EXPECT_THAT(text, HasSubstr("for the save of step 40: fsync /run/model.safetensors (for "));
@@ -222,36 +234,42 @@ TEST_F(WatchdogTest, ASlowDiskThatGetsOnIsNotStuck) {
   comm.running = false;
   std::vector<std::string> said;
   const Watched options = DiskOptions(Options(), said);
-  const DiskWatch::Wait wait(&place.disk, "the save of step 40");
+  const DiskWatch::Wait wait(&training.disk, "the save of step 40");
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
-  while (std::chrono::steady_clock::now() < until) {
-    place.disk.Operation("write /run/model.safetensors");
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  for (int i = 0; i < 10; ++i) {
+    training.disk.Operation("write /run/model.safetensors");
+    disk_s += 150;
+    AwaitLooks(2);
   }
   EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  disk_s += 51;
+  EXPECT_THAT(reported.get(), HasSubstr("write /run/model.safetensors (for 201.0 s)"));
 }
 
 TEST_F(WatchdogTest, AnOperationThatNobodyWaitsForMayTakeLong) {
   comm.running = false;
   std::vector<std::string> said;
   const Watched options = DiskOptions(Options(), said);
-  place.disk.Operation("fsync /run/model.safetensors");
+  training.disk.Operation("fsync /run/model.safetensors");
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  { const DiskWatch::Wait wait(&place.disk, "metrics"); }
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
+  disk_s += 1000;
+  { const DiskWatch::Wait wait(&training.disk, "metrics"); }
+  AwaitLooks(20);
+  EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
 
 TEST_F(WatchdogTest, ARankThatWaitsForAnothersDiskDoesNotBlameItsOwn) {
   std::vector<std::string> said;
   const Watched options = DiskOptions(Options(), said);
-  const DiskWatch::Wait wait(&place.disk, "the save of step 40");  // and comm.running
+  const DiskWatch::Wait wait(&training.disk, "the save of step 40");  // and comm.running
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(2500)), std::future_status::timeout);
+  disk_s += 1000;
+  AwaitLooks(20);
+  EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   EXPECT_TRUE(said.empty());
 }
 
@@ -266,7 +284,9 @@ TEST_F(WatchdogTest, ACallThatEndsMeanwhileIsNoHang) {
   };
   std::future<std::string> reported = report.get_future();
   const Watching watching(options);
-  EXPECT_EQ(reported.wait_for(std::chrono::milliseconds(1500)), std::future_status::timeout);
+  while (asked < 5) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  AwaitLooks(20);
+  EXPECT_EQ(reported.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
 }
 
 // A clock that goes on by this much at every look, so that times below are counted looks.
@@ -299,7 +319,7 @@ TEST_F(WatchdogTest, ASlowComputationHasTwentyTimesItsLongestSoFar) {
   Watched options = ComputeOptions(Options(), looks);
   options.compute_limit_s = 0.5;
   options.tell = [&](int64_t, RunStage, const CommProgress&) {
-    if (looks == 42) ++place.step;  // after the clock's first reading and 40 looks at step 41
+    if (looks == 42) ++training.step;  // after the clock's first reading and 40 looks at step 41
   };
   EXPECT_THAT(Watch(options), HasSubstr("rank 1: step 42: no progress in compute for 7.8 s"));
 }
@@ -316,12 +336,12 @@ TEST_F(WatchdogTest, ComputeThatGetsOnIsNotStuck) {
     options.on_compute_stuck = [&](const std::string&) { reported = true; };
     options.tell = [&](int64_t, RunStage, const CommProgress&) {
       if (looks % 5 != 0) return;
-      if (kind == 0) ++place.step;
+      if (kind == 0) ++training.step;
       if (kind == 1) {
         std::lock_guard lock(mutex);
         ++comm.sequence;
       }
-      if (kind == 2) const DiskWatch::Wait read(&place.disk, "data");
+      if (kind == 2) const DiskWatch::Wait read(&training.disk, "data");
     };
     const Watching watching(options);
     while (looks < 200 && !reported) std::this_thread::yield();
@@ -334,7 +354,7 @@ TEST_F(WatchdogTest, OnlyComputingIsTimedAndOnlyWhileThisProcessRuns) {
   for (const bool stopped : {false, true}) {
     SCOPED_TRACE(stopped);
     comm.running = false;
-    place.stage = stopped ? RunStage::kStep : RunStage::kSave;
+    training.stage = stopped ? RunStage::kStep : RunStage::kSave;
     std::atomic<int64_t> looks{0};
     std::atomic<bool> reported{false};
     Watched options = ComputeOptions(Options(), looks);
