@@ -110,7 +110,8 @@ def wait_until(ready, process=None, seconds=LAST_RESORT_S):
     until = time.monotonic() + seconds
     while not ready():
         if process is not None and process.poll() is not None:
-            raise AssertionError(f"it ended before, with exit code {process.poll()}")
+            said = process.stderr.read() if process.stderr else ""
+            raise AssertionError(f"it ended before, with exit code {process.poll()}\n{said}")
         if time.monotonic() > until:
             raise AssertionError(f"expected it within {seconds} s")
         time.sleep(0.005)
