@@ -105,6 +105,16 @@ def pending(pid, number):
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
+def read_until(process, seen):
+    """What a process says, to the end of the line with which seen(all of it so far) is true."""
+    text = ""
+    for line in process.stderr:
+        text += line
+        if seen(text):
+            break
+    return text
+
+
 def wait_until(ready, process=None, seconds=LAST_RESORT_S):
     """Until ready() is true, while `process` runs. The time is a last resort."""
     until = time.monotonic() + seconds
