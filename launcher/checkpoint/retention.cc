@@ -11,7 +11,7 @@ namespace blockstep {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::string_view kPrefix = "step-", kTemporary = ".tmp";
+constexpr std::string_view kPrefix = "step-";
 
 // The step in "step-00000100"; -1: another name.
 int64_t StepOf(std::string_view name) {
@@ -22,18 +22,28 @@ int64_t StepOf(std::string_view name) {
   return std::stoll(std::string(name));
 }
 
-// None if there is no such folder; one that is there but cannot be listed is an error.
-absl::StatusOr<std::vector<CheckpointName>> Folders(const std::string& run_folder) {
+// What lies under checkpoints/. None if there is no such folder; one that is there but cannot be
+// listed is an error.
+absl::StatusOr<std::vector<fs::path>> Entries(const std::string& run_folder) {
   const std::string path = run_folder + "/checkpoints";
-  std::vector<CheckpointName> found;
+  std::vector<fs::path> found;
   std::error_code error;
   if (fs::symlink_status(path, error).type() == fs::file_type::not_found) return found;
   error.clear();
   for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    const int64_t step = StepOf(it->path().filename().string());
-    if (step >= 0) found.push_back({it->path().string(), step});
+    found.push_back(it->path());
   }
   if (error) return DataLoss("run ", run_folder, ": cannot list ", path, ": ", error.message());
+  return found;
+}
+
+absl::StatusOr<std::vector<CheckpointName>> Folders(const std::string& run_folder) {
+  ASSIGN_OR_RETURN(const std::vector<fs::path> entries, Entries(run_folder));
+  std::vector<CheckpointName> found;
+  for (const fs::path& entry : entries) {
+    const int64_t step = StepOf(entry.filename().string());
+    if (step >= 0) found.push_back({entry.string(), step});
+  }
   std::sort(found.begin(), found.end(),
             [](const CheckpointName& a, const CheckpointName& b) { return a.step < b.step; });
   return found;
@@ -112,20 +122,14 @@ absl::StatusOr<std::vector<std::string>> ApplyRetention(const std::string& run_f
 }
 
 absl::Status RemoveUnannounced(const std::string& run_folder, const FileOps& files) {
-  const std::string path = run_folder + "/checkpoints";
-  std::vector<std::string> leftovers;
-  std::error_code error;
-  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    std::string name = it->path().filename().string();
-    const bool temporary = name.ends_with(kTemporary);
-    if (temporary) name.resize(name.size() - kTemporary.size());
-    if (StepOf(name) < 0) continue;
-    if (temporary || absl::IsNotFound(ReadManifest(it->path().string()).status())) {
-      leftovers.push_back(it->path().string());
+  ASSIGN_OR_RETURN(const std::vector<fs::path> entries, Entries(run_folder));
+  for (const fs::path& entry : entries) {
+    const bool temporary = entry.extension() == kTemporarySuffix;
+    if (StepOf((temporary ? entry.stem() : entry.filename()).string()) < 0) continue;
+    if (temporary || absl::IsNotFound(ReadManifest(entry.string()).status())) {
+      RETURN_IF_ERROR(files.RemoveAll(entry.string()));
     }
   }
-  if (error) return DataLoss("run ", run_folder, ": cannot list ", path, ": ", error.message());
-  for (const std::string& leftover : leftovers) RETURN_IF_ERROR(files.RemoveAll(leftover));
   return absl::OkStatus();
 }
 

@@ -14,6 +14,9 @@ namespace blockstep {
 // them.
 inline constexpr char kSavedName[] = "saved";
 
+// A checkpoint that is being written: "step-00000100.tmp".
+inline constexpr char kTemporarySuffix[] = ".tmp";
+
 struct CheckpointName {
   std::string folder;
   int64_t step = 0;

@@ -43,7 +43,7 @@ struct CheckpointSave::Impl {
         files(options.hook),
         run_folder(run),
         folder(CheckpointFolder(run, contents.trainer.step)),
-        temporary(folder + ".tmp"),
+        temporary(folder + kTemporarySuffix),
         layout(PlanCheckpoint(contents, options.max_file_bytes)),
         pieces(Pieces()) {}
 

@@ -105,12 +105,23 @@ def pending(pid, number):
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
+def read_until(process, seen):
+    """What a process says, to the end of the line with which seen(all of it so far) is true."""
+    text = ""
+    for line in process.stderr:
+        text += line
+        if seen(text):
+            break
+    return text
+
+
 def wait_until(ready, process=None, seconds=LAST_RESORT_S):
     """Until ready() is true, while `process` runs. The time is a last resort."""
     until = time.monotonic() + seconds
     while not ready():
         if process is not None and process.poll() is not None:
-            raise AssertionError(f"it ended before, with exit code {process.poll()}")
+            said = process.stderr.read() if process.stderr else ""
+            raise AssertionError(f"it ended before, with exit code {process.poll()}\n{said}")
         if time.monotonic() > until:
             raise AssertionError(f"expected it within {seconds} s")
         time.sleep(0.005)

@@ -42,7 +42,7 @@ class CoordinatedTest(cli.RunTest):
         if hasattr(process, "said"):  # communicate would lose what was read ahead
             text = process.said + process.stderr.read()
             process.stderr.close()
-            process.wait(timeout=60)
+            process.wait(timeout=cli.LAST_RESORT_S)
         else:
             text = process.communicate(timeout=cli.LAST_RESORT_S)[1]
         self.assertEqual(process.returncode, expect, text)

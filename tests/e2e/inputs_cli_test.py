@@ -101,11 +101,7 @@ class Inputs(BadInputTest):
         process = subprocess.Popen(args, env=cli.environment(), stderr=subprocess.PIPE, text=True,
                                    stdin=subprocess.DEVNULL)
         self.addCleanup(process.kill)
-        text = ""
-        for line in process.stderr:
-            text += line
-            if seen(text):
-                break
+        text = cli.read_until(process, seen)
         process.send_signal(signal.SIGTERM)
         text += process.stderr.read()
         process.stderr.close()

@@ -103,11 +103,7 @@ class Resume(cli.RunTest):
         process = subprocess.Popen(args, env=cli.environment(), stderr=subprocess.PIPE, text=True,
                                    stdin=subprocess.DEVNULL)
         self.addCleanup(process.kill)
-        text = ""
-        for line in process.stderr:
-            text += line
-            if line.startswith("step ") and "/100000" in line:
-                break
+        text = cli.read_until(process, lambda said: re.search(r"^step .*/100000.*\n\Z", said, re.M))
         pid = process.pid
         if target is not None:
             found = sorted(cli.ranks_of(process.pid))
