@@ -1,13 +1,12 @@
 // Collectives of one group of ranks. Every call is ordered on stream(), in the engine thread's
 // program order, and returns at once; failures are sticky on stream().status(). A caller orders
 // other streams with Events: comm.stream().Wait(compute.Record()) before,
-// compute.Wait(comm.stream().Record()) after. One conformance suite
+// compute.Wait(comm.stream().Record()) after. A group has two (RankGroup): one for messages between
+// host memories, one for what the arena holds. One conformance suite
 // (tests/dist/communicator_suite.h) holds for every implementation.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -57,6 +56,7 @@ struct CommBytes {
   int64_t all_gather = 0, reduce_scatter = 0, exchange = 0, broadcast = 0;
   int64_t calls = 0;
   int64_t total() const { return all_gather + reduce_scatter + exchange + broadcast; }
+  CommBytes& operator+=(const CommBytes& more);
 };
 
 // What a rank's communication is doing, for whoever watches it from another thread.
@@ -84,10 +84,6 @@ class Communicator {
   // copies. Every rank calls it, with empty lists where it has nothing to send or receive.
   virtual void Exchange(std::vector<PeerSend> sends, std::vector<PeerRecv> recvs,
                         std::string what) = 0;
-  // The same where sizes depend on data that earlier work on stream() brings: `lists` runs there,
-  // when its turn has come. Its bytes are counted then.
-  using MakeExchange = std::function<absl::StatusOr<ExchangeLists>()>;
-  virtual void ExchangeDeferred(MakeExchange lists, std::string what) = 0;
   virtual void Barrier(std::string what) = 0;
 
   // A group of the ranks that pass the same color, ordered by (key, rank). Collective;
@@ -104,14 +100,42 @@ class Communicator {
   virtual CommBytes bytes_sent() const = 0;
   virtual CommProgress progress() const = 0;
 
-  // Host-blocking all-gather of `bytes` from each rank into out (N * bytes): the small exchange.
-  virtual absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what) {
-    GatherSegment segment{.base = out};
-    for (int r = 0; r <= size(); ++r) segment.offsets.push_back(r * bytes);
-    std::memcpy(static_cast<char*>(out) + rank() * bytes, mine, bytes);
-    AllGather({segment}, std::move(what));
-    return stream().Synchronize();
-  }
+  // Host-blocking all-gather of `bytes` from each rank into out (N * bytes). Host memory only.
+  absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what);
+};
+
+// An all-gather of host memory that is finished later than it is begun.
+class HostGather {
+ public:
+  // Begins it; `mine` is copied. Every rank gives as many bytes.
+  HostGather(Communicator& control, const void* mine, int64_t bytes, std::string what);
+  // It must not go before it has come to its end.
+  ~HostGather() { done_.Block(); }
+  HostGather(HostGather&& other) noexcept = default;
+  HostGather& operator=(HostGather&& other) = delete;
+
+  // Waits for it. What the ranks gave, in their order: N * bytes.
+  absl::StatusOr<std::span<const char>> Finish();
+
+ private:
+  Communicator& control_;
+  std::vector<char> all_;
+  Event done_;
+};
+
+// The two communicators of a group of ranks; owned by whoever made them.
+struct RankGroup {
+  // Between host memories, small: agreements, the step's exchange, lists of rows. Never queues
+  // behind `data`.
+  Communicator* control = nullptr;
+  // Between device memories: what the arena holds. The host touches none of it.
+  Communicator* data = nullptr;
+
+  int rank() const { return control->rank(); }
+  int size() const { return control->size(); }
+  CommBytes bytes_sent() const;
+  // Of the call that has been running longest; if none is, of the one that ended last.
+  CommProgress progress() const;
 };
 
 }  // namespace blockstep

@@ -25,15 +25,15 @@ absl::StatusOr<EntryGeometry> GradReducer::Impl::Geometry(const ActiveEntry& ent
     return OnRank(Unimplemented(t.name,
                                 ": expected role train or probe, got fused, which this "
                                 "reducer does not support"),
-                  {.rank = o.group->rank(), .ranks = o.group->size()});
+                  {.rank = o.data->rank(), .ranks = o.data->size()});
   }
   EntryGeometry g{.entry = entry,
                   .name = t.name,
                   .unit = t.unit,
                   .kind = o.table->units[t.unit].kind,
                   .cols = t.cols};
-  for (int r = 0; r < o.group->size(); ++r) {
-    const Range rows = OwnedRows(t, o.group->size(), r);
+  for (int r = 0; r < o.data->size(); ++r) {
+    const Range rows = OwnedRows(t, o.data->size(), r);
     g.owned.push_back({std::clamp(rows.begin, entry.rows.begin, entry.rows.end) - entry.rows.begin,
                        std::clamp(rows.end, entry.rows.begin, entry.rows.end) - entry.rows.begin});
   }
@@ -46,14 +46,14 @@ GradReducer::~GradReducer() = default;
 absl::StatusOr<std::unique_ptr<GradReducer>> GradReducer::Create(GradReducerOptions options,
                                                                  SlotSpan span) {
   const bool exact = options.numerics == Numerics::kSlotExact;
-  const int ranks = options.group->size();
+  const int ranks = options.data->size();
   if (exact && options.accumulation == GradAccumulation::kSharded) {
     return InvalidArgument(
         "numerics slot_exact: expected accumulate local (a rank adds its own slots in a tree), got "
         "sharded");
   }
-  if (exact && !(span.mine == SplitEvenly(span.slots, ranks, options.group->rank()))) {
-    return InvalidArgument("numerics slot_exact: rank ", options.group->rank(),
+  if (exact && !(span.mine == SplitEvenly(span.slots, ranks, options.data->rank()))) {
+    return InvalidArgument("numerics slot_exact: rank ", options.data->rank(),
                            ": expected an even split of ", span.slots, " slots over ", ranks,
                            " ranks, got slots [", span.mine.begin, ", ", span.mine.end, ")");
   }
@@ -105,21 +105,21 @@ absl::Status GradReducer::Done(int entry, Stream& compute) {
   CHECK(!impl_->done[entry]);
   impl_->done[entry] = 1;
   impl_->strategy->Done(entry, impl_->micro, compute);
-  return impl_->o.group->stream().status();
+  return impl_->o.data->stream().status();
 }
 
 absl::Status GradReducer::Finish(Stream& compute) {
   CHECK(impl_->entries.empty() || impl_->micro.last);
   CHECK(std::all_of(impl_->done.begin(), impl_->done.end(), [](char d) { return d; }));
-  TracedWait(compute, impl_->o.group->stream().Record(), impl_->o.tracer, "wait for reductions");
-  return impl_->o.group->stream().status();
+  TracedWait(compute, impl_->o.data->stream().Record(), impl_->o.tracer, "wait for reductions");
+  return impl_->o.data->stream().status();
 }
 
 TensorView GradReducer::Reduced(int entry) const { return impl_->strategy->Reduced(entry); }
 
 Range GradReducer::ReducedRows(int entry) const {
   const EntryGeometry& e = impl_->entries[entry];
-  const Range own = e.owned[impl_->o.group->rank()];
+  const Range own = e.owned[impl_->o.data->rank()];
   return {e.entry.rows.begin + own.begin, e.entry.rows.begin + own.end};
 }
 

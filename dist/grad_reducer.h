@@ -27,7 +27,7 @@ enum class GradAccumulation : uint8_t { kLocal, kSharded };
 struct GradReducerOptions {
   const TensorTable* table = nullptr;
   const Backend* backend = nullptr;
-  Communicator* group = nullptr;
+  Communicator* data = nullptr;  // of the group
   Numerics numerics = Numerics::kFast;
   GradAccumulation accumulation = GradAccumulation::kLocal;
   Tracer* tracer = nullptr;  // (optional)

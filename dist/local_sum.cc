@@ -31,18 +31,18 @@ class LocalSum : public GradStrategy {
     written_[entry] |= micro.wrote;
     if (!micro.last) return;
     if (!written_[entry]) o_.backend->kernels->fill(compute, {.dst = dw_[entry], .value = 0.0f});
-    if (o_.group->size() == 1) return;
+    if (o_.data->size() == 1) return;
     const EntryGeometry& e = (*entries_)[entry];
     float* dw = static_cast<float*>(dw_[entry].data);
-    ReduceSegment segment{.in = dw, .out = dw + e.owned[o_.group->rank()].begin * e.cols};
+    ReduceSegment segment{.in = dw, .out = dw + e.owned[o_.data->rank()].begin * e.cols};
     for (const Range& rows : e.owned) segment.offsets.push_back(rows.begin * e.cols);
     segment.offsets.push_back(e.rows() * e.cols);
-    o_.group->stream().Wait(compute.Record());
-    o_.group->ReduceScatter({std::move(segment)}, "reduce " + e.name);
+    o_.data->stream().Wait(compute.Record());
+    o_.data->ReduceScatter({std::move(segment)}, "reduce " + e.name);
   }
 
   TensorView Reduced(int entry) const override {
-    const Range rows = (*entries_)[entry].owned[o_.group->rank()];
+    const Range rows = (*entries_)[entry].owned[o_.data->rank()];
     return dw_[entry].Rows(rows.begin, rows.end);
   }
 

@@ -90,15 +90,6 @@ void OrderedCommunicator::Exchange(std::vector<PeerSend> sends, std::vector<Peer
         });
 }
 
-void OrderedCommunicator::ExchangeDeferred(MakeExchange lists, std::string what) {
-  Order("exchange", std::move(what),
-        [this, make = std::move(lists)](const CommCall& call) -> absl::Status {
-          ASSIGN_OR_RETURN(const ExchangeLists lists, make());
-          Count(&CommBytes::exchange, SentByExchange(lists.sends, rank_));
-          return DoExchange(call, lists);
-        });
-}
-
 void OrderedCommunicator::Barrier(std::string what) {
   Count(&CommBytes::exchange, 0);
   Order("barrier", std::move(what), [this](const CommCall& call) { return DoBarrier(call); });

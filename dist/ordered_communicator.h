@@ -54,7 +54,6 @@ class OrderedCommunicator : public Communicator {
   void Broadcast(void* data, int64_t bytes, int root, std::string what) override;
   void Exchange(std::vector<PeerSend> sends, std::vector<PeerRecv> recvs,
                 std::string what) override;
-  void ExchangeDeferred(MakeExchange lists, std::string what) override;
   void Barrier(std::string what) override;
 
   CommBytes bytes_sent() const override;

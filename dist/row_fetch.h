@@ -1,53 +1,49 @@
-// Rows of a sharded tensor by id: the embedding without its table. Every rank sorts its ids and
-// drops repeats, all ranks learn all lists (one all-gather of fixed size), then N-1 exchanges: in
-// round k a rank sends to rank + k the rows that one wants of it and receives from rank - k. Steps:
-// N. Bytes per rank: (N-1) * 4 * (L + 1) for the lists, L = min(max_tokens, rows); and for each
-// other rank 4 * cols * (distinct ids in its list that this rank owns).
-// Memory, kCommunication: 4 * N * (L + 1) lists, 2 * 4 * L * cols slabs.
-// On a backend without memory the ids are unknown: the exchanges count evenly spread ids.
+// Rows of a sharded tensor by id: the embedding without its table. Each rank learns which of its
+// rows the others want when a batch is read (dist/row_lists.h). Then, per micro-step, N-1
+// exchanges: in round k a rank sends to rank + k the rows that one wants of it and receives from
+// rank - k. Steps: N-1. Bytes per rank: for each other rank 4 * cols * (distinct ids in its list
+// that this rank owns). Memory, kCommunication: 4 * max_tokens indices, 2 * 4 * L * cols slabs, L =
+// min(max_tokens, rows).
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/device/arena.h"
-#include "core/tensor/sharding.h"
-#include "dist/communicator.h"
+#include "core/ops/kernel_table.h"
+#include "dist/row_lists.h"
 
 namespace blockstep {
 
 class RowFetch {
  public:
+  // Micro-steps have at most `max_tokens` ids each.
   static absl::StatusOr<std::unique_ptr<RowFetch>> Create(const TensorInfo& tensor,
-                                                          const Backend& backend,
-                                                          Communicator* group, int64_t max_tokens,
-                                                          Arena& arena);
+                                                          const Backend& backend, RankGroup group,
+                                                          int64_t max_tokens, Arena& arena);
 
-  // out (n, cols) = rows ids[0..n), between the work on `compute` before and after. `owned` are
-  // this rank's rows. An id outside the tensor fails the stream with OUT_OF_RANGE.
-  void Fetch(TensorView owned, const int32_t* ids, int64_t n, TensorView out, Stream& compute);
+  // What the next calls of Fetch will ask for, one micro-step each. Collective, host-blocking.
+  absl::Status Plan(std::span<const RowIds> micro_steps);
+
+  // out (n, cols) = the rows of the next planned micro-step, between the work on `compute` before
+  // and after. `owned` are this rank's rows.
+  void Fetch(TensorView owned, TensorView out, Stream& compute);
 
  private:
-  RowFetch(const TensorInfo& tensor, Communicator* group) : tensor_(tensor), group_(group) {}
-  struct List {  // sorted ids of one rank
-    const int32_t* begin;
-    const int32_t* end;
-    List Within(Range rows) const;
-    int64_t size() const { return end - begin; }
-  };
-  List ListOf(int rank) const;
-  absl::Status MakeOwnList(const int32_t* ids, int64_t n);
-  ExchangeLists Round(int k, TensorView owned);
-  ExchangeLists AssumedRound(int k, int64_t n);
-  void Scatter(TensorView owned, const int32_t* ids, int64_t n, TensorView out) const;
-  Range Owned(int rank) const { return OwnedRows(tensor_, group_->size(), rank); }
+  RowFetch(const TensorInfo& tensor, const Backend& backend, RankGroup group)
+      : tensor_(tensor), backend_(backend), group_(group) {}
+  // to = table rows `ids`, on the data stream; `ids` stay until the next Plan.
+  void Take(TensorView table, const std::vector<int32_t>& ids, TensorView to);
 
   const TensorInfo tensor_;
-  Communicator* const group_;
-  bool real_ = true;
-  int64_t stride_ = 0;        // L + 1
-  int32_t* lists_ = nullptr;  // (N, L + 1): length, ids
-  TensorView send_, recv_;    // (L, cols)
+  const Backend& backend_;
+  const RankGroup group_;
+  std::vector<RowLists> planned_;
+  size_t next_ = 0;
+  Event fetched_;
+  int32_t* indices_ = nullptr;  // (max_tokens), of the Take in hand
+  TensorView send_, recv_;      // (L, cols)
 };
 
 }  // namespace blockstep

@@ -79,7 +79,7 @@ absl::Status ShardedSum::Carve(const std::vector<EntryGeometry>& entries, Arena&
                      arena.Allocate(MemoryClass::kCommunication, "dW staging", area.bytes));
     area.data = static_cast<char*>(data);
   }
-  const int rank = o_.group->rank();
+  const int rank = o_.data->rank();
   for (const EntryGeometry& e : entries) {
     TensorView view = TensorView::Of(nullptr, DType::kF32, e.owned[rank].size(), e.cols);
     if (view.rows > 0) {
@@ -112,16 +112,16 @@ void ShardedSum::Done(int entry, const MicroStepPosition& micro, Stream& compute
     Target(entry, micro);  // waits for the last user of the area, as a writer does
     o_.backend->kernels->fill(compute, {.dst = staged, .value = 0.0f});
   }
-  const Range own = e.owned[o_.group->rank()];
+  const Range own = e.owned[o_.data->rank()];
   float* in = static_cast<float*>(staged.data);
   float* own_part = in + own.begin * e.cols;
   ReduceSegment segment{.in = in, .out = own_part};
   if (micro.first && !own.empty()) segment.out = static_cast<float*>(reduced_[entry].data);
   for (const Range& rows : e.owned) segment.offsets.push_back(rows.begin * e.cols);
   segment.offsets.push_back(e.rows() * e.cols);
-  Stream& comm = o_.group->stream();
+  Stream& comm = o_.data->stream();
   comm.Wait(compute.Record());
-  o_.group->ReduceScatter({std::move(segment)}, "reduce " + e.name);
+  o_.data->ReduceScatter({std::move(segment)}, "reduce " + e.name);
   if (!micro.first && !own.empty()) {
     o_.backend->kernels->add(comm,
                              {.src = staged.Rows(own.begin, own.end), .dst = reduced_[entry]});

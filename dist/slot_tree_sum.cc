@@ -25,7 +25,7 @@ class SlotTreeSum : public GradStrategy {
 
  private:
   TensorView OwnRows(int entry, int buffer) const {
-    const Range rows = (*entries_)[entry].owned[o_.group->rank()];
+    const Range rows = (*entries_)[entry].owned[o_.data->rank()];
     return stacks_[entry][buffer].Rows(rows.begin, rows.end);
   }
   void SendToOwners(int entry);
@@ -48,13 +48,13 @@ class SlotTreeSum : public GradStrategy {
 };
 
 SlotTreeSum::SlotTreeSum(const GradReducerOptions& options, const SlotSpan& span) : o_(options) {
-  const int ranks = o_.group->size();
+  const int ranks = o_.data->size();
   std::vector<int64_t> count(ranks);
   for (int r = 0; r < ranks; ++r) {
     const StackPlan plan = PlanStack(span.slots, SplitEvenly(span.slots, ranks, r));
     depth_ = std::max(depth_, plan.depth);
     count[r] = static_cast<int64_t>(plan.nodes.size());
-    if (r == o_.group->rank()) {
+    if (r == o_.data->rank()) {
       mine_ = plan;
       first_mine_ = static_cast<int>(nodes_.size());
     }
@@ -77,7 +77,7 @@ absl::Status SlotTreeSum::Carve(const std::vector<EntryGeometry>& entries, Arena
       ASSIGN_OR_RETURN(void* data, arena.Allocate(cls, Cat("dW ", d, " ", e.name), e.bytes()));
       stacks_[i].push_back(e.ViewAt(data));
     }
-    for (int r = 0; r < o_.group->size(); ++r) largest = std::max(largest, e.owned_bytes(r));
+    for (int r = 0; r < o_.data->size(); ++r) largest = std::max(largest, e.owned_bytes(r));
   }
   if (staged_nodes_ == 0 || largest == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(void* data, arena.Allocate(MemoryClass::kCommunication, "slot tree staging",
@@ -99,15 +99,15 @@ void SlotTreeSum::Done(int entry, const MicroStepPosition& micro, Stream& comput
                                {.src = stacks_[entry][top], .dst = stacks_[entry][top - 1]});
     }
   }
-  if (!micro.last || o_.group->size() == 1) return;
-  o_.group->stream().Wait(compute.Record());
+  if (!micro.last || o_.data->size() == 1) return;
+  o_.data->stream().Wait(compute.Record());
   SendToOwners(entry);
   CompleteOwnRows(entry);
 }
 
 TensorView SlotTreeSum::Place(int entry, int place) const {
   const int mine = place - first_mine_;
-  if (node_rank_[place] == o_.group->rank()) return OwnRows(entry, mine);
+  if (node_rank_[place] == o_.data->rank()) return OwnRows(entry, mine);
   const int64_t staged = mine < 0 ? place : place - static_cast<int64_t>(mine_.nodes.size());
   const TensorView own = OwnRows(entry, 0);
   return TensorView::Of(staging_ + staged * own.bytes(), DType::kF32, own.rows, own.cols);
@@ -115,10 +115,10 @@ TensorView SlotTreeSum::Place(int entry, int place) const {
 
 void SlotTreeSum::SendToOwners(int entry) {
   const EntryGeometry& e = (*entries_)[entry];
-  const int rank = o_.group->rank();
+  const int rank = o_.data->rank();
   std::vector<PeerSend> sends;
   std::vector<PeerRecv> recvs;
-  for (int r = 0; r < o_.group->size(); ++r) {
+  for (int r = 0; r < o_.data->size(); ++r) {
     if (r == rank || e.owned[r].empty()) continue;
     for (size_t node = 0; node < mine_.nodes.size(); ++node) {
       const TensorView rows = stacks_[entry][node].Rows(e.owned[r].begin, e.owned[r].end);
@@ -130,12 +130,12 @@ void SlotTreeSum::SendToOwners(int entry) {
     const TensorView rows = Place(entry, place);
     recvs.push_back({node_rank_[place], rows.data, rows.bytes()});
   }
-  o_.group->Exchange(std::move(sends), std::move(recvs), "reduce " + e.name);
+  o_.data->Exchange(std::move(sends), std::move(recvs), "reduce " + e.name);
 }
 
 void SlotTreeSum::CompleteOwnRows(int entry) {
-  if ((*entries_)[entry].owned[o_.group->rank()].empty()) return;
-  Stream& comm = o_.group->stream();
+  if ((*entries_)[entry].owned[o_.data->rank()].empty()) return;
+  Stream& comm = o_.data->stream();
   for (const TreeAdd& add : adds_) {
     o_.backend->kernels->add(comm, {.src = Place(entry, add.from), .dst = Place(entry, add.to)});
   }

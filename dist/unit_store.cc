@@ -59,9 +59,9 @@ struct UnitStore::Impl {
 };
 
 absl::Status UnitStore::Impl::Carve(Arena& arena) {
-  const int ranks = o.group->size();
+  const int ranks = o.group.size();
   ASSIGN_OR_RETURN(weights,
-                   ResidentWeights::Create(table(), o.pinned, ranks, o.group->rank(), arena));
+                   ResidentWeights::Create(table(), o.pinned, ranks, o.group.rank(), arena));
   current.resize(table().tensors.size());
   units.resize(table().units.size());
   int64_t layer_bytes = 0, head_bytes = 0;
@@ -109,7 +109,7 @@ void UnitStore::Impl::Start(int unit) {
   for (const int t : units[unit].gathered) {
     sources.push_back({t, weights.Owned(t), units[table().tensors[t].unit].written});
   }
-  buffer->StartGather(unit, Version(unit), sources, table(), *o.backend, *o.group,
+  buffer->StartGather(unit, Version(unit), sources, table(), *o.backend, *o.group.data,
                       Cat("gather ", table().units[unit].name));
 }
 
@@ -117,7 +117,7 @@ void UnitStore::Impl::Start(int unit) {
 absl::Status UnitStore::Impl::PublishRows(const std::vector<ActiveEntry>& entries,
                                           Stream& compute) {
   const Event written = compute.Record();
-  const int ranks = o.group->size();
+  const int ranks = o.group.size();
   std::vector<GatherSegment> segments;
   for (const ActiveEntry& e : entries) {
     const TensorInfo& t = table().tensors[e.tensor];
@@ -132,14 +132,14 @@ absl::Status UnitStore::Impl::PublishRows(const std::vector<ActiveEntry>& entrie
     }
     segments.push_back(std::move(segment));
   }
-  if (segments.empty()) return o.group->stream().status();
-  o.group->stream().Wait(written);
-  o.group->AllGather(std::move(segments), "publish");
-  const Event published = o.group->stream().Record();
+  if (segments.empty()) return o.group.data->stream().status();
+  o.group.data->stream().Wait(written);
+  o.group.data->AllGather(std::move(segments), "publish");
+  const Event published = o.group.data->stream().Record();
   for (const ActiveEntry& e : entries) {
     units[table().tensors[e.tensor].unit].published = published;
   }
-  return o.group->stream().status();
+  return o.group.data->stream().status();
 }
 
 UnitStore::UnitStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -154,7 +154,7 @@ absl::StatusOr<std::unique_ptr<UnitStore>> UnitStore::Create(UnitStoreOptions op
 
 absl::Status UnitStore::Prefetch(int unit) {
   if (impl_->gathers(unit) && impl_->Holding(unit) == nullptr) impl_->Start(unit);
-  return impl_->o.group->stream().status();
+  return impl_->o.group.data->stream().status();
 }
 
 absl::Status UnitStore::Acquire(int unit, Stream& compute) {
@@ -168,13 +168,13 @@ absl::Status UnitStore::Acquire(int unit, Stream& compute) {
     TracedWait(compute, s.units[home].published, s.o.tracer, "wait for publish");
     s.current[t] = s.weights.Whole(t);
   }
-  if (u.gathered.empty()) return s.o.group->stream().status();
+  if (u.gathered.empty()) return s.o.group.data->stream().status();
   CHECK(s.table().units[unit].kind != UnitKind::kEmbedding);  // its rows are fetched by id
   RETURN_IF_ERROR(Prefetch(unit));
   GatherBuffer& buffer = *s.Holding(unit);
   TracedWait(compute, buffer.Acquire(s.Version(unit)), s.o.tracer, "wait for gather");
   for (size_t i = 0; i < u.gathered.size(); ++i) s.current[u.gathered[i]] = buffer.views()[i];
-  return s.o.group->stream().status();
+  return s.o.group.data->stream().status();
 }
 
 TensorView UnitStore::Weight(int tensor) const {
@@ -197,7 +197,7 @@ absl::Status UnitStore::Release(int unit, Stream& compute) {
     if (!held) s.current[t] = {};
   }
   if (!u.gathered.empty()) s.Holding(unit)->Release(compute, *s.o.backend, ++s.releases);
-  return s.o.group->stream().status();
+  return s.o.group.data->stream().status();
 }
 
 absl::Status UnitStore::GatherRows(int tensor, const int32_t* ids, int64_t n, TensorView out,
@@ -206,8 +206,8 @@ absl::Status UnitStore::GatherRows(int tensor, const int32_t* ids, int64_t n, Te
   const int unit = s.table().tensors[tensor].unit;
   CHECK(s.table().units[unit].kind == UnitKind::kEmbedding);
   if (s.fetch != nullptr) {
-    CHECK_LE(n, s.o.max_tokens);
-    s.fetch->Fetch(s.weights.Owned(tensor), ids, n, out, compute);
+    CHECK_EQ(n, out.rows);
+    s.fetch->Fetch(s.weights.Owned(tensor), out, compute);
   } else {
     TracedWait(compute, s.units[unit].published, s.o.tracer, "wait for publish");
     if (n > 0) {
@@ -215,13 +215,17 @@ absl::Status UnitStore::GatherRows(int tensor, const int32_t* ids, int64_t n, Te
           compute, {.table = s.weights.Whole(tensor), .ids = ids, .out = out});
     }
   }
-  return s.o.group->stream().status();
+  return s.o.group.data->stream().status();
+}
+
+absl::Status UnitStore::PlanRows(std::span<const RowIds> micro_steps) {
+  return impl_->fetch == nullptr ? absl::OkStatus() : impl_->fetch->Plan(micro_steps);
 }
 
 TensorView UnitStore::Owned(int tensor) const { return impl_->weights.Owned(tensor); }
 
 Range UnitStore::OwnedRange(int tensor) const {
-  return OwnedRows(impl_->table().tensors[tensor], impl_->o.group->size(), impl_->o.group->rank());
+  return OwnedRows(impl_->table().tensors[tensor], impl_->o.group.size(), impl_->o.group.rank());
 }
 
 absl::Status UnitStore::Publish(const ActiveSet& set, Stream& compute) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/base/trace.h"
@@ -14,17 +15,17 @@
 #include "core/step/active_set.h"
 #include "core/step/unit_source.h"
 #include "core/tensor/sharding.h"
-#include "dist/communicator.h"
+#include "dist/row_lists.h"
 
 namespace blockstep {
 
 struct UnitStoreOptions {
   const TensorTable* table = nullptr;
   const Backend* backend = nullptr;
-  Communicator* group = nullptr;  // the shard domain; size N
-  std::vector<char> pinned;       // per unit
-  int64_t max_tokens = 0;         // B*T of the largest micro-step, for GatherRows' slabs
-  Tracer* tracer = nullptr;       // (optional)
+  RankGroup group;           // the shard domain; size N
+  std::vector<char> pinned;  // per unit
+  int64_t max_tokens = 0;    // B*T of the largest micro-step, for GatherRows' slabs
+  Tracer* tracer = nullptr;  // (optional)
 };
 
 class UnitStore : public UnitSource {
@@ -37,6 +38,10 @@ class UnitStore : public UnitSource {
   absl::Status Release(int unit, Stream& compute) override;
   absl::Status GatherRows(int tensor, const int32_t* ids, int64_t n, TensorView out,
                           Stream& compute) override;
+
+  // Which ids the next calls of GatherRows will have, one micro-step each; before the first of
+  // them. Collective and host-blocking, unless the embedding is resident.
+  absl::Status PlanRows(std::span<const RowIds> micro_steps);
 
   // The rows this rank owns, (OwnedRows(tensor).size(), cols): read and written by loading, updates
   // and checkpoints, at fences or in the order of the stream that does it.

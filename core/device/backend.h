@@ -18,7 +18,8 @@ struct CommunicatorSpec;
 
 enum class CopyDirection : uint8_t { kToDevice, kToHost };
 
-// Rows of bytes between host and device memory; a pitch is the distance of two rows in bytes.
+// Rows of bytes between host and device memory; a pitch is the distance of two rows in bytes, not
+// read where there is one row.
 struct HostCopy {
   CopyDirection direction = CopyDirection::kToDevice;
   void* device = nullptr;
@@ -61,6 +62,24 @@ struct Backend {
   absl::StatusOr<std::unique_ptr<Communicator>> (*make_communicator)(const CommunicatorSpec&) =
       nullptr;
 };
+
+// `bytes` without gaps; ordered like DeviceFunctions::copy.
+inline void CopyToDevice(const Backend& backend, Stream& stream, void* device, const void* host,
+                         int64_t bytes) {
+  backend.device.copy(stream, {.direction = CopyDirection::kToDevice,
+                               .device = device,
+                               .host = const_cast<void*>(host),  // read only in this direction
+                               .row_bytes = bytes,
+                               .rows = 1});
+}
+inline void CopyToHost(const Backend& backend, Stream& stream, void* host, const void* device,
+                       int64_t bytes) {
+  backend.device.copy(stream, {.direction = CopyDirection::kToHost,
+                               .device = const_cast<void*>(device),
+                               .host = host,
+                               .row_bytes = bytes,
+                               .rows = 1});
+}
 
 // Memory and stream functions of the built-in backends (kernels are joined in
 // core/backends/backends.h).

@@ -33,23 +33,20 @@ class HostMirror {
   // Elements [begin, end), ordered on `stream`. Until an event recorded later has been reached, the
   // host neither writes what moves to the device nor reads what moves to it.
   void ToDevice(Stream& stream, Range elements) const {
-    Move(stream, CopyDirection::kToDevice, elements);
+    if (!moves(elements)) return;
+    CopyToDevice(*backend_, stream, device_ + elements.begin, host_ + elements.begin,
+                 BytesOf(elements));
   }
   void ToHost(Stream& stream, Range elements) const {
-    Move(stream, CopyDirection::kToHost, elements);
+    if (!moves(elements)) return;
+    CopyToHost(*backend_, stream, host_ + elements.begin, device_ + elements.begin,
+               BytesOf(elements));
   }
 
  private:
-  void Move(Stream& stream, CopyDirection direction, Range elements) const {
-    if (buffer_.data() == nullptr || elements.empty()) return;
-    const int64_t bytes = elements.size() * static_cast<int64_t>(sizeof(T));
-    backend_->device.copy(stream, {.direction = direction,
-                                   .device = device_ + elements.begin,
-                                   .device_pitch = bytes,
-                                   .host = host_ + elements.begin,
-                                   .host_pitch = bytes,
-                                   .row_bytes = bytes,
-                                   .rows = 1});
+  bool moves(Range elements) const { return buffer_.data() != nullptr && !elements.empty(); }
+  static int64_t BytesOf(Range elements) {
+    return elements.size() * static_cast<int64_t>(sizeof(T));
   }
 
   const Backend* backend_ = nullptr;

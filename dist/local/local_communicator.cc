@@ -28,6 +28,18 @@ std::vector<std::unique_ptr<Communicator>> LocalGroup::Create(int ranks, LocalOp
   return group;
 }
 
+std::vector<LocalGroup::Pair> LocalGroup::CreatePairs(int ranks, const LocalOptions& options) {
+  auto control = Create(ranks, options), data = Create(ranks, options);
+  std::vector<Pair> pairs;
+  for (int r = 0; r < ranks; ++r) pairs.push_back({std::move(control[r]), std::move(data[r])});
+  return pairs;
+}
+
+void LocalGroup::Pair::Abandon(const absl::Status& why) {
+  control->Abandon(why);
+  data->Abandon(why);
+}
+
 LocalCommunicator::LocalCommunicator(int rank, int size, std::shared_ptr<LocalRendezvous> meet,
                                      Tracer* tracer, std::chrono::microseconds call_sleep)
     : OrderedCommunicator(rank, size, tracer), meet_(std::move(meet)), call_sleep_(call_sleep) {}

@@ -52,7 +52,7 @@ class LocalCommunicator : public OrderedCommunicator {
   int64_t splits_ = 0;
   std::list<std::vector<char>> buffers_;
   ThreadPool pool_{1};
-  HostStream* stream_ = nullptr;                // own_stream_, or the parent's after a Split
+  HostStream* stream_ = nullptr;            // own_stream_, or the parent's after a Split
   std::unique_ptr<FifoStream> own_stream_;  // last: its thread ends before what it uses goes
 };
 
@@ -60,6 +60,14 @@ class LocalGroup {
  public:
   // One communicator for each of `ranks` threads.
   static std::vector<std::unique_ptr<Communicator>> Create(int ranks, LocalOptions options = {});
+
+  // Both of a rank, each with a thread of its own.
+  struct Pair {
+    std::unique_ptr<Communicator> control, data;
+    RankGroup group() const { return {.control = control.get(), .data = data.get()}; }
+    void Abandon(const absl::Status& why);
+  };
+  static std::vector<Pair> CreatePairs(int ranks, const LocalOptions& options = {});
 };
 
 }  // namespace blockstep

@@ -2,12 +2,13 @@
 
 #include <cstring>
 
+#include "core/base/check.h"
 #include "core/base/status.h"
 
 namespace blockstep {
 
 absl::StatusOr<std::unique_ptr<Communicator>> NullCommunicator::Split(int, int) {
-  return std::unique_ptr<Communicator>(std::make_unique<NullCommunicator>(size(), rank()));
+  return std::unique_ptr<Communicator>(std::make_unique<NullCommunicator>(size(), rank(), peers_));
 }
 
 absl::StatusOr<void*> NullCommunicator::AllocateBuffer(int64_t bytes) {
@@ -15,16 +16,17 @@ absl::StatusOr<void*> NullCommunicator::AllocateBuffer(int64_t bytes) {
       Cat("null communicator: asked for ", bytes, " bytes of communication memory; it has none"));
 }
 
-absl::Status NullCommunicator::HostAllGather(const void* mine, int64_t bytes, void* out,
-                                             std::string what) {
-  RETURN_IF_ERROR(Communicator::HostAllGather(mine, bytes, out, std::move(what)));
-  for (int r = 0; r < size(); ++r) {
-    std::memcpy(static_cast<char*>(out) + r * bytes, mine, bytes);
+absl::Status NullCommunicator::DoAllGather(const CommCall&,
+                                           const std::vector<GatherSegment>& segments) {
+  if (peers_ == Peers::kSilent) return absl::OkStatus();
+  for (const GatherSegment& s : segments) {
+    char* base = static_cast<char*>(s.base);
+    const int64_t bytes = s.offsets[rank() + 1] - s.offsets[rank()];
+    for (int r = 0; r < size(); ++r) {
+      CHECK_EQ(s.offsets[r + 1] - s.offsets[r], bytes);
+      if (r != rank()) std::memcpy(base + s.offsets[r], base + s.offsets[rank()], bytes);
+    }
   }
-  return absl::OkStatus();
-}
-
-absl::Status NullCommunicator::DoAllGather(const CommCall&, const std::vector<GatherSegment>&) {
   return absl::OkStatus();
 }
 absl::Status NullCommunicator::DoReduceScatter(const CommCall&, const std::vector<ReduceSegment>&) {

@@ -9,15 +9,20 @@ namespace blockstep {
 
 class NullCommunicator : public OrderedCommunicator {
  public:
-  NullCommunicator(int size, int rank)
-      : OrderedCommunicator(rank, size, nullptr), pool_(1), stream_("comm", &pool_) {}
+  // What it moves: nothing, for `data` of a backend without memory; for `control`, what ranks tell
+  // each other by AllGather: every rank says what this one says.
+  enum class Peers : uint8_t { kSilent, kLikeThisOne };
+
+  NullCommunicator(int size, int rank, Peers peers = Peers::kSilent)
+      : OrderedCommunicator(rank, size, nullptr),
+        peers_(peers),
+        pool_(1),
+        stream_("comm", &pool_) {}
 
   HostStream& stream() override { return stream_; }
   // One group of all ranks, whatever the colors of the others would be.
   absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
   absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
-  // Every rank says what this one says.
-  absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what) override;
 
  protected:
   absl::Status DoAllGather(const CommCall&, const std::vector<GatherSegment>&) override;
@@ -27,8 +32,20 @@ class NullCommunicator : public OrderedCommunicator {
   absl::Status DoBarrier(const CommCall&) override;
 
  private:
+  const Peers peers_;
   ThreadPool pool_;
   InlineStream stream_;
+};
+
+// Both communicators of one rank.
+class NullGroup {
+ public:
+  NullGroup(int size, int rank)
+      : control_(size, rank, NullCommunicator::Peers::kLikeThisOne), data_(size, rank) {}
+  RankGroup group() const { return {.control = &control_, .data = &data_}; }
+
+ private:
+  mutable NullCommunicator control_, data_;
 };
 
 }  // namespace blockstep

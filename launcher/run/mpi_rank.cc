@@ -66,8 +66,9 @@ absl::StatusOr<int> FreeThreads(MpiRuntime& mpi) {
 
 absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
   ASSIGN_OR_RETURN(const int free_threads, FreeThreads(mpi));
-  return work.run(
-      {.world = mpi.world(), .machine_ranks = mpi.local_size(), .free_threads = free_threads});
+  return work.run({.group = {.control = &mpi.world(), .data = &mpi.world()},
+                   .machine_ranks = mpi.local_size(),
+                   .free_threads = free_threads});
 }
 
 // A communicator that has failed does not come to MPI_Finalize, nor do others that wait for it.
@@ -129,7 +130,7 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
        .run =
            [&](const MpiRank& rank) {
              outcome = RunRank(config, flags,
-                               {.group = &rank.world,
+                               {.group = rank.group,
                                 .watchdog = &watchdog,
                                 .threads = rank.free_threads,
                                 .machine_ranks = rank.machine_ranks});

@@ -17,7 +17,7 @@ namespace blockstep {
 
 // A rank that MPI has started.
 struct MpiRank {
-  Communicator& world;
+  RankGroup group;
   int machine_ranks = 1;  // on this machine
   int free_threads = 1;   // that affinity and quota leave it
 };

@@ -17,12 +17,12 @@ absl::Status OpenSession(const RankJob& job, const ResolvedRun& resolved, Opened
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(job.config, resolved.model,
                       {.backend = resolved.backend,
-                       .group = &job.group(),
+                       .group = job.env.group,
                        .pool = run.pool.get(),
                        .tracer = job.config.runtime.trace.empty() ? nullptr : &run.tracer,
                        .disk = &run.training.disk,
                        .arena_bytes = ArenaAddressSpace()});
-  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), made.status(), "session"));
+  RETURN_IF_ERROR(AgreeOnStatus(&job.control(), made.status(), "session"));
   run.session = *std::move(made);
   return absl::OkStatus();
 }
@@ -42,7 +42,7 @@ absl::Status OpenFolder(const RankJob& job, const ResolvedRun& resolved, OpenedR
                                   // A rank that its watchdog is about to end may hold it.
                                   .lock_wait_s = job.config.coordinator.lease_s + 5,
                                   .lock_note = Say},
-                                 &job.group()));
+                                 &job.control()));
   run.training.step = run.folder.resume_step;
   return absl::OkStatus();
 }
@@ -98,11 +98,11 @@ absl::StatusOr<std::string> CarryPolicy(const TrainConfig& config, const TensorT
 
 absl::Status OpenCheckpoint(const RankJob& job, const ResolvedRun& resolved, OpenedRun& run) {
   const std::string& path = run.folder.resume_from;
-  const auto reader = CheckpointReader::Open(path, &job.group());
+  const auto reader = CheckpointReader::Open(path, &job.control());
   RETURN_IF_ERROR(WithTheOneBefore(reader.status(), run.folder));
   run.resumed = (*reader)->trainer();
   const bool changed = run.resumed.config_hash != resolved.config_hash;
-  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), CheckCheckpointModel(path, resolved.model, changed),
+  RETURN_IF_ERROR(AgreeOnStatus(&job.control(), CheckCheckpointModel(path, resolved.model, changed),
                                 "model of the checkpoint"));
   ASSIGN_OR_RETURN(run.policy_note, CarryPolicy(job.config, resolved.table, run.resumed));
   return absl::OkStatus();
@@ -128,7 +128,7 @@ absl::StatusOr<std::unique_ptr<OpenedRun>> OpenRun(const RankJob& job,
                                                    const ResolvedRun& resolved) {
   auto run = std::make_unique<OpenedRun>();
   absl::StatusOr<std::unique_ptr<ThreadPool>> pool = StartThreads(job.env.threads);
-  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), pool.status(), "threads"));
+  RETURN_IF_ERROR(AgreeOnStatus(&job.control(), pool.status(), "threads"));
   run->pool = *std::move(pool);
   // Whatever can be wrong with input is found before the run has a folder.
   RETURN_IF_ERROR(OpenSession(job, resolved, *run));

@@ -17,7 +17,7 @@ struct TrainFlags {
 };
 
 struct RankEnv {
-  Communicator* group = nullptr;
+  RankGroup group;
   Coordination* coordination = nullptr;
   Watchdog* watchdog = nullptr;
   int threads = 1;
@@ -31,8 +31,8 @@ struct RankJob {
   const TrainFlags& flags;
   const RankEnv& env;
 
-  Communicator& group() const { return *env.group; }
-  bool leads() const { return env.group->rank() == 0; }  // rank 0 writes and prints for all
+  Communicator& control() const { return *env.group.control; }
+  bool leads() const { return env.group.rank() == 0; }  // rank 0 writes and prints for all
 };
 
 // Bytes of address space reserved for a rank's arena; memory is used as it is carved.

@@ -37,7 +37,7 @@ absl::StatusOr<DirectiveSource*> ConnectRun(const RankJob& job, const ResolvedRu
                                      .run = &opened.folder,
                                      .resumed = opened.resumes() ? &opened.resumed : nullptr,
                                      .machine_ranks = job.env.machine_ranks},
-                                    job.group());
+                                    job.control());
   // Nobody answered there within the grace, or this process was asked to stop meanwhile. Nothing
   // has been written: the same command may be given again.
   if (absl::IsUnavailable(source.status())) return WithExitCode(source.status(), kExitStopped);
@@ -54,7 +54,7 @@ absl::StatusOr<RankOutcome> RunTrainingRank(const TrainConfig& config, const Tra
     if (job.leads()) Say(Finished(run, config.train.steps));
     return RankOutcome{.outcome = {.step = run.resume_step}};
   }
-  RankObserver observer(job.group());
+  RankObserver observer(job.control());
   ASSIGN_OR_RETURN(DirectiveSource* const source, ConnectRun(job, resolved, *opened));
   const Watching watching(*env.watchdog, WatchedRunOf(job, opened->training));
   ASSIGN_OR_RETURN(TrainedRun trained, TrainRun(job, resolved, *opened, source, observer));
@@ -86,7 +86,7 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
   GrpcCoordination coordination;
   env.coordination = &coordination;
   const int64_t wanted = config.runtime.threads;
-  if (wanted > env.threads && env.group->rank() == 0) {
+  if (wanted > env.threads && env.group.rank() == 0) {
     Say(Cat("warning: runtime.threads: ", wanted, " per rank, but affinity and quota leave ",
             env.threads, " of this host's CPUs to each rank"));
   }
@@ -95,15 +95,15 @@ absl::StatusOr<RankOutcome> RunRank(const TrainConfig& config, const TrainFlags&
   const absl::Status& status = result.status();
   coordination.Leave(status.ok() ? "finished"
                                  : status.ToString(absl::StatusToStringMode::kWithNoExtraData));
-  if (!status.ok()) return OnRank(status, {.rank = env.group->rank(), .ranks = env.group->size()});
+  if (!status.ok()) return OnRank(status, {.rank = env.group.rank(), .ranks = env.group.size()});
   return result;
 }
 
 absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const TrainFlags& flags) {
   const int ranks = static_cast<int>(config.runtime.local_ranks);
-  auto groups = LocalGroup::Create(
-      ranks,
-      {.timeout = std::chrono::milliseconds(static_cast<int64_t>(CommLimitS(config) * 1000))});
+  const LocalOptions local{
+      .timeout = std::chrono::milliseconds(static_cast<int64_t>(CommLimitS(config) * 1000))};
+  auto groups = LocalGroup::CreatePairs(ranks, local);
   std::vector<absl::StatusOr<RankOutcome>> results(ranks, absl::UnknownError("did not run"));
   std::vector<std::thread> threads;
   std::atomic<int> first_failed{-1};
@@ -112,7 +112,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
     threads.emplace_back([&, r] {
       Watchdog watchdog(WatchOf(config, flags, {.rank = r, .ranks = ranks}));
       results[r] = RunRank(config, flags,
-                           {.group = groups[r].get(),
+                           {.group = groups[r].group(),
                             .watchdog = &watchdog,
                             .threads = free_threads,
                             .process_ranks = ranks,
@@ -122,7 +122,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
       first_failed.compare_exchange_strong(none, r);
       // The others need not wait for it until their calls give up; what they then say follows from
       // the first error.
-      groups[r]->Abandon(results[r].status());
+      groups[r].Abandon(results[r].status());
     });
   }
   for (std::thread& t : threads) t.join();

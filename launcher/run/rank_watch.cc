@@ -110,11 +110,11 @@ WatchdogOptions WatchOf(const TrainConfig& config, const TrainFlags& flags, cons
 }
 
 WatchedRun WatchedRunOf(const RankJob& job, const WatchedProgress& training) {
-  Communicator* group = &job.group();
+  const RankGroup group = job.env.group;
   Coordination* coordination = job.env.coordination;
   return {
       .training = &training,
-      .progress = [group] { return group->progress(); },
+      .progress = [group] { return group.progress(); },
       .peers = [coordination](double deadline_s) { return coordination->Peers(deadline_s); },
       .tell = [coordination](int64_t step, RunStage stage,
                              const CommProgress& comm) { coordination->Tell(step, stage, comm); }};

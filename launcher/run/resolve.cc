@@ -42,16 +42,16 @@ std::string SharedLines(const RankJob& job, const std::string& maths, const Inpu
 absl::StatusOr<ResolvedRun> ResolveRun(const RankJob& job) {
   ResolvedRun run;
   Inputs inputs;
-  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), ResolveHere(job, run, inputs), "configuration"));
+  RETURN_IF_ERROR(AgreeOnStatus(&job.control(), ResolveHere(job, run, inputs), "configuration"));
   run.maths = RunMathsText(job.config, run.model, inputs);
-  RETURN_IF_ERROR(AgreeOnLines(job.group(), SharedLines(job, run.maths, inputs)));
+  RETURN_IF_ERROR(AgreeOnLines(job.control(), SharedLines(job, run.maths, inputs)));
   run.inputs = std::move(inputs.files);
   run.config_text = RunConfigText(job.config);
   run.config_hash = HashOfText(run.maths);
   run.memory = {.threads = job.env.threads,
                 .process_ranks = job.env.process_ranks,
                 .machine_ranks = job.env.machine_ranks};
-  ASSIGN_OR_RETURN(run.promise, CheckMemory(job.config, run.model, run.memory, job.group()));
+  ASSIGN_OR_RETURN(run.promise, CheckMemory(job.config, run.model, run.memory, job.control()));
   return run;
 }
 

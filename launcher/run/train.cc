@@ -74,7 +74,8 @@ absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resol
   if (absl::IsUnavailable(started)) started = WithExitCode(started, kExitStopped);
   RETURN_IF_ERROR(WithTheOneBefore(started, opened.folder));
   // Up to here nothing has changed on disk, or is taken back; metrics are truncated only now.
-  RETURN_IF_ERROR(AgreeOnStatus(&job.group(), observer.Open(job.config, opened.folder), "metrics"));
+  RETURN_IF_ERROR(
+      AgreeOnStatus(&job.control(), observer.Open(job.config, opened.folder), "metrics"));
   opened.undo.Keep();
   ShowBegin(job, resolved, opened, observer);
   std::optional<InputDigests> digests;
@@ -88,7 +89,7 @@ absl::StatusOr<TrainedRun> TrainRun(const RankJob& job, const ResolvedRun& resol
 absl::StatusOr<std::string> CloseRun(const RankJob& job, const ResolvedRun& resolved,
                                      OpenedRun& opened, const std::string& state_hash,
                                      RankObserver& observer) {
-  Communicator& group = job.group();
+  Communicator& group = job.control();
   ASSIGN_OR_RETURN(std::string hash, opened.session->WeightsHash());
   const std::string& trace = job.config.runtime.trace;
   if (!trace.empty()) {

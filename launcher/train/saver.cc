@@ -100,7 +100,7 @@ absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, S
                                             .trainer = std::move(trainer),
                                             .config_json = LlamaConfigJson(s.model().config()),
                                             .tokenizer_files = o_.tokenizer_files},
-                                           &s.group(), HowToSave()));
+                                           &s.control(), HowToSave()));
     if (mode == SaveMode::kBackground) {
       ASSIGN_OR_RETURN(save_,
                        BackgroundSave::Start(std::move(save), Staging(), s.compute().pool()));

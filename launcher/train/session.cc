@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const TrainConfig& conf
                                                          const LlamaConfig& model, SessionEnv env) {
   std::unique_ptr<StepDigests> digests;
   if (!config.runtime.digests.empty() && env.backend->device.real_memory) {
-    const int rank = env.group->rank();
+    const int rank = env.group.rank();
     ASSIGN_OR_RETURN(digests, StepDigests::Create(
                                   *env.backend, OpDigestPath(config.runtime.digests, rank), rank));
     env.backend = &digests->backend();
@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(
     const int64_t checked = std::min(file.tokens(), to_check);
     to_check -= checked;
     const absl::Status ids =
-        file.CheckIds(SplitEvenly(checked, env_.group->size(), env_.group->rank()));
+        file.CheckIds(SplitEvenly(checked, env_.group.size(), env_.group.rank()));
     if (absl::IsDataLoss(ids)) {
       return DataLoss(ids.message(), config_.model.preset.empty()
                                          ? "; vocab_size in the model's config.json sets it"
@@ -128,7 +128,7 @@ absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(
 }
 
 absl::Status Session::Build(const LlamaConfig& model) {
-  compute_ = env_.backend->device.new_compute_stream("compute", env_.pool, env_.group->rank());
+  compute_ = env_.backend->device.new_compute_stream("compute", env_.pool, env_.group.rank());
   ASSIGN_OR_RETURN(model_, Llama::Create(model, {.backend = env_.backend,
                                                  .recompute = config_.train.recompute,
                                                  .loss_chunk = config_.train.loss_chunk,
@@ -166,7 +166,7 @@ absl::Status Session::Build(const LlamaConfig& model) {
       units_, UnitStore::Create({.table = &model_->table(),
                                  .backend = env_.backend,
                                  .group = env_.group,
-                                 .pinned = ChoosePins(config_, model_->table(), env_.group->size()),
+                                 .pinned = ChoosePins(config_, model_->table(), env_.group.size()),
                                  .max_tokens = config_.batch.micro_slots * config_.data.tokens,
                                  .tracer = env_.tracer},
                                 arena_));
@@ -212,7 +212,8 @@ std::string Session::ResumeData(const TrainerState& state) {
 absl::Status Session::InitWeights() {
   if (!env_.backend->device.real_memory) return absl::OkStatus();
   if (!config_.model.path.empty()) {
-    RETURN_IF_ERROR(LoadHuggingFaceWeights(config_.model.path, owned_weights(), env_.group));
+    RETURN_IF_ERROR(
+        LoadHuggingFaceWeights(config_.model.path, owned_weights(), env_.group.control));
     return PublishWeights();
   }
   const TensorTable& table = model_->table();
@@ -232,7 +233,7 @@ absl::Status Session::InitWeights() {
 absl::Status Session::PublishWeights() {
   RETURN_IF_ERROR(units_->PublishAll(*compute_));
   RETURN_IF_ERROR(compute_->Synchronize());
-  return env_.group->stream().Synchronize();
+  return env_.group.data->stream().Synchronize();
 }
 
 absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
@@ -288,7 +289,7 @@ OwnedWeights Session::owned_weights() {
 
 absl::StatusOr<std::string> Session::WeightsHash() {
   RETURN_IF_ERROR(compute_->Synchronize());
-  return WeightsSha256(owned_weights(), env_.group);
+  return WeightsSha256(owned_weights(), env_.group.control);
 }
 
 }  // namespace blockstep

@@ -18,7 +18,7 @@ namespace blockstep {
 
 struct SessionEnv {
   const Backend* backend = nullptr;
-  Communicator* group = nullptr;
+  RankGroup group;
   ThreadPool* pool = nullptr;
   Tracer* tracer = nullptr;   // (optional)
   DiskWatch* disk = nullptr;  // (optional) told of waits for data
@@ -58,7 +58,8 @@ class Session {
   Arena& arena() { return arena_; }
   Stream& compute() { return *compute_; }
   const Backend& backend() { return *env_.backend; }
-  Communicator& group() { return *env_.group; }
+  const RankGroup& group() const { return env_.group; }
+  Communicator& control() { return *env_.group.control; }
 
   // Where the run stands in its data before `state.step`: epoch, slot, and of which order.
   void StoreDataCursor(TrainerState& state) const;

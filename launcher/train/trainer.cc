@@ -115,7 +115,7 @@ absl::Status Trainer::Evaluate(int64_t step) {
   At(RunStage::kEvaluate);
   Session& s = *o_.session;
   ASSIGN_OR_RETURN(last_eval_,
-                   evaluator_->Run(s.eval_slots(), s.model(), s.units(), s.group(), s.compute()));
+                   evaluator_->Run(s.eval_slots(), s.model(), s.units(), s.control(), s.compute()));
   if (last_eval_->Loss() < state_.best_eval_loss) {
     state_.best_eval_loss = last_eval_->Loss();
     state_.best_eval_step = step;
@@ -127,7 +127,7 @@ absl::Status Trainer::Evaluate(int64_t step) {
 absl::StatusOr<std::string> Trainer::StateHash() {
   Session& s = *o_.session;
   RETURN_IF_ERROR(s.compute().Synchronize());
-  return StateSha256(s.model().table(), StateOf(engine_->states()), s.access(), &s.group());
+  return StateSha256(s.model().table(), StateOf(engine_->states()), s.access(), &s.control());
 }
 
 absl::Status Trainer::Save(SaveMode mode) {
@@ -165,7 +165,7 @@ absl::Status Trainer::SaveLast() {
 absl::Status Trainer::Restore() {
   Session& s = *o_.session;
   ASSIGN_OR_RETURN(std::unique_ptr<CheckpointReader> reader,
-                   CheckpointReader::Open(o_.run->resume_from, &s.group()));
+                   CheckpointReader::Open(o_.run->resume_from, &s.control()));
   RETURN_IF_ERROR(reader->LoadWeights(s.owned_weights()));
   RETURN_IF_ERROR(s.PublishWeights());
   state_ = reader->trainer();
@@ -176,7 +176,7 @@ absl::Status Trainer::Restore() {
   const absl::StatusOr<Directive> directive = o_.source->Await(state_.step);
   // A coordinator that has gone may have told some ranks only.
   const std::string what = Cat("directive of step ", state_.step);
-  RETURN_IF_ERROR(AgreeOnStatus(&s.group(), directive.status(), what));
+  RETURN_IF_ERROR(AgreeOnStatus(&s.control(), directive.status(), what));
   if (directive->kind != DirectiveKind::kTrain || directive->phase != state_.phase) {
     return absl::OkStatus();
   }

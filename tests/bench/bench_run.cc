@@ -55,7 +55,7 @@ struct BenchRun::Impl {
   ThreadPool pool;
   std::unique_ptr<Arena> arena;
   std::unique_ptr<Stream> compute;
-  std::vector<std::unique_ptr<Communicator>> groups;
+  std::vector<LocalGroup::Pair> groups = LocalGroup::CreatePairs(1);
   std::unique_ptr<Llama> model;
   std::unique_ptr<UnitStore> units;
   std::unique_ptr<UpdateRule> rule;
@@ -74,7 +74,6 @@ absl::Status BenchRun::Impl::Assemble() {
   ASSIGN_OR_RETURN(Arena reserved, Arena::Reserve(backend, kArenaBytes));
   arena = std::make_unique<Arena>(std::move(reserved));
   compute = backend.device.new_compute_stream("compute", &pool, 0);
-  for (auto& group : LocalGroup::Create(1, {})) groups.push_back(std::move(group));
   ASSIGN_OR_RETURN(const LlamaConfig config, LlamaPreset(spec.preset, 0));
   LlamaOptions options{.backend = &backend, .recompute = spec.recompute};
   if (spec.loss_chunk > 0) options.loss_chunk = spec.loss_chunk;
@@ -82,7 +81,7 @@ absl::Status BenchRun::Impl::Assemble() {
   const TensorTable& table = model->table();
   ASSIGN_OR_RETURN(units, UnitStore::Create({.table = &table,
                                              .backend = &backend,
-                                             .group = groups[0].get(),
+                                             .group = groups[0].group(),
                                              .pinned = std::vector<char>(table.units.size(), 1),
                                              .max_tokens = micro * spec.tokens},
                                             *arena));
@@ -97,7 +96,7 @@ absl::Status BenchRun::Impl::Assemble() {
       engine,
       StepEngine::Create(
           {.backend = &backend,
-           .group = groups[0].get(),
+           .group = groups[0].group(),
            .model = model.get(),
            .units = units.get(),
            .compute = compute.get(),

@@ -48,7 +48,7 @@ class GradRank {
         arena_(Arena::Reserve(backend_, int64_t{64} << 20).value()),
         reducer_(GradReducer::Create({.table = &table,
                                       .backend = &backend_,
-                                      .group = &group,
+                                      .data = &group,
                                       .numerics = c.numerics,
                                       .accumulation = c.accumulation},
                                      span_)

@@ -142,7 +142,7 @@ TEST(GradReducerErrors, AreNamed) {
   NullCommunicator group(2, 1);
   const auto exact_sharded = GradReducer::Create({.table = &table,
                                                   .backend = &backend,
-                                                  .group = &group,
+                                                  .data = &group,
                                                   .numerics = Numerics::kSlotExact,
                                                   .accumulation = GradAccumulation::kSharded},
                                                  SpanOf({}, 2, 1));

@@ -19,4 +19,15 @@ inline void RunRanks(int ranks, const LocalOptions& options,
   for (std::thread& t : threads) t.join();
 }
 
+// The same with both communicators of a rank.
+inline void RunGroups(int ranks, const LocalOptions& options,
+                      const std::function<void(const RankGroup&)>& body) {
+  const auto pairs = LocalGroup::CreatePairs(ranks, options);
+  std::vector<std::thread> threads;
+  for (const LocalGroup::Pair& pair : pairs) {
+    threads.emplace_back([&body, &pair] { body(pair.group()); });
+  }
+  for (std::thread& t : threads) t.join();
+}
+
 }  // namespace blockstep

@@ -55,7 +55,7 @@ enum class Rows { kFetched, kSkipped };
 // One rank: its store, its streams and the checks.
 class Rank {
  public:
-  Rank(const TensorTable& table, Pins pins, const Backend& backend, Communicator& group)
+  Rank(const TensorTable& table, Pins pins, const Backend& backend, const RankGroup& group)
       : table_(table),
         set_(SomeActive(table)),
         backend_(backend),
@@ -67,7 +67,7 @@ class Rank {
     rows_ = TensorView::Of(Carve(kMaxTokens * 32 * 4), DType::kF32, kMaxTokens, 32);
     store_ = UnitStore::Create({.table = &table,
                                 .backend = &backend,
-                                .group = &group,
+                                .group = group,
                                 .pinned = MakePins(table, pins),
                                 .max_tokens = kMaxTokens},
                                arena_)
@@ -132,7 +132,7 @@ class Rank {
 
   void Finish() {
     Ok(compute_->Synchronize());
-    Ok(group_.stream().Synchronize());
+    Ok(group_.data->stream().Synchronize());
     EXPECT_EQ(wrong_.load(), 0) << "rank " << group_.rank() << " of " << group_.size();
     EXPECT_GT(compared_.load(), 0);
   }
@@ -176,9 +176,10 @@ class Rank {
     const int64_t n = group_.rank() == 2 ? 0 : kMaxTokens - 7 * group_.rank();
     std::vector<int64_t> rows;
     for (int64_t i = 0; i < n; ++i) rows.push_back(TokenAt(group_.rank(), i));
-    OnHost(*compute_).Run([ids = ids_, rows] {
-      for (size_t i = 0; i < rows.size(); ++i) ids[i] = static_cast<int32_t>(rows[i]);
-    });
+    const std::vector<int32_t> ids(rows.begin(), rows.end());
+    const RowIds micro_step{.ids = ids.data(), .n = n};
+    Ok(store_->PlanRows({&micro_step, 1}));
+    OnHost(*compute_).Run([device = ids_, ids] { std::copy(ids.begin(), ids.end(), device); });
     const TensorView out = rows_.Rows(0, n);
     Ok(store_->GatherRows(0, ids_, n, out, *compute_));
     Compare(out, 0, rows);
@@ -191,7 +192,7 @@ class Rank {
   const TensorTable& table_;
   const ActiveSet set_;
   const Backend& backend_;
-  Communicator& group_;
+  const RankGroup group_;
   ThreadPool pool_;
   std::atomic<int64_t> wrong_{0}, compared_{0};
   int updates_ = 0;

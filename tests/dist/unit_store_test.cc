@@ -18,7 +18,7 @@ TEST_P(Weights, AreRightUnderDelays) {
   const TensorTable table = TinyTable(tie);
   const Backend backend = PlainAsync();
   for (const int delay : {0, 400}) {  // compute is the slow one, then comm
-    RunRanks(ranks, {.max_delay_us = delay, .delay_seed = 1000}, [&, pins = pins](auto& group) {
+    RunGroups(ranks, {.max_delay_us = delay, .delay_seed = 1000}, [&, pins = pins](auto& group) {
       Rank rank(table, pins, backend, group);
       rank.Load();
       for (int step = 0; step < 3; ++step) {
@@ -61,7 +61,7 @@ int64_t PassGathers(const TensorTable& table, const std::vector<char>& pinned, i
     for (const int t : table.units[u].tensors) own += 2 * OwnBytes(table, t, ranks, rank);
   }
   if (table.tied && !pinned[0]) own += 2 * OwnBytes(table, 0, ranks, rank);
-  if (!pinned[0]) own += (std::min<int64_t>(kMaxTokens, 200) + 1) * 4;
+  if (!pinned[0]) own += (ranks + 1) * 4;  // how many rows of whom, of one micro-step
   return own * (ranks - 1);
 }
 
@@ -79,12 +79,24 @@ int64_t PassRows(const TensorTable& table, int ranks, int rank) {
   return rows * 32 * 4;
 }
 
+// Ids of rows that this rank asks others for.
+int64_t PassLists(const TensorTable& table, int ranks, int rank) {
+  std::set<int64_t> wanted;
+  const int64_t n = rank == 2 ? 0 : kMaxTokens - 7 * rank;
+  for (int64_t i = 0; i < n; ++i) wanted.insert(Rank::TokenAt(rank, i));
+  int64_t ids = 0;
+  for (const int64_t id : wanted) {
+    ids += OwnBytes(table.tensors[0], ranks, rank, {id, id + 1}) == 0;
+  }
+  return ids * 4;
+}
+
 TEST_P(Weights, BytesOnTheWireAreTheFormulas) {
   const auto [ranks, pins, tie] = GetParam();
   const TensorTable table = TinyTable(tie);
   const Backend backend = PlainCpu();
   const std::vector<char> pinned = MakePins(table, pins);
-  RunRanks(ranks, {}, [&, ranks = ranks, pins = pins](Communicator& group) {
+  RunGroups(ranks, {}, [&, ranks = ranks, pins = pins](const RankGroup& group) {
     const int me = group.rank();
     Rank rank(table, pins, backend, group);
     rank.Load();
@@ -98,7 +110,8 @@ TEST_P(Weights, BytesOnTheWireAreTheFormulas) {
     rank.Finish();
     CommBytes after = group.bytes_sent();
     EXPECT_EQ(after.all_gather - before.all_gather, PassGathers(table, pinned, ranks, me));
-    EXPECT_EQ(after.exchange - before.exchange, pinned[0] ? 0 : PassRows(table, ranks, me));
+    EXPECT_EQ(after.exchange - before.exchange,
+              pinned[0] ? 0 : PassRows(table, ranks, me) + PassLists(table, ranks, me));
     EXPECT_EQ(after.reduce_scatter + after.broadcast, 0);
     before = after;
     rank.Update();
@@ -133,15 +146,15 @@ TEST_P(Weights, MemoryIsTheFormulas) {
     if (table.units[u].kind == UnitKind::kLayer) layer = std::max(layer, gather);
     if (table.units[u].kind == UnitKind::kHead) head += gather;
     if (u == 0 && gather > 0) {
-      communication = padded(ranks * 4 * (kMaxTokens + 1)) + 2 * padded(kMaxTokens * 32 * 4);
+      communication = padded(4 * kMaxTokens) + 2 * padded(kMaxTokens * 32 * 4);
       if (table.tied) head += gather;
     }
   }
   for (const bool real : {true, false}) {
     const Backend backend = real ? PlainCpu() : PlainNull();
     for (int r = 0; r < ranks; ++r) {
-      NullCommunicator group(ranks, r);
-      const Rank rank(table, pins, backend, group);
+      const NullGroup null(ranks, r);
+      const Rank rank(table, pins, backend, null.group());
       const auto of = [&](MemoryClass c) {
         return rank.arena().use().current[static_cast<size_t>(c)];
       };
@@ -156,7 +169,8 @@ TEST_P(Weights, MemoryIsTheFormulas) {
 TEST(UnitStoreNull, CountsGathersWithoutMemory) {
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainNull();
-  NullCommunicator group(4, 1);
+  const NullGroup null(4, 1);
+  const RankGroup group = null.group();
   Rank rank(table, Pins::kNone, backend, group);
   for (size_t u = 1; u < table.units.size(); ++u) {
     for (int pass = 0; pass < 2; ++pass) {
@@ -165,17 +179,19 @@ TEST(UnitStoreNull, CountsGathersWithoutMemory) {
     }
   }
   const TensorView out = TensorView::Of(nullptr, DType::kF32, 40, 32);
+  const RowIds micro_step{.n = 40};
+  ASSERT_TRUE(rank.store().PlanRows({&micro_step, 1}).ok());
   ASSERT_TRUE(rank.store().GatherRows(0, nullptr, 40, out, rank.compute()).ok());
   EXPECT_EQ(group.bytes_sent().all_gather, PassGathers(table, MakePins(table, Pins::kNone), 4, 1));
-  EXPECT_EQ(group.bytes_sent().exchange, 3 * 10 * 32 * 4);
+  EXPECT_EQ(group.bytes_sent().exchange, 3 * 10 * 32 * 4 + 3 * 10 * 4);
 }
 
 TEST(UnitStoreMisuse, IsFatal) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainNull();
-  NullCommunicator group(2, 0);
-  Rank rank(table, Pins::kNone, backend, group);
+  const NullGroup null(2, 0);
+  Rank rank(table, Pins::kNone, backend, null.group());
   UnitStore& store = rank.store();
   EXPECT_DEATH(store.Weight(1), "defined");
   EXPECT_DEATH((void)store.Release(1, rank.compute()), "acquired");
@@ -190,21 +206,20 @@ TEST(UnitStoreMisuse, IsFatal) {
   EXPECT_DEATH((void)store.Acquire(2, rank.compute()), "version");
 }
 
-TEST(UnitStoreErrors, AnIdOutsideTheTableNamesTensorAndRank) {
+TEST(UnitStoreErrors, AnIdOutsideTheTableIsEveryRanksError) {
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainCpu();
   std::vector<std::string> endings(2);
-  RunRanks(2, {.timeout = std::chrono::seconds(2)}, [&](Communicator& group) {
+  RunGroups(2, {}, [&](const RankGroup& group) {
     Rank rank(table, Pins::kNone, backend, group);
     const int32_t id = group.rank() == 1 ? 200 : 3;
-    std::vector<float> out(32);
-    (void)rank.store().GatherRows(0, &id, 1, TensorView::Of(out.data(), DType::kF32, 1, 32),
-                                  rank.compute());
-    endings[group.rank()] = group.stream().Synchronize().ToString();
+    const RowIds micro_step{.ids = &id, .n = 1};
+    endings[group.rank()] = rank.store().PlanRows({&micro_step, 1}).ToString();
   });
-  EXPECT_NE(endings[1].find("rank 1: embed: expected ids in [0, 200), got 200"), std::string::npos)
-      << endings[1];
-  EXPECT_NE(endings[0].find("DEADLINE_EXCEEDED"), std::string::npos) << endings[0];
+  for (const std::string& ending : endings) {
+    EXPECT_NE(ending.find("rank 1: embed: expected ids in [0, 200), got 200"), std::string::npos)
+        << ending;
+  }
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ struct Measured {
 Measured Train(RunSpec spec) {
   Measured m;
   std::mutex mutex;
-  spec.after_step = [&](int rank, StepEngine& engine, Communicator&, Arena&,
+  spec.after_step = [&](int rank, StepEngine& engine, const RankGroup&, Arena&,
                         const StepResult& result) {
     std::lock_guard lock(mutex);
     for (const TensorNorm& norm : result.report.norms) {
@@ -140,7 +140,7 @@ TEST(AdamNorm, PoliciesThatAskForItChooseByIt) {
     config.mode = mode;
     std::vector<StepReport> reports;
     RunSpec spec{.policy = config, .steps = 60};
-    spec.after_step = [&](int, StepEngine&, Communicator&, Arena&, const StepResult& result) {
+    spec.after_step = [&](int, StepEngine&, const RankGroup&, Arena&, const StepResult& result) {
       reports.push_back(result.report);
     };
     (void)RunTraining(spec);

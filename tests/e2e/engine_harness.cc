@@ -35,7 +35,7 @@ absl::Status ReadTokens(int64_t position, int64_t count, int64_t tokens, int64_t
 
 class RankRun {
  public:
-  RankRun(const RunSpec& spec, int rank, Communicator* group, SharedPolicy* policy)
+  RankRun(const RunSpec& spec, int rank, const RankGroup& group, SharedPolicy* policy)
       : spec_(spec), rank_(rank), group_(group), source_(policy), pool_(spec.threads) {}
 
   void Run(RunOutcome& outcome) {
@@ -83,7 +83,7 @@ class RankRun {
     }
     CHECK_OK((*units)->PublishAll(*compute));
     CHECK_OK(compute->Synchronize());
-    CHECK_OK(group_->stream().Synchronize());
+    CHECK_OK(group_.data->stream().Synchronize());
 
     auto rule = MakeRule(
         "adamw",
@@ -117,16 +117,16 @@ class RankRun {
          .read_slots = spec_.read_slots ? spec_.read_slots : made_up,
          .source = &source_});
     CHECK_OK(engine);
-    const CommBytes before = group_->bytes_sent();
+    const CommBytes before = group_.bytes_sent();
     for (int64_t step = 0; step < steps; ++step) {
       auto result = (*engine)->Run(step);
       CHECK_OK(result);
-      if (spec_.after_step) spec_.after_step(rank_, **engine, *group_, *arena, *result);
+      if (spec_.after_step) spec_.after_step(rank_, **engine, group_, *arena, *result);
       if (rank_ == 0) Note(*result, outcome);
     }
     CHECK_OK(compute->Synchronize());
-    CHECK_OK(group_->stream().Synchronize());
-    const CommBytes after = group_->bytes_sent();
+    CHECK_OK(group_.data->stream().Synchronize());
+    const CommBytes after = group_.bytes_sent();
     outcome.bytes[rank_] = {.all_gather = after.all_gather - before.all_gather,
                             .reduce_scatter = after.reduce_scatter - before.reduce_scatter,
                             .exchange = after.exchange - before.exchange,
@@ -157,7 +157,7 @@ class RankRun {
 
   const RunSpec& spec_;
   int rank_;
-  Communicator* group_;
+  const RankGroup group_;
   PolicySource source_;
   ThreadPool pool_;
 };
@@ -198,12 +198,12 @@ LlamaConfig TinyLlama(bool tied) {
           .tied = tied};
 }
 
-RunOutcome RunTrainingRank(const RunSpec& spec, Communicator& group) {
+RunOutcome RunTrainingRank(const RunSpec& spec, const RankGroup& group) {
   CHECK(spec.policy.name == "scripted" || spec.policy.name == "full");
   const TensorTable table = LlamaTensors(ModelOf(spec));
   SharedPolicy policy(PolicyOf(spec, table));
   RunOutcome outcome = NewOutcome(spec, table);
-  RankRun(spec, group.rank(), &group, &policy).Run(outcome);
+  RankRun(spec, group.rank(), group, &policy).Run(outcome);
   return outcome;
 }
 
@@ -211,14 +211,14 @@ RunOutcome RunTraining(const RunSpec& spec) {
   const TensorTable table = LlamaTensors(ModelOf(spec));
   SharedPolicy shared(PolicyOf(spec, table));
   RunOutcome outcome = NewOutcome(spec, table);
-  auto groups =
-      LocalGroup::Create(spec.ranks, {.max_delay_us = spec.comm_delay_us,
-                                      .delay_seed = 3,
-                                      .call_sleep = std::chrono::microseconds(spec.call_sleep_us),
-                                      .tracers = spec.tracers});
+  const auto groups = LocalGroup::CreatePairs(
+      spec.ranks, {.max_delay_us = spec.comm_delay_us,
+                   .delay_seed = 3,
+                   .call_sleep = std::chrono::microseconds(spec.call_sleep_us),
+                   .tracers = spec.tracers});
   std::vector<std::thread> threads;
   for (int r = 0; r < spec.ranks; ++r) {
-    threads.emplace_back([&, r] { RankRun(spec, r, groups[r].get(), &shared).Run(outcome); });
+    threads.emplace_back([&, r] { RankRun(spec, r, groups[r].group(), &shared).Run(outcome); });
   }
   for (std::thread& t : threads) t.join();
   Sha256 sha;

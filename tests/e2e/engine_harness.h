@@ -43,7 +43,7 @@ struct RunSpec {
   std::vector<Tracer*> tracers;  // (optional) per rank
   std::string digests;           // (optional) file name, as runtime.digests
   // (optional) Called on each rank after each step.
-  std::function<void(int rank, StepEngine& engine, Communicator& group, Arena& arena,
+  std::function<void(int rank, StepEngine& engine, const RankGroup& group, Arena& arena,
                      const StepResult& result)>
       after_step;
 };
@@ -67,6 +67,6 @@ RunOutcome RunTraining(const RunSpec& spec);
 
 // One rank of such a run, over a communicator of any kind: for ranks that are processes. The policy
 // is this rank's own, so one that reads no reports. Bytes and weights are this rank's.
-RunOutcome RunTrainingRank(const RunSpec& spec, Communicator& group);
+RunOutcome RunTrainingRank(const RunSpec& spec, const RankGroup& group);
 
 }  // namespace blockstep::testing

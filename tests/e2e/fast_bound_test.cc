@@ -50,7 +50,8 @@ FirstStep TakeOneStep(RunSpec spec, const TensorTable& table) {
   FirstStep step;
   for (const TensorInfo& t : table.tensors) step.gradients.emplace_back(t.size(), NAN);
   step.sums.resize(table.tensors.size());
-  spec.after_step = [&](int, StepEngine& engine, Communicator&, Arena&, const StepResult& result) {
+  spec.after_step = [&](int, StepEngine& engine, const RankGroup&, Arena&,
+                        const StepResult& result) {
     EXPECT_TRUE(result.committed);
     const GradReducer& reducer = engine.reducer();
     for (size_t i = 0; i < result.report.norms.size(); ++i) {

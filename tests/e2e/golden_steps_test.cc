@@ -95,7 +95,8 @@ class GoldenSteps : public ::testing::TestWithParam<const char*> {
   Seen Train(int ranks, Numerics numerics) {
     Seen seen;
     RunSpec spec = Spec(ranks, numerics);
-    spec.after_step = [&](int rank, StepEngine&, Communicator&, Arena&, const StepResult& result) {
+    spec.after_step = [&](int rank, StepEngine&, const RankGroup&, Arena&,
+                          const StepResult& result) {
       if (rank != 0) return;
       seen.norms.push_back(result.grad_norm);
       seen.rates.push_back(result.learning_rate);

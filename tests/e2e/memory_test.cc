@@ -79,7 +79,7 @@ TEST_P(Memory, GradientsAndStateEqualTheFormulaToTheByte) {
     for (int ranks = 1; ranks <= 4; ++ranks) {
       RunSpec spec = SpecOf(table, mode, ranks, tied);
       std::vector<int> checked(ranks, 0);
-      spec.after_step = [&](int rank, StepEngine&, Communicator&, Arena& arena,
+      spec.after_step = [&](int rank, StepEngine&, const RankGroup&, Arena& arena,
                             const StepResult& result) {
         const Bytes want = Formula(table, sets[result.report.step], mode, ranks, rank);
         const auto held = [&](MemoryClass c) {
@@ -116,7 +116,7 @@ TEST(Balance, OfState) {
       RunSpec spec = SpecOf(table, kModes[0], ranks, false);
       for (size_t s = 0; s < sets.size(); ++s) spec.policy.script[s].set = sets[s];
       std::vector<std::vector<int64_t>> state(sets.size(), std::vector<int64_t>(ranks));
-      spec.after_step = [&](int rank, StepEngine& engine, Communicator&, Arena&,
+      spec.after_step = [&](int rank, StepEngine& engine, const RankGroup&, Arena&,
                             const StepResult& result) {
         state[result.report.step][rank] = OwnedState(engine);
       };

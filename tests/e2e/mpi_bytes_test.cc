@@ -138,7 +138,7 @@ TEST(MpiBytes, OfSteps) {
       SCOPED_TRACE(Cat(numerics == Numerics::kFast ? "fast, " : "slot_exact, ",
                        pinned ? "pinned" : "sharded"));
       const Bytes really = Really(), said = Said();
-      const RunOutcome run = RunTrainingRank(spec, world);
+      const RunOutcome run = RunTrainingRank(spec, {.control = &world, .data = &world});
       const Bytes steps = Since(Really(), really);
       EXPECT_EQ(steps, Since(Said(), said));
       // The steps alone, which wire_bytes_test holds against the formula; the rest brings the first

@@ -123,8 +123,9 @@ std::vector<StepTrace> TraceStep(const OverlapCase& c) {
                .model = model,
                .tracers = {&tracers[0], &tracers[1]}};
   // The second step is traced: buffers are carved by then.
-  spec.after_step = [&](int rank, StepEngine&, Communicator& group, Arena&, const StepResult& r) {
-    traced = r.report.step == 0 ? Traced{&group, &tracers[rank]} : Traced{};
+  spec.after_step = [&](int rank, StepEngine&, const RankGroup& group, Arena&,
+                        const StepResult& r) {
+    traced = r.report.step == 0 ? Traced{group.data, &tracers[rank]} : Traced{};
     if (r.report.step == 0) begin_ns[rank] = Tracer::Now();
   };
   (void)RunTraining(spec);

@@ -30,7 +30,8 @@ FirstStep TakeFirstStep(RunSpec spec, const TensorTable& table) {
   for (const TensorInfo& t : table.tensors) first.gradient.emplace_back(t.size(), NAN);
   first.m = first.v = first.gradient;
   std::mutex mutex;
-  spec.after_step = [&](int, StepEngine& engine, Communicator&, Arena&, const StepResult& result) {
+  spec.after_step = [&](int, StepEngine& engine, const RankGroup&, Arena&,
+                        const StepResult& result) {
     const std::lock_guard lock(mutex);
     first.result = result;
     for (size_t i = 0; i < table.tensors.size(); ++i) {
@@ -105,7 +106,7 @@ TEST(NonFinite, AStepWithoutFiniteGradientsWritesNothing) {
   spec.steps = 3;
   std::mutex mutex;
   std::vector<bool> committed;
-  spec.after_step = [&](int rank, StepEngine&, Communicator&, Arena&, const StepResult& result) {
+  spec.after_step = [&](int rank, StepEngine&, const RankGroup&, Arena&, const StepResult& result) {
     const std::lock_guard lock(mutex);
     if (rank == 0) committed.push_back(result.committed);
     EXPECT_EQ(result.report.nonfinite > 0, !result.committed);

@@ -16,9 +16,10 @@
 namespace blockstep::testing {
 namespace {
 
-constexpr int64_t kWord = 80;  // a rank's word of the small exchange
-constexpr int64_t kNorm = 24;  // and a norm beside it
-constexpr int64_t kHeld = 16;  // what it holds for the first step: hash and code
+constexpr int64_t kTokens = 8;  // how many targets of its batch count
+constexpr int64_t kWord = 72;   // a rank's word of the small exchange
+constexpr int64_t kNorm = 24;   // and a norm beside it
+constexpr int64_t kHeld = 16;   // what it holds for the first step: hash and code
 static_assert(sizeof(RankWord) == kWord && sizeof(ExactSum) == kNorm);
 
 class Wire {
@@ -39,10 +40,10 @@ class Wire {
     for (int64_t step = 0; step < spec_.steps; ++step) {
       const ActiveSet& set = sets_[step];
       const auto entries = static_cast<int64_t>(set.entries.size());
-      sent.all_gather += others * SmallBytes(entries);
+      sent.all_gather += others * (SmallBytes(entries) + CountBytes());
       for (int64_t m = 0; m < MicroSteps(); ++m) {
-        sent.all_gather += others * (4 * Gathered(set, rank) + ListBytes());
-        if (!pinned_[0]) sent.exchange += RowBytes(step, m, rank);
+        sent.all_gather += others * 4 * Gathered(set, rank);
+        if (!pinned_[0]) sent.exchange += RowBytes(step, m, rank) + ListBytes(step, m, rank);
       }
       int64_t foreign = 0;
       for (const ActiveEntry& e : set.entries) {
@@ -88,10 +89,9 @@ class Wire {
     int64_t sum = kHeld * (spec_.ranks - 1);
     for (int64_t step = 0; step < spec_.steps; ++step) {
       const auto entries = static_cast<int64_t>(sets_[step].entries.size());
-      sum += (spec_.ranks - 1) * SmallBytes(entries);
+      sum += (spec_.ranks - 1) * (SmallBytes(entries) + CountBytes());
       for (int64_t m = 0; m < MicroSteps(); ++m) {
-        sum += (spec_.ranks - 1) * ListBytes();
-        if (!pinned_[0]) sum += RowBytes(step, m, rank);
+        if (!pinned_[0]) sum += RowBytes(step, m, rank) + ListBytes(step, m, rank);
       }
     }
     return sum;
@@ -125,34 +125,39 @@ class Wire {
 
   // Norms travel once more where Adam's are measured.
   int64_t SmallBytes(int64_t entries) const {
-    return kWord + kNorm * entries * (spec_.measure_adam ? 2 : 1);
+    return kTokens + kWord + kNorm * entries * (spec_.measure_adam ? 2 : 1);
   }
 
-  // Lists of ids have room for every token of a micro-step or every row, and a length.
-  int64_t ListBytes() const {
-    const int64_t most = std::min(spec_.micro_slots * spec_.tokens, table_.tensors[0].rows);
-    return pinned_[0] ? 0 : 4 * (most + 1);
-  }
-  // Rows of the embedding that `rank` sends to the others for micro-step m: each wants the distinct
-  // tokens of its slots, once.
-  int64_t RowBytes(int64_t step, int64_t m, int rank) const {
+  // How many rows each rank wants of each, per micro-step, and whether it could tell.
+  int64_t CountBytes() const { return pinned_[0] ? 0 : 4 * (MicroSteps() * spec_.ranks + 1); }
+  // The distinct tokens of a rank's slots in micro-step m, and how many of them `owner` has.
+  int64_t Wanted(int64_t step, int64_t m, int rank, int owner) const {
     const TensorInfo& t = table_.tensors[0];
-    int64_t rows = 0;
-    for (int r = 0; r < spec_.ranks; ++r) {
-      if (r == rank) continue;
-      const Range slots = SlotsOfRank(spec_.slots, spec_.ranks, r);
-      std::set<int64_t> ids;
-      for (int64_t s = slots.begin + m * spec_.micro_slots;
-           s < std::min(slots.begin + (m + 1) * spec_.micro_slots, slots.end); ++s) {
-        for (int64_t i = 0; i < spec_.tokens; ++i) {
-          ids.insert(TokenAt(step * spec_.slots + s, i, t.rows));
-        }
-      }
-      for (const int64_t id : ids) {
-        rows += OwnElements(t, {id, id + 1}, spec_.ranks, rank) > 0 ? 1 : 0;
+    const Range slots = SlotsOfRank(spec_.slots, spec_.ranks, rank);
+    std::set<int64_t> ids;
+    for (int64_t s = slots.begin + m * spec_.micro_slots;
+         s < std::min(slots.begin + (m + 1) * spec_.micro_slots, slots.end); ++s) {
+      for (int64_t i = 0; i < spec_.tokens; ++i) {
+        ids.insert(TokenAt(step * spec_.slots + s, i, t.rows));
       }
     }
-    return 4 * t.cols * rows;
+    int64_t rows = 0;
+    for (const int64_t id : ids) {
+      rows += OwnElements(t, {id, id + 1}, spec_.ranks, owner) > 0 ? 1 : 0;
+    }
+    return rows;
+  }
+  // Ids of rows that `rank` asks the others for.
+  int64_t ListBytes(int64_t step, int64_t m, int rank) const {
+    int64_t ids = 0;
+    for (int r = 0; r < spec_.ranks; ++r) ids += r == rank ? 0 : Wanted(step, m, rank, r);
+    return 4 * ids;
+  }
+  // Rows of the embedding that `rank` sends to the others for micro-step m.
+  int64_t RowBytes(int64_t step, int64_t m, int rank) const {
+    int64_t rows = 0;
+    for (int r = 0; r < spec_.ranks; ++r) rows += r == rank ? 0 : Wanted(step, m, r, rank);
+    return 4 * table_.tensors[0].cols * rows;
   }
 
   const RunSpec& spec_;

@@ -43,7 +43,7 @@ int ThreadsOf(const EvalFlags& flags, int free_threads) {
   RunOnMpiRankAndExit(watchdog, {.timeout_s = static_cast<double>(flags.comm_timeout_s),
                                  .run =
                                      [&](const MpiRank& rank) {
-                                       outcome = EvaluateRank(flags, rank.world,
+                                       outcome = EvaluateRank(flags, rank.group,
                                                               ThreadsOf(flags, rank.free_threads));
                                        return outcome.status();
                                      },
@@ -95,8 +95,9 @@ int EvalCommand(int argc, char** argv) {
   app.add_flag("--json", flags.json, "print JSON");
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   if (LaunchedRanks() > 1) EvaluateUnderMpiAndExit(flags);
-  auto groups = LocalGroup::Create(1);
-  return Report(flags, EvaluateRank(flags, *groups[0], ThreadsOf(flags, ThreadsPerRankHere(1))));
+  const auto groups = LocalGroup::CreatePairs(1);
+  return Report(flags,
+                EvaluateRank(flags, groups[0].group(), ThreadsOf(flags, ThreadsPerRankHere(1))));
 }
 
 }  // namespace blockstep

@@ -73,8 +73,8 @@ std::string SharedLines(const TrainConfig& config, const LlamaConfig& model,
 }
 
 // Alone, a rank has no one to agree with, and its errors need not say whose they are.
-absl::Status Agree(Communicator& group, const absl::Status& mine, const char* what) {
-  return group.size() == 1 ? mine : AgreeOnStatus(&group, mine, what);
+absl::Status Agree(Communicator& control, const absl::Status& mine, const char* what) {
+  return control.size() == 1 ? mine : AgreeOnStatus(&control, mine, what);
 }
 
 absl::StatusOr<double> UnigramPerplexity(const std::vector<std::string>& data, int64_t vocab) {
@@ -89,7 +89,9 @@ absl::StatusOr<double> UnigramPerplexity(const std::vector<std::string>& data, i
 
 }  // namespace
 
-absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, Communicator& group, int threads) {
+absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, const RankGroup& group,
+                                         int threads) {
+  Communicator& control = *group.control;
   TrainConfig config;
   LlamaConfig model;
   const auto resolve = [&]() -> absl::Status {
@@ -97,31 +99,30 @@ absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, Communicator& g
     ASSIGN_OR_RETURN(model, ModelOf(config));
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(Agree(group, resolve(), "weights"));
+  RETURN_IF_ERROR(Agree(control, resolve(), "weights"));
   absl::StatusOr<std::unique_ptr<ThreadPool>> pool = StartThreads(threads);
-  RETURN_IF_ERROR(Agree(group, pool.status(), "threads"));
+  RETURN_IF_ERROR(Agree(control, pool.status(), "threads"));
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(config, model,
                       {.backend = &CpuBackend(),
-                       .group = &group,
+                       .group = group,
                        .pool = pool->get(),
                        .arena_bytes = ArenaAddressSpace()});
-  RETURN_IF_ERROR(Agree(group, made.status(), "session"));
+  RETURN_IF_ERROR(Agree(control, made.status(), "session"));
   const std::unique_ptr<Session> session = *std::move(made);
   // Their number decides how many collectives there are, so files that differ show here.
   const std::string slots = Cat("sequences to evaluate: ", session->eval_slots(), "\n");
-  RETURN_IF_ERROR(AgreeOnLines(group, SharedLines(config, model, slots)));
+  RETURN_IF_ERROR(AgreeOnLines(control, SharedLines(config, model, slots)));
   EvalOutcome outcome;
   absl::StatusOr<double> unigram = 0.0;
   if (group.rank() == 0) unigram = UnigramPerplexity(flags.data, model.vocab);
-  RETURN_IF_ERROR(Agree(group, unigram.status(), "token counts"));
+  RETURN_IF_ERROR(Agree(control, unigram.status(), "token counts"));
   outcome.unigram_perplexity = *unigram;
   RETURN_IF_ERROR(session->InitWeights());
   if (group.rank() == 0) outcome.note = UnreadHead(config.model.path, session->model().table());
   ASSIGN_OR_RETURN(const auto evaluator, session->MakeEvaluator());
-  ASSIGN_OR_RETURN(outcome.result,
-                   evaluator->Run(session->eval_slots(), session->model(), session->units(),
-                                  session->group(), session->compute()));
+  ASSIGN_OR_RETURN(outcome.result, evaluator->Run(session->eval_slots(), session->model(),
+                                                  session->units(), control, session->compute()));
   if (!std::isfinite(outcome.result.Loss())) {
     return WithExitCode(DataLoss("weights ", config.model.path, ": expected a finite loss over ",
                                  outcome.result.tokens, " tokens, got ", outcome.result.Loss()),

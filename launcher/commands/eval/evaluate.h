@@ -34,6 +34,7 @@ struct EvalOutcome {
 
 // Collective; the result is the same on every rank. An input that a rank cannot use is everyone's
 // error and names that rank, unless there is only one. OUT_OF_RANGE: the loss is not finite.
-absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, Communicator& group, int threads);
+absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, const RankGroup& group,
+                                         int threads);
 
 }  // namespace blockstep

@@ -26,15 +26,17 @@ absl::StatusOr<Evaluator> Evaluator::Create(const Backend& backend, int64_t micr
   return e;
 }
 
-absl::StatusOr<EvalResult> Evaluator::Run(int64_t slots, Llama& model, UnitSource& units,
-                                          Communicator& group, Stream& compute) {
-  const Range mine = SplitEvenly(slots, group.size(), group.rank());
-  const int64_t most = DivCeil(slots, group.size());  // SplitEvenly gives no rank more
+absl::StatusOr<EvalResult> Evaluator::Run(int64_t slots, Llama& model, UnitStore& units,
+                                          Communicator& control, Stream& compute) {
+  const Range mine = SplitEvenly(slots, control.size(), control.rank());
+  const int64_t most = DivCeil(slots, control.size());  // SplitEvenly gives no rank more
   RankSum sum;
   for (int64_t done = 0; done < most; done += micro_slots_) {
     const int64_t at = mine.begin + done;
     const int64_t count = std::max<int64_t>(0, std::min(micro_slots_, mine.end - at));
     RETURN_IF_ERROR(buffers_.Read(read_slots_, at, count, compute));
+    const RowIds ids = buffers_.Ids({0, count});
+    RETURN_IF_ERROR(units.PlanRows({&ids, 1}));
     const MicroBatch batch = count > 0 ? buffers_.Batch({0, count}) : MicroBatch{};
     RETURN_IF_ERROR(model.ForwardLoss(batch, units, compute, buffers_.Loss(0)));
     buffers_.FetchLosses(count, compute);
@@ -42,8 +44,8 @@ absl::StatusOr<EvalResult> Evaluator::Run(int64_t slots, Llama& model, UnitSourc
     sum.loss.Add(buffers_.LossSum(count));
     sum.tokens += buffers_.CountedTokens(count);
   }
-  std::vector<RankSum> all(group.size());
-  RETURN_IF_ERROR(group.HostAllGather(&sum, sizeof sum, all.data(), "evaluation"));
+  std::vector<RankSum> all(control.size());
+  RETURN_IF_ERROR(control.HostAllGather(&sum, sizeof sum, all.data(), "evaluation"));
   RankSum total;
   for (const RankSum& r : all) {
     total.loss.Add(r.loss);

@@ -1,7 +1,7 @@
 // Mean loss over a validation file, forward only; the same number for every number of ranks.
 #pragma once
 
-#include "dist/communicator.h"
+#include "dist/unit_store.h"
 #include "launcher/train/engine/step_buffers.h"
 #include "model/llama.h"
 
@@ -22,8 +22,8 @@ class Evaluator {
                                           Arena& arena);
 
   // Slots [0, slots) of the order, dealt contiguously to the ranks. Collective.
-  absl::StatusOr<EvalResult> Run(int64_t slots, Llama& model, UnitSource& units,
-                                 Communicator& group, Stream& compute);
+  absl::StatusOr<EvalResult> Run(int64_t slots, Llama& model, UnitStore& units,
+                                 Communicator& control, Stream& compute);
 
  private:
   int64_t micro_slots_ = 1;

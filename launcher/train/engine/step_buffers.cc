@@ -56,6 +56,12 @@ MicroBatch StepBuffers::Batch(Range range) const {
           .first_key = first_key_.device() == nullptr ? nullptr : first_key_.device() + at};
 }
 
+RowIds StepBuffers::Ids(Range range) const {
+  const int32_t* ids = inputs_.host();
+  return {.ids = ids == nullptr ? nullptr : ids + range.begin * tokens_,
+          .n = range.size() * tokens_};
+}
+
 void StepBuffers::FetchLosses(int64_t slots, Stream& stream) const {
   losses_.ToHost(stream, {0, slots * tokens_});
 }

@@ -9,12 +9,13 @@
 #include "core/base/exact_sum.h"
 #include "core/device/arena.h"
 #include "core/device/host_mirror.h"
+#include "dist/row_lists.h"
 #include "model/llama.h"
 
 namespace blockstep {
 
-// Fills `count` slots from position `position` of the data order, in host memory: inputs and targets
-// (count*T), first visible key per token (count*T; null: no document mask).
+// Fills `count` slots from position `position` of the data order, in host memory: inputs and
+// targets (count*T), first visible key per token (count*T; null: no document mask).
 struct SlotBuffers {
   int32_t* inputs = nullptr;
   int32_t* targets = nullptr;
@@ -35,6 +36,8 @@ class StepBuffers {
   absl::Status Read(const ReadSlots& read, int64_t position, int64_t count, Stream& stream);
   // Micro-batch of local slots `range`.
   MicroBatch Batch(Range range) const;
+  // Its ids as the host has them.
+  RowIds Ids(Range range) const;
   float* Loss(int64_t local_slot) const { return losses_.device() + local_slot * tokens_; }
 
   // What LossSum and Norms read after the next fence.

@@ -11,7 +11,7 @@ absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
   const absl::StatusOr<Directive> awaited = o_.source->Await(step);
   undirected_ = false;
   if (agreed_step_ != step) {
-    RETURN_IF_ERROR(AgreeOnDirective(*o_.group, step, awaited, &undirected_));
+    RETURN_IF_ERROR(AgreeOnDirective(*o_.group.control, step, awaited, &undirected_));
   }
   ASSIGN_OR_RETURN(const Directive directive, awaited);
   ASSIGN_OR_RETURN(StepResult result, directive.kind == DirectiveKind::kSweep
@@ -20,7 +20,7 @@ absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
   RETURN_IF_ERROR(notes_.EndStep(*o_.compute));
   result.label = directive.label;
   result.phase = directive.phase;
-  if (o_.group->rank() == 0) RETURN_IF_ERROR(o_.source->Report(result.report));
+  if (o_.group.rank() == 0) RETURN_IF_ERROR(o_.source->Report(result.report));
   return result;
 }
 
@@ -36,11 +36,13 @@ absl::StatusOr<StepResult> StepEngine::Train(const Directive& directive, int64_t
 // Gradients of every entry, reduced to their owners; one exchange. No weight has changed.
 absl::StatusOr<ExchangeResult> StepEngine::Prepare(int64_t step) {
   notes_.BeginPass(step, set_, o_.model->table());
+  RETURN_IF_ERROR(ReadSlotsOf(step));
   RETURN_IF_ERROR(PassOverSlots(step));
   notes_.Gradients(*reducer_, *o_.compute);
   RETURN_IF_ERROR(MeasureNorms());
-  ASSIGN_OR_RETURN(ExchangeResult agreed,
-                   ExchangeStep(*o_.group, Word(step), buffers_.Norms(set_.entries.size())));
+  StepExchange exchange(*o_.group.control, Word(step), buffers_.Norms(set_.entries.size()));
+  ASSIGN_OR_RETURN(ExchangeResult agreed, exchange.Finish());
+  ASSIGN_OR_RETURN(agreed.tokens, token_count_->Total());
   notes_.Agreed(agreed);
   agreed_step_ = agreed.next_agreed ? step + 1 : -1;
   return agreed;
@@ -86,8 +88,7 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
 
 // Norms of sets that do not fit at once: each is a pass over the same slots; nothing is updated.
 absl::StatusOr<StepResult> StepEngine::Sweep(const Directive& directive, int64_t step) {
-  RETURN_IF_ERROR(o_.compute->Synchronize());
-  RETURN_IF_ERROR(o_.group->stream().Synchronize());
+  RETURN_IF_ERROR(Fence());
   phase_ = -1;
   states_.Clear();
   o_.arena->ReleaseTo(run_mark_);
@@ -111,10 +112,9 @@ absl::Status StepEngine::EnterPhase(const Directive& directive, int64_t step) {
   const bool new_phase = directive.phase != phase_;
   if (!new_phase && set == set_) return absl::OkStatus();
   if (new_phase) {
-    RETURN_IF_ERROR(o_.compute->Synchronize());
-    RETURN_IF_ERROR(o_.group->stream().Synchronize());
+    RETURN_IF_ERROR(Fence());
     o_.arena->ReleaseTo(run_mark_);
-    RETURN_IF_ERROR(states_.Begin(set, o_.group->size(), o_.group->rank(), *o_.backend->kernels,
+    RETURN_IF_ERROR(states_.Begin(set, o_.group.size(), o_.group.rank(), *o_.backend->kernels,
                                   *o_.compute, *o_.arena));
     phase_mark_ = o_.arena->GetMark();
     phase_ = directive.phase;
@@ -125,8 +125,7 @@ absl::Status StepEngine::EnterPhase(const Directive& directive, int64_t step) {
 
 // Buffers for exactly this set; the fence is the one host wait a switch of sets costs.
 absl::Status StepEngine::BeginSet(const ActiveSet& set) {
-  RETURN_IF_ERROR(o_.compute->Synchronize());
-  RETURN_IF_ERROR(o_.group->stream().Synchronize());
+  RETURN_IF_ERROR(Fence());
   o_.arena->ReleaseTo(phase_mark_);
   RETURN_IF_ERROR(Validate(set, o_.model->table()));
   set_ = set;
@@ -134,14 +133,32 @@ absl::Status StepEngine::BeginSet(const ActiveSet& set) {
   return o_.model->BeginPhase(set, *o_.arena);
 }
 
+absl::Status StepEngine::Fence() {
+  RETURN_IF_ERROR(o_.compute->Synchronize());
+  return o_.group.data->stream().Synchronize();
+}
+
+// Of this rank's slots of a step.
+Range StepEngine::MicroStepSlots(int64_t micro_step) const {
+  return Intersect({micro_step * o_.micro_slots, (micro_step + 1) * o_.micro_slots},
+                   {0, span_.mine.size()});
+}
+
+// After this every size that the step's messages have is known on the host.
+absl::Status StepEngine::ReadSlotsOf(int64_t step) {
+  RETURN_IF_ERROR(buffers_.Read(o_.read_slots, step * o_.slots + span_.mine.begin,
+                                span_.mine.size(), *o_.compute));
+  std::vector<RowIds> ids;
+  for (int64_t m = 0; m < span_.micro_steps; ++m) ids.push_back(buffers_.Ids(MicroStepSlots(m)));
+  RETURN_IF_ERROR(o_.units->PlanRows(ids));
+  token_count_.emplace(*o_.group.control, buffers_.CountedTokens(span_.mine.size()), step);
+  return absl::OkStatus();
+}
+
 absl::Status StepEngine::PassOverSlots(int64_t step) {
-  RETURN_IF_ERROR(
-      buffers_.Read(o_.read_slots, step * o_.slots + span_.mine.begin, span_.mine.size(),
-                    *o_.compute));
   const float scale = static_cast<float>(1.0 / static_cast<double>(o_.slots * o_.tokens));
   for (int64_t m = 0; m < span_.micro_steps; ++m) {
-    const Range local =
-        Intersect({m * o_.micro_slots, (m + 1) * o_.micro_slots}, {0, span_.mine.size()});
+    const Range local = MicroStepSlots(m);
     const MicroBatch batch = local.empty() ? MicroBatch{} : buffers_.Batch(local);
     reducer_->BeginMicroStep(m, batch.slots);
     const ModelPorts ports =
@@ -164,7 +181,7 @@ absl::Status StepEngine::MeasureNorms() {
   buffers_.FetchLosses(span_.mine.size(), *o_.compute);
   buffers_.FetchNorms(set_.entries.size(), *o_.compute);
   RETURN_IF_ERROR(o_.compute->Synchronize());
-  return o_.group->stream().status();
+  return o_.group.data->stream().status();
 }
 
 // What owners measured while they updated, summed over ranks, for train entries.
@@ -172,7 +189,7 @@ absl::Status StepEngine::ReportDirections(StepReport& report) {
   buffers_.FetchNorms(set_.entries.size(), *o_.compute);
   RETURN_IF_ERROR(o_.compute->Synchronize());
   ASSIGN_OR_RETURN(const std::vector<ExactSum> sums,
-                   ExchangeSums(*o_.group, buffers_.Norms(set_.entries.size()),
+                   ExchangeSums(*o_.group.control, buffers_.Norms(set_.entries.size()),
                                 Cat("directions of step ", report.step)));
   for (size_t i = 0; i < sums.size(); ++i) {
     if (report.norms[i].role != Role::kTrain) continue;
@@ -184,7 +201,6 @@ absl::Status StepEngine::ReportDirections(StepReport& report) {
 RankWord StepEngine::Word(int64_t step) const {
   RankWord word{.step = step};
   word.loss = buffers_.LossSum(span_.mine.size());
-  word.tokens = buffers_.CountedTokens(span_.mine.size());
   const Directive* next = o_.source->TryAwait(step + 1);
   if (next != nullptr) {
     word.next_hash = next->Hash();

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/trace.h"
@@ -29,7 +30,7 @@ struct SaveHooks {
 
 struct EngineOptions {
   const Backend* backend = nullptr;
-  Communicator* group = nullptr;
+  RankGroup group;
   int group_index = 0;
   Llama* model = nullptr;  // reserved for (micro_slots, tokens)
   UnitStore* units = nullptr;
@@ -96,7 +97,10 @@ class StepEngine {
   absl::Status Commit(const ExchangeResult& agreed, int64_t step, StepResult& result);
 
   absl::Status BeginSet(const ActiveSet& set);
+  absl::Status ReadSlotsOf(int64_t step);
   absl::Status PassOverSlots(int64_t step);
+  Range MicroStepSlots(int64_t micro_step) const;
+  absl::Status Fence();
   absl::Status MeasureNorms();
   absl::Status ReportDirections(StepReport& report);
   RankWord Word(int64_t step) const;
@@ -111,7 +115,8 @@ class StepEngine {
   std::unique_ptr<GradReducer> reducer_;
   EntryStates states_;
   StepBuffers buffers_;
-  ActiveSet set_;  // of the step in hand, probes included
+  std::optional<TokenCount> token_count_;  // of the batch in hand, under way
+  ActiveSet set_;                          // of the step in hand, probes included
   int64_t phase_ = -1;
   bool undirected_ = false;
   int64_t agreed_step_ = -1;  // all ranks are known to hold the same directive for this step

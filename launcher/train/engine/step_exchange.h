@@ -1,5 +1,6 @@
-// The one small exchange of a step: every rank gathers what every rank says, and all combine it
-// alike. Bytes sent per rank: (N-1) * (sizeof(RankWord) + entries * sizeof(ExactSum)).
+// The small exchanges of a step over `control`: every rank gathers what every rank says, and all
+// combine it alike. Bytes sent per rank: (N-1) * 8 for the tokens of a batch, and at the end of a
+// step (N-1) * (sizeof(RankWord) + entries * sizeof(ExactSum)).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,6 @@ namespace blockstep {
 struct RankWord {
   int64_t step = 0;
   ExactSum loss;           // sum over this rank's slots
-  int64_t tokens = 0;      // counted targets
   uint64_t next_hash = 0;  // directive for step + 1; 0: not held yet
   int64_t next_through = -1;
   int64_t stop = 0;           // 1: stop at the end of this step
@@ -28,7 +28,7 @@ struct RankWord {
 
 struct ExchangeResult {
   ExactSum loss;
-  int64_t tokens = 0;
+  int64_t tokens = 0;           // counted targets: TokenCount's, told earlier
   std::vector<ExactSum> norms;  // per entry, of all owners
   bool next_agreed = false;     // every rank holds the same directive for step + 1
   bool stop = false;            // some rank asked
@@ -36,14 +36,36 @@ struct ExchangeResult {
   int64_t saves_ordered = 0;    // the most that a rank has heard of
 };
 
-// Host-blocking. FAILED_PRECONDITION names the ranks that are at another step or hold another
-// directive.
-absl::StatusOr<ExchangeResult> ExchangeStep(Communicator& group, const RankWord& mine,
-                                            const std::vector<ExactSum>& norms);
+// How many targets of a batch count, over all ranks: begun when the batch is read, so that it is
+// known before an update inside backward needs it.
+class TokenCount {
+ public:
+  TokenCount(Communicator& control, int64_t mine, int64_t step);
+  // Waits for the others.
+  absl::StatusOr<int64_t> Total();
+
+ private:
+  HostGather gather_;
+};
+
+class StepExchange {
+ public:
+  // Begins it.
+  StepExchange(Communicator& control, const RankWord& mine, const std::vector<ExactSum>& norms);
+  // Waits for the others. FAILED_PRECONDITION names the ranks that are at another step or hold
+  // another directive.
+  absl::StatusOr<ExchangeResult> Finish();
+
+ private:
+  const int rank_;
+  const int64_t step_;
+  const size_t norms_;
+  HostGather gather_;
+};
 
 // Sums of all ranks, element by element. Host-blocking; bytes sent per rank: (N-1) * sums *
 // sizeof(ExactSum).
-absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& group,
+absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& control,
                                                    const std::vector<ExactSum>& mine,
                                                    const std::string& what);
 
@@ -53,7 +75,7 @@ absl::StatusOr<std::vector<ExactSum>> ExchangeSums(Communicator& group,
 // issued a collective of the step. UNAVAILABLE only if no rank failed for another reason.
 // `undirected` (optional): whether the step has no directive that all ranks hold, and every rank
 // knows so.
-absl::Status AgreeOnDirective(Communicator& group, int64_t step,
+absl::Status AgreeOnDirective(Communicator& control, int64_t step,
                               const absl::StatusOr<Directive>& directive,
                               bool* undirected = nullptr);
 

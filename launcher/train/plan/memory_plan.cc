@@ -82,12 +82,13 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                                   const PlanShape& shape, int rank,
                                   const std::vector<Directive>& phases) {
   CHECK(!phases.empty());
-  NullCommunicator group(shape.ranks, rank);
+  const NullGroup null(shape.ranks, rank);
+  const RankGroup group = null.group();
   ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
                    Session::Create(config, model,
                                    {.backend = &NullBackend(),
-                                    .group = &group,
+                                    .group = group,
                                     .pool = pool.get(),
                                     .arena_bytes = kAddresses}));
   // In the order in which Trainer makes them.

@@ -6,6 +6,7 @@
 
 #include "core/base/status.h"
 #include "core/device/arena.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 namespace {

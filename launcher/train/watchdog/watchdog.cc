@@ -135,7 +135,7 @@ bool Watchdog::ComputeStuck(const CommProgress& comm, const DiskWatch::State& di
   const RunStage stage = run_->training->stage;
   const Beat beat{.step = run_->training->step,
                   .stage = stage,
-                  .sequence = comm.sequence,
+                  .call_ns = comm.since_ns,
                   .disk_waits = disk.waits};
   const bool computes = (stage == RunStage::kStep || stage == RunStage::kEvaluate) &&
                         !comm.running && disk.waits_for.empty();
@@ -189,7 +189,7 @@ bool Watchdog::Hangs(const CommProgress& comm, HangFacts& facts) {
   }
   // The call may have ended while others were asked.
   const CommProgress again = run_->progress();
-  return hopeless && again.running && again.sequence == comm.sequence;
+  return hopeless && again.running && again.since_ns == comm.since_ns;
 }
 
 }  // namespace blockstep

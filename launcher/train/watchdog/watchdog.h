@@ -88,7 +88,7 @@ class Watchdog {
   struct Beat {
     int64_t step = -1;
     RunStage stage = RunStage::kStarting;
-    int64_t sequence = 0;
+    int64_t call_ns = 0;  // when the last collective began or ended
     int64_t disk_waits = 0;
     bool operator==(const Beat&) const = default;
   };

@@ -76,14 +76,14 @@ inline TrainerRun RunTrainer(
   SharedPolicy policy(MakePolicy(ResolvePolicy(config, table).value(), table).value());
   const Backend* backend =
       FindBackend(config.runtime.backend == BackendKind::kAsync ? "async" : "cpu").value();
-  auto groups = LocalGroup::Create(ranks);
+  const auto groups = LocalGroup::CreatePairs(ranks);
   TrainerRun out;
   out.statuses.resize(ranks);
   const auto run_rank = [&](int rank) -> absl::Status {
     ThreadPool pool(1);
     ASSIGN_OR_RETURN(auto session, Session::Create(config, model,
                                                    {.backend = backend,
-                                                    .group = groups[rank].get(),
+                                                    .group = groups[rank].group(),
                                                     .pool = &pool,
                                                     .arena_bytes = int64_t{1} << 30}));
     PolicySource source(&policy);

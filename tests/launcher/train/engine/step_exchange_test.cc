@@ -36,20 +36,35 @@ std::vector<absl::Status> Agree(const std::vector<absl::StatusOr<Directive>>& he
 std::string Text(const absl::Status& status) { return std::string(Std(status.message())); }
 
 // docs/collectives.md gives this count.
-TEST(ExchangeStep, Sends80BytesAnd24PerEntryToEachOtherRank) {
+TEST(StepExchange, Sends72BytesAnd24PerEntryToEachOtherRank) {
   for (const int entries : {0, 1, 5}) {
     const auto ranks = LocalGroup::Create(3);
     std::vector<std::thread> threads;
     for (const auto& rank : ranks) {
       threads.emplace_back([&] {
-        EXPECT_TRUE(
-            ExchangeStep(*rank, {.step = 7}, std::vector<ExactSum>(static_cast<size_t>(entries)))
-                .ok());
-        EXPECT_EQ(rank->bytes_sent().total(), 2 * (80 + 24 * entries));
+        StepExchange exchange(*rank, {.step = 7},
+                              std::vector<ExactSum>(static_cast<size_t>(entries)));
+        EXPECT_TRUE(exchange.Finish().ok());
+        EXPECT_EQ(rank->bytes_sent().total(), 2 * (72 + 24 * entries));
       });
     }
     for (std::thread& thread : threads) thread.join();
   }
+}
+
+TEST(TokenCount, IsTheSumOverRanks) {
+  const auto ranks = LocalGroup::Create(3);
+  std::vector<std::thread> threads;
+  for (const auto& rank : ranks) {
+    threads.emplace_back([&] {
+      TokenCount count(*rank, 10 + rank->rank(), 7);
+      const absl::StatusOr<int64_t> total = count.Total();
+      ASSERT_TRUE(total.ok());
+      EXPECT_EQ(*total, 33);
+      EXPECT_EQ(rank->bytes_sent().total(), 2 * 8);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(AgreeOnDirective, EqualOnesAreFineAndOthersAreNamed) {

@@ -46,7 +46,7 @@ Reality Train(const TrainConfig& config, int ranks) {
   auto coordinator =
       InProcessCoordinator::Create(MakePolicy(ResolvePolicy(config, table).value(), table).value())
           .value();
-  auto groups = LocalGroup::Create(ranks);
+  const auto groups = LocalGroup::CreatePairs(ranks);
   Reality reality;
   reality.arenas.resize(ranks);
   reality.sent.resize(ranks);
@@ -56,7 +56,7 @@ Reality Train(const TrainConfig& config, int ranks) {
       ThreadPool pool(1);
       auto session = Session::Create(config, model,
                                      {.backend = &CpuBackend(),
-                                      .group = groups[r].get(),
+                                      .group = groups[r].group(),
                                       .pool = &pool,
                                       .arena_bytes = int64_t{1} << 40})
                          .value();
@@ -66,9 +66,9 @@ Reality Train(const TrainConfig& config, int ranks) {
       // Weights stay zero: values take most of the time and change nothing here.
       for (int64_t step = 0; step < kSteps; ++step) CHECK_OK(engine->Run(step).status());
       // The last publication may still read other ranks' weights.
-      CHECK_OK(groups[r]->stream().Synchronize());
+      CHECK_OK(groups[r].data->stream().Synchronize());
       reality.arenas[r] = session->arena().use();
-      reality.sent[r] = groups[r]->bytes_sent();
+      reality.sent[r] = groups[r].group().bytes_sent();
     });
   }
   for (std::thread& t : threads) t.join();

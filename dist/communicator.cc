@@ -1,0 +1,58 @@
+#include "dist/communicator.h"
+
+#include <cstring>
+
+#include "core/base/status.h"
+
+namespace blockstep {
+namespace {
+
+void AllGatherHost(Communicator& control, const void* mine, int64_t bytes, void* out,
+                   std::string what) {
+  GatherSegment segment{.base = out};
+  for (int r = 0; r <= control.size(); ++r) segment.offsets.push_back(r * bytes);
+  std::memcpy(static_cast<char*>(out) + control.rank() * bytes, mine, static_cast<size_t>(bytes));
+  control.AllGather({std::move(segment)}, std::move(what));
+}
+
+}  // namespace
+
+absl::Status Communicator::HostAllGather(const void* mine, int64_t bytes, void* out,
+                                         std::string what) {
+  AllGatherHost(*this, mine, bytes, out, std::move(what));
+  return stream().Synchronize();
+}
+
+HostGather::HostGather(Communicator& control, const void* mine, int64_t bytes, std::string what)
+    : control_(control), all_(static_cast<size_t>(control.size() * bytes)) {
+  AllGatherHost(control, mine, bytes, all_.data(), std::move(what));
+  done_ = control.stream().Record();
+}
+
+absl::StatusOr<std::span<const char>> HostGather::Finish() {
+  done_.Block();
+  RETURN_IF_ERROR(control_.stream().status());
+  return std::span<const char>(all_);
+}
+
+CommBytes& CommBytes::operator+=(const CommBytes& more) {
+  all_gather += more.all_gather;
+  reduce_scatter += more.reduce_scatter;
+  exchange += more.exchange;
+  broadcast += more.broadcast;
+  calls += more.calls;
+  return *this;
+}
+
+CommBytes RankGroup::bytes_sent() const {
+  CommBytes bytes = control->bytes_sent();
+  return bytes += data->bytes_sent();
+}
+
+CommProgress RankGroup::progress() const {
+  const CommProgress a = control->progress(), b = data->progress();
+  if (a.running != b.running) return a.running ? a : b;
+  return (a.since_ns < b.since_ns) == a.running ? a : b;
+}
+
+}  // namespace blockstep
