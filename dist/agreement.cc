@@ -52,11 +52,11 @@ absl::StatusOr<std::string> BroadcastText(Communicator* group, const std::string
                                           const std::string& what) {
   int64_t bytes = static_cast<int64_t>(text.size());
   group->Broadcast(&bytes, sizeof(bytes), root, what + ": size");
-  RETURN_IF_ERROR(group->stream().Synchronize());
+  RETURN_IF_ERROR(group->Synchronize());
   std::string out = group->rank() == root ? text : std::string(static_cast<size_t>(bytes), '\0');
   if (bytes > 0) {
     group->Broadcast(out.data(), bytes, root, what);
-    RETURN_IF_ERROR(group->stream().Synchronize());
+    RETURN_IF_ERROR(group->Synchronize());
   }
   return out;
 }
@@ -79,7 +79,7 @@ absl::StatusOr<std::vector<std::string>> GatherText(Communicator* group, const s
   std::vector<PeerSend> sends;
   if (bytes > 0) sends.push_back({0, mine.data(), bytes});
   group->Exchange(std::move(sends), std::move(recvs), what);
-  RETURN_IF_ERROR(group->stream().Synchronize());
+  RETURN_IF_ERROR(group->Synchronize());
   return texts;
 }
 

@@ -17,10 +17,15 @@ void AllGatherHost(Communicator& control, const void* mine, int64_t bytes, void*
 
 }  // namespace
 
+absl::Status Communicator::Synchronize() {
+  RETURN_IF_ERROR(stream().Synchronize());
+  return status();
+}
+
 absl::Status Communicator::HostAllGather(const void* mine, int64_t bytes, void* out,
                                          std::string what) {
   AllGatherHost(*this, mine, bytes, out, std::move(what));
-  return stream().Synchronize();
+  return Synchronize();
 }
 
 HostGather::HostGather(Communicator& control, const void* mine, int64_t bytes, std::string what)
@@ -31,7 +36,7 @@ HostGather::HostGather(Communicator& control, const void* mine, int64_t bytes, s
 
 absl::StatusOr<std::span<const char>> HostGather::Finish() {
   done_.Block();
-  RETURN_IF_ERROR(control_.stream().status());
+  RETURN_IF_ERROR(control_.status());
   return std::span<const char>(all_);
 }
 

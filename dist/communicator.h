@@ -1,5 +1,5 @@
 // Collectives of one group of ranks. Every call is ordered on stream(), in the engine thread's
-// program order, and returns at once; failures are sticky on stream().status(). A caller orders
+// program order, and returns at once; failures are sticky in status(). A caller orders
 // other streams with Events: comm.stream().Wait(compute.Record()) before,
 // compute.Wait(comm.stream().Record()) after. A group has two (RankGroup): one for messages between
 // host memories, one for what the arena holds. One conformance suite
@@ -74,6 +74,10 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual Stream& stream() = 0;
+  // The first failure of a call. Events on stream() still fire after it.
+  virtual absl::Status status() { return stream().status(); }
+  // Blocks the caller until every call has ended; status().
+  absl::Status Synchronize();
 
   // Steps and bytes per rank: see each implementation's header. `what` names the call in traces and
   // errors ("gather layer 3"). Segments are copied; memory must stay valid until an event after.

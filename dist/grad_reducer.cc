@@ -105,14 +105,14 @@ absl::Status GradReducer::Done(int entry, Stream& compute) {
   CHECK(!impl_->done[entry]);
   impl_->done[entry] = 1;
   impl_->strategy->Done(entry, impl_->micro, compute);
-  return impl_->o.data->stream().status();
+  return impl_->o.data->status();
 }
 
 absl::Status GradReducer::Finish(Stream& compute) {
   CHECK(impl_->entries.empty() || impl_->micro.last);
   CHECK(std::all_of(impl_->done.begin(), impl_->done.end(), [](char d) { return d; }));
   TracedWait(compute, impl_->o.data->stream().Record(), impl_->o.tracer, "wait for reductions");
-  return impl_->o.data->stream().status();
+  return impl_->o.data->status();
 }
 
 TensorView GradReducer::Reduced(int entry) const { return impl_->strategy->Reduced(entry); }

@@ -89,7 +89,7 @@ absl::StatusOr<std::vector<RowLists>> ExchangeRowLists(const TensorInfo& tensor,
   }
   if (failed) return AgreeOnStatus(&control, status, "rows to fetch");
   control.Exchange(std::move(sends), std::move(recvs), "rows to fetch");
-  RETURN_IF_ERROR(control.stream().Synchronize());
+  RETURN_IF_ERROR(control.Synchronize());
   for (int r = 0; r < ranks; ++r) {
     auto next = in[r].begin();
     for (size_t m = 0; m < lists.size(); ++m) {

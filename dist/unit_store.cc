@@ -132,14 +132,14 @@ absl::Status UnitStore::Impl::PublishRows(const std::vector<ActiveEntry>& entrie
     }
     segments.push_back(std::move(segment));
   }
-  if (segments.empty()) return o.group.data->stream().status();
+  if (segments.empty()) return o.group.data->status();
   o.group.data->stream().Wait(written);
   o.group.data->AllGather(std::move(segments), "publish");
   const Event published = o.group.data->stream().Record();
   for (const ActiveEntry& e : entries) {
     units[table().tensors[e.tensor].unit].published = published;
   }
-  return o.group.data->stream().status();
+  return o.group.data->status();
 }
 
 UnitStore::UnitStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -154,7 +154,7 @@ absl::StatusOr<std::unique_ptr<UnitStore>> UnitStore::Create(UnitStoreOptions op
 
 absl::Status UnitStore::Prefetch(int unit) {
   if (impl_->gathers(unit) && impl_->Holding(unit) == nullptr) impl_->Start(unit);
-  return impl_->o.group.data->stream().status();
+  return impl_->o.group.data->status();
 }
 
 absl::Status UnitStore::Acquire(int unit, Stream& compute) {
@@ -168,13 +168,13 @@ absl::Status UnitStore::Acquire(int unit, Stream& compute) {
     TracedWait(compute, s.units[home].published, s.o.tracer, "wait for publish");
     s.current[t] = s.weights.Whole(t);
   }
-  if (u.gathered.empty()) return s.o.group.data->stream().status();
+  if (u.gathered.empty()) return s.o.group.data->status();
   CHECK(s.table().units[unit].kind != UnitKind::kEmbedding);  // its rows are fetched by id
   RETURN_IF_ERROR(Prefetch(unit));
   GatherBuffer& buffer = *s.Holding(unit);
   TracedWait(compute, buffer.Acquire(s.Version(unit)), s.o.tracer, "wait for gather");
   for (size_t i = 0; i < u.gathered.size(); ++i) s.current[u.gathered[i]] = buffer.views()[i];
-  return s.o.group.data->stream().status();
+  return s.o.group.data->status();
 }
 
 TensorView UnitStore::Weight(int tensor) const {
@@ -197,7 +197,7 @@ absl::Status UnitStore::Release(int unit, Stream& compute) {
     if (!held) s.current[t] = {};
   }
   if (!u.gathered.empty()) s.Holding(unit)->Release(compute, *s.o.backend, ++s.releases);
-  return s.o.group.data->stream().status();
+  return s.o.group.data->status();
 }
 
 absl::Status UnitStore::GatherRows(int tensor, const int32_t* ids, int64_t n, TensorView out,
@@ -215,7 +215,7 @@ absl::Status UnitStore::GatherRows(int tensor, const int32_t* ids, int64_t n, Te
           compute, {.table = s.weights.Whole(tensor), .ids = ids, .out = out});
     }
   }
-  return s.o.group.data->stream().status();
+  return s.o.group.data->status();
 }
 
 absl::Status UnitStore::PlanRows(std::span<const RowIds> micro_steps) {

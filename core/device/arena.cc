@@ -35,7 +35,7 @@ Arena::~Arena() {
 }
 
 absl::Status Arena::CheckFits(MemoryClass cls, const std::string& name, int64_t bytes) const {
-  if (top_ + far_ + bytes <= capacity_ / 256 * 256) return absl::OkStatus();
+  if (top_ + far_ + bytes <= capacity_ / kArenaAlignment * kArenaAlignment) return absl::OkStatus();
   return ResourceExhausted("memory plan: ", MemoryClassName(cls), " '", name, "' needs ", bytes,
                            " bytes, ", capacity_ - top_ - far_, " of ", capacity_,
                            " left; allocated:\n", Table());
@@ -50,7 +50,7 @@ void Arena::Count(MemoryClass cls, int64_t bytes) {
 }
 
 absl::StatusOr<void*> Arena::Allocate(MemoryClass cls, std::string name, int64_t bytes) {
-  const int64_t rounded = RoundUp(std::max<int64_t>(bytes, 1), 256);
+  const int64_t rounded = RoundUp(std::max<int64_t>(bytes, 1), kArenaAlignment);
   RETURN_IF_ERROR(CheckFits(cls, name, rounded));
   blocks_.push_back({cls, std::move(name), top_, rounded});
   void* data = static_cast<char*>(base_) + top_;
@@ -60,10 +60,10 @@ absl::StatusOr<void*> Arena::Allocate(MemoryClass cls, std::string name, int64_t
 }
 
 absl::StatusOr<void*> Arena::AllocateFar(MemoryClass cls, std::string name, int64_t bytes) {
-  const int64_t rounded = RoundUp(std::max<int64_t>(bytes, 1), 256);
+  const int64_t rounded = RoundUp(std::max<int64_t>(bytes, 1), kArenaAlignment);
   RETURN_IF_ERROR(CheckFits(cls, name, rounded));
   far_ += rounded;
-  const int64_t offset = capacity_ / 256 * 256 - far_;
+  const int64_t offset = capacity_ / kArenaAlignment * kArenaAlignment - far_;
   far_blocks_.push_back({cls, std::move(name), offset, rounded});
   Count(cls, rounded);
   return static_cast<char*>(base_) + offset;

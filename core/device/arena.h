@@ -14,6 +14,9 @@
 
 namespace blockstep {
 
+// Of every block, in bytes.
+constexpr int64_t kArenaAlignment = 256;
+
 enum class MemoryClass {
   kWeights,    // owned rows of sharded units
   kPinned,     // whole units kept resident (the owner's rows lie inside)
@@ -44,8 +47,8 @@ class Arena {
   Arena& operator=(Arena&&) = delete;
   ~Arena();
 
-  // `bytes` rounded up to 256, aligned to 256. An error names the request and everything that is
-  // carved already. Contents are what the last user left.
+  // `bytes` rounded up to kArenaAlignment and aligned to it. An error names the request and
+  // everything that is carved already. Contents are what the last user left.
   absl::StatusOr<void*> Allocate(MemoryClass cls, std::string name, int64_t bytes);
 
   // Everything carved after Mark() goes back at ReleaseTo(mark); the caller has fenced all streams

@@ -106,7 +106,7 @@ absl::StatusOr<std::string> Sha256OfRows(const std::string& preamble,
       }
     }
     group->Exchange(std::move(sends), std::move(recvs), Cat(what, " to be hashed"));
-    RETURN_IF_ERROR(group->stream().Synchronize());
+    RETURN_IF_ERROR(group->Synchronize());
     for (size_t i = begin; group->rank() == 0 && i < end; ++i) {
       const Piece& piece = pieces[i];
       const RowsToHash& matrix = matrices[piece.matrix];

@@ -81,7 +81,7 @@ std::vector<SavePiece> CheckpointSave::Impl::Pieces() const {
     CHECK(view.dtype == t.dtype);
     CHECK_LE(t.rows.begin, row0);
     CHECK_LE(row0 + view.rows, t.rows.end);
-    const int64_t step = std::max<int64_t>(1, options.max_slice_bytes / t.row_bytes());
+    const int64_t step = PieceRows(t.row_bytes(), options.max_slice_bytes);
     for (int64_t row = 0; row < view.rows; row += step) {
       const int64_t end = std::min(row + step, view.rows);
       pieces.push_back({.planned = static_cast<int>(i),

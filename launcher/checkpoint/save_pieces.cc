@@ -1,8 +1,30 @@
 #include "launcher/checkpoint/save_pieces.h"
 
+#include <algorithm>
+
 #include "core/base/status.h"
 
 namespace blockstep {
+namespace {
+
+constexpr int64_t kCopyAlignment = 16;
+
+}  // namespace
+
+int64_t PieceRows(int64_t row_bytes, int64_t max_slice_bytes) {
+  return std::max<int64_t>(1, max_slice_bytes / row_bytes);
+}
+
+int64_t StagedBytes(Range owned, Range rows, int64_t row_bytes, int64_t max_slice_bytes) {
+  const int64_t step = PieceRows(row_bytes, max_slice_bytes);
+  int64_t bytes = 0;
+  for (int64_t begin = owned.begin; begin < owned.end; begin += step) {
+    const Range piece{begin, std::min(begin + step, owned.end)};
+    if (Intersect(piece, rows).empty()) continue;
+    bytes += RoundUp(piece.size() * row_bytes, kCopyAlignment);
+  }
+  return bytes;
+}
 
 std::optional<SavePiece> SavePieces::Take() {
   std::lock_guard lock(mutex_);
@@ -35,7 +57,7 @@ absl::StatusOr<int64_t> SavePieces::Stage(const std::function<bool(const SavePie
   for (size_t i = next_; i < pieces_.size(); ++i) {
     if (!waits(i)) continue;
     found.push_back(i);
-    bytes += RoundUp(pieces_[i].view.bytes(), 16);
+    bytes += RoundUp(pieces_[i].view.bytes(), kCopyAlignment);
   }
   if (found.empty()) return 0;
   ASSIGN_OR_RETURN(void* data, memory.allocate(bytes));
@@ -44,7 +66,7 @@ absl::StatusOr<int64_t> SavePieces::Stage(const std::function<bool(const SavePie
   for (const size_t i : found) {
     const TensorView& from = pieces_[i].view;
     copies.push_back({from, TensorView::Of(at, from.dtype, from.rows, from.cols)});
-    at += RoundUp(from.bytes(), 16);
+    at += RoundUp(from.bytes(), kCopyAlignment);
   }
   RETURN_IF_ERROR(memory.copy(copies));
   for (size_t c = 0; c < found.size(); ++c) {

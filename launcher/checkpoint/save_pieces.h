@@ -26,6 +26,12 @@ struct SavePiece {
   TensorView view;  // (rows.size(), cols), host memory
 };
 
+// Rows of a piece: as many as `max_slice_bytes` hold, and at least one.
+int64_t PieceRows(int64_t row_bytes, int64_t max_slice_bytes);
+// Bytes that Stage asks for at most where rows [rows) of a tensor are about to change, of which a
+// rank owns [owned): pieces are staged whole.
+int64_t StagedBytes(Range owned, Range rows, int64_t row_bytes, int64_t max_slice_bytes);
+
 // Where copies go and who makes them. `copy` makes all of them and returns when they are done;
 // views have equal shapes and do not overlap.
 struct StagingMemory {

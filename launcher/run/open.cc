@@ -21,7 +21,7 @@ absl::Status OpenSession(const RankJob& job, const ResolvedRun& resolved, Opened
                        .pool = run.pool.get(),
                        .tracer = job.config.runtime.trace.empty() ? nullptr : &run.tracer,
                        .disk = &run.training.disk,
-                       .arena_bytes = ArenaAddressSpace()});
+                       .arena_bytes = resolved.promise.arena});
   RETURN_IF_ERROR(AgreeOnStatus(&job.control(), made.status(), "session"));
   run.session = *std::move(made);
   return absl::OkStatus();

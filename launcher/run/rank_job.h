@@ -35,7 +35,4 @@ struct RankJob {
   bool leads() const { return env.group.rank() == 0; }  // rank 0 writes and prints for all
 };
 
-// Bytes of address space reserved for a rank's arena; memory is used as it is carved.
-constexpr int64_t ArenaAddressSpace() { return int64_t{1} << 40; }
-
 }  // namespace blockstep

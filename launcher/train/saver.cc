@@ -64,6 +64,11 @@ absl::Status Saver::BeforeCommit(const ActiveSet& set) {
   return save_->BeforeCommit(set);
 }
 
+absl::Status Saver::BeforePhase() {
+  if (save_ == nullptr || ++phases_ < 2) return absl::OkStatus();
+  return Await(AwaitedBy::kNewPhase);
+}
+
 absl::Status Saver::Await(AwaitedBy who) {
   if (save_ == nullptr) return absl::OkStatus();
   const double before = report_.stall_seconds;
@@ -82,6 +87,7 @@ absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, S
              .stall_seconds = Tracer::SecondsSince(since_ns),
              .interval_seconds = static_cast<double>(since_ns - began_ns_) * 1e-9};
   began_ns_ = since_ns;
+  phases_ = 0;
   Session& s = *o_.session;
   absl::StatusOr<CheckpointInfo> outcome;
   {

@@ -40,8 +40,9 @@ bool PlansBackgroundSaves(const TrainConfig& config);
 
 enum class SaveMode : uint8_t { kBackground, kHereAndNow };
 
-// Why training waits for a save: the next one is due, or the run ends.
-enum class AwaitedBy : uint8_t { kNextSave, kEndOfRun };
+// Why training waits for a save: the next one is due, more rows change than are planned as copies,
+// or the run ends.
+enum class AwaitedBy : uint8_t { kNextSave, kNewPhase, kEndOfRun };
 
 class Saver {
  public:
@@ -51,6 +52,9 @@ class Saver {
   // What the step engine asks and tells. True without a save under way.
   bool part_done() const { return save_ == nullptr || save_->part_done(); }
   absl::Status BeforeCommit(const ActiveSet& set);
+  // A phase begins. Copies are planned for the phase that a save began in and for one more, so the
+  // second new one waits for it. Collective.
+  absl::Status BeforePhase();
 
   // All of these are collective. Returns communication errors and errors of on_save; how the save
   // itself ended is in the report and in last().
@@ -78,6 +82,7 @@ class Saver {
   std::unique_ptr<BackgroundSave> save_;
   SaveReport report_;  // of the save under way
   int64_t began_ns_;   // the save under way, or the last one; before any, the run
+  int phases_ = 0;     // begun since then
   int64_t announced_ = -1;
   absl::Status last_;
 };

@@ -128,7 +128,12 @@ absl::StatusOr<std::unique_ptr<BatchReader>> Session::OpenData(
 }
 
 absl::Status Session::Build(const LlamaConfig& model) {
-  compute_ = env_.backend->device.new_compute_stream("compute", env_.pool, env_.group.rank());
+  const DeviceFunctions& device = env_.backend->device;
+  compute_ = device.new_compute_stream("compute", env_.pool, env_.group.rank());
+  if (device.real_memory && !device.host_accessible) {
+    staged_ = std::make_unique<StagedCommunicator>(*env_.backend, *env_.group.data, env_.pool);
+    env_.group.data = staged_.get();
+  }
   ASSIGN_OR_RETURN(model_, Llama::Create(model, {.backend = env_.backend,
                                                  .recompute = config_.train.recompute,
                                                  .loss_chunk = config_.train.loss_chunk,
@@ -233,7 +238,7 @@ absl::Status Session::InitWeights() {
 absl::Status Session::PublishWeights() {
   RETURN_IF_ERROR(units_->PublishAll(*compute_));
   RETURN_IF_ERROR(compute_->Synchronize());
-  return env_.group.data->stream().Synchronize();
+  return env_.group.data->Synchronize();
 }
 
 absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(

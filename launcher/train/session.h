@@ -7,6 +7,7 @@
 #include <span>
 
 #include "core/data/batch_reader.h"
+#include "dist/staged_communicator.h"
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/config/train_config.h"
 #include "launcher/train/engine/evaluator.h"
@@ -18,7 +19,7 @@ namespace blockstep {
 
 struct SessionEnv {
   const Backend* backend = nullptr;
-  RankGroup group;
+  RankGroup group;  // of the host: `data` is staged where the backend's memory is another
   ThreadPool* pool = nullptr;
   Tracer* tracer = nullptr;   // (optional)
   DiskWatch* disk = nullptr;  // (optional) told of waits for data
@@ -82,6 +83,7 @@ class Session {
   std::unique_ptr<StepDigests> digests_;  // (optional) whose backend is env_'s then
   Arena arena_;
   std::unique_ptr<Stream> compute_;
+  std::unique_ptr<StagedCommunicator> staged_;  // (optional) that is env_'s `data` then
   std::unique_ptr<Llama> model_;
   std::unique_ptr<UnitStore> units_;
   std::unique_ptr<UpdateRule> rule_;

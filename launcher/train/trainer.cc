@@ -27,7 +27,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(TrainerOptions options)
         .hook = o.save_hook});
     hooks = {.ordered = [control] { return control->SavesOrdered(); },
              .part_done = [&saver] { return saver.part_done(); },
-             .before_commit = [&saver](const ActiveSet& set) { return saver.BeforeCommit(set); }};
+             .before_commit = [&saver](const ActiveSet& set) { return saver.BeforeCommit(set); },
+             .before_phase = [&saver] { return saver.BeforePhase(); }};
   }
   ASSIGN_OR_RETURN(trainer->engine_,
                    o.session->MakeEngine(

@@ -56,7 +56,7 @@ class GradRank {
 
   void Begin(const ActiveSet& set) {
     Ok(compute_->Synchronize());
-    Ok(group_.stream().Synchronize());
+    Ok(group_.Synchronize());
     arena_.ReleaseTo(empty_);
     set_ = set;
     Ok(reducer_->BeginPhase(set, arena_));
@@ -95,7 +95,7 @@ class GradRank {
       });
     }
     Ok(compute_->Synchronize());
-    Ok(group_.stream().Synchronize());
+    Ok(group_.Synchronize());
     return all;
   }
 

@@ -86,7 +86,7 @@ int MissingRank() {
   } else {
     std::vector<int> data(2);
     world.AllGather({{data.data(), {0, 4, 8}}}, "step 7");
-    const absl::Status status = world.stream().Synchronize();
+    const absl::Status status = world.Synchronize();
     const CommProgress at = world.progress();
     std::printf("%s; progress %s %s\n",
                 status.ToString(absl::StatusToStringMode::kWithNoExtraData).c_str(), at.op.c_str(),
@@ -104,7 +104,7 @@ int ShortMessage() {
   std::vector<int> data(4);
   const bool first = world.rank() == 0;
   world.AllGather({{data.data(), {0, 4, first ? 12 : 8}}}, "step 7");
-  const absl::Status status = world.stream().Synchronize();
+  const absl::Status status = world.Synchronize();
   if (first) {
     std::printf("%s\n", status.ToString().c_str());
     std::fflush(stdout);

@@ -77,7 +77,7 @@ TEST(Overlap, GatherOfTheNextLayerBesideComputeOfThisOne) {
                              "compute " + table.units[unit].name);
                 ASSERT_TRUE(store->Release(unit, *compute).ok());
               }
-              ASSERT_TRUE(group.data->stream().Synchronize().ok());
+              ASSERT_TRUE(group.data->Synchronize().ok());
             });
   for (const Tracer& tracer : tracers) {
     std::vector<std::string> gathers, computes;

@@ -132,7 +132,7 @@ class Rank {
 
   void Finish() {
     Ok(compute_->Synchronize());
-    Ok(group_.data->stream().Synchronize());
+    Ok(group_.data->Synchronize());
     EXPECT_EQ(wrong_.load(), 0) << "rank " << group_.rank() << " of " << group_.size();
     EXPECT_GT(compared_.load(), 0);
   }

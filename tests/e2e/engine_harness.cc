@@ -7,7 +7,9 @@
 #include "core/base/op_digests.h"
 #include "core/base/philox.h"
 #include "core/base/sha256.h"
+#include "core/tensor/device_access.h"
 #include "dist/local/local_communicator.h"
+#include "dist/staged_communicator.h"
 #include "launcher/train/engine/step_digests.h"
 #include "model/init.h"
 #include "optim/rules/rules.h"
@@ -52,6 +54,12 @@ class RankRun {
     auto arena = Arena::Reserve(**backend, kArenaBytes);
     CHECK_OK(arena);
     auto compute = (*backend)->device.new_compute_stream("compute", &pool_, rank_);
+    const DeviceAccess access{.backend = *backend, .stream = compute.get()};
+    std::unique_ptr<StagedCommunicator> staged;
+    if (!(*backend)->device.host_accessible) {
+      staged = std::make_unique<StagedCommunicator>(**backend, *group_.data, &pool_);
+      group_.data = staged.get();
+    }
     Tracer* tracer = spec_.tracers.empty() ? nullptr : spec_.tracers[rank_];
     const LlamaConfig config = ModelOf(spec_);
     auto model = Llama::Create(
@@ -74,16 +82,19 @@ class RankRun {
     for (int t = 0; t < static_cast<int>(table.tensors.size()); ++t) {
       const Range rows = (*units)->OwnedRange(t);
       if (rows.empty()) continue;
-      float* const out = (*units)->Owned(t).f32();
-      if (spec_.init) {
-        spec_.init(t, rows, out);
-      } else {
-        InitRows(table, t, rows, {.seed = 1}, out);
-      }
+      CHECK_OK(access.Fill((*units)->Owned(t), [&](TensorView part, int64_t first) {
+        const Range some{rows.begin + first, rows.begin + first + part.rows};
+        if (spec_.init) {
+          spec_.init(t, some, part.f32());
+        } else {
+          InitRows(table, t, some, {.seed = 1}, part.f32());
+        }
+        return absl::OkStatus();
+      }));
     }
     CHECK_OK((*units)->PublishAll(*compute));
     CHECK_OK(compute->Synchronize());
-    CHECK_OK(group_.data->stream().Synchronize());
+    CHECK_OK(group_.data->Synchronize());
 
     auto rule = MakeRule(
         "adamw",
@@ -125,7 +136,7 @@ class RankRun {
       if (rank_ == 0) Note(*result, outcome);
     }
     CHECK_OK(compute->Synchronize());
-    CHECK_OK(group_.data->stream().Synchronize());
+    CHECK_OK(group_.data->Synchronize());
     const CommBytes after = group_.bytes_sent();
     outcome.bytes[rank_] = {.all_gather = after.all_gather - before.all_gather,
                             .reduce_scatter = after.reduce_scatter - before.reduce_scatter,
@@ -136,8 +147,11 @@ class RankRun {
       const Range rows = (*units)->OwnedRange(static_cast<int>(t));
       const int64_t cols = table.tensors[t].cols;
       if (rows.empty()) continue;
-      std::memcpy(outcome.weights[t].data() + rows.begin * cols,
-                  (*units)->Owned(static_cast<int>(t)).data, rows.size() * cols * sizeof(float));
+      std::vector<char> buffer;
+      const auto read = access.Read((*units)->Owned(static_cast<int>(t)), buffer);
+      CHECK_OK(read);
+      std::memcpy(outcome.weights[t].data() + rows.begin * cols, *read,
+                  rows.size() * cols * sizeof(float));
     }
   }
 
@@ -157,7 +171,7 @@ class RankRun {
 
   const RunSpec& spec_;
   int rank_;
-  const RankGroup group_;
+  RankGroup group_;
   PolicySource source_;
   ThreadPool pool_;
 };

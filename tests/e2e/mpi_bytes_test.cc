@@ -99,7 +99,7 @@ Bytes Since(const Bytes& now, const Bytes& then) {
 
 // At rest: nothing is on its way to MPI.
 Bytes Really() {
-  CHECK_OK(runtime->world().stream().Synchronize());
+  CHECK_OK(runtime->world().Synchronize());
   return {sent[0], sent[1], sent[2], sent[3]};
 }
 Bytes Said() {

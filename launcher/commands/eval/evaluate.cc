@@ -15,6 +15,7 @@
 #include "launcher/config/model_text.h"
 #include "launcher/machine/threads.h"
 #include "launcher/run/rank_run.h"
+#include "launcher/train/plan/memory_plan.h"
 
 namespace blockstep {
 namespace {
@@ -102,12 +103,12 @@ absl::StatusOr<EvalOutcome> EvaluateRank(const EvalFlags& flags, const RankGroup
   RETURN_IF_ERROR(Agree(control, resolve(), "weights"));
   absl::StatusOr<std::unique_ptr<ThreadPool>> pool = StartThreads(threads);
   RETURN_IF_ERROR(Agree(control, pool.status(), "threads"));
-  absl::StatusOr<std::unique_ptr<Session>> made =
-      Session::Create(config, model,
-                      {.backend = &CpuBackend(),
-                       .group = group,
-                       .pool = pool->get(),
-                       .arena_bytes = ArenaAddressSpace()});
+  const absl::StatusOr<int64_t> bytes =
+      PlanEvaluation(config, model, {.ranks = group.size(), .threads = threads}, group.rank());
+  RETURN_IF_ERROR(Agree(control, bytes.status(), "memory plan"));
+  absl::StatusOr<std::unique_ptr<Session>> made = Session::Create(
+      config, model,
+      {.backend = &CpuBackend(), .group = group, .pool = pool->get(), .arena_bytes = *bytes});
   RETURN_IF_ERROR(Agree(control, made.status(), "session"));
   const std::unique_ptr<Session> session = *std::move(made);
   // Their number decides how many collectives there are, so files that differ show here.

@@ -112,6 +112,7 @@ absl::Status StepEngine::EnterPhase(const Directive& directive, int64_t step) {
   const bool new_phase = directive.phase != phase_;
   if (!new_phase && set == set_) return absl::OkStatus();
   if (new_phase) {
+    if (o_.saves.before_phase) RETURN_IF_ERROR(o_.saves.before_phase());
     RETURN_IF_ERROR(Fence());
     o_.arena->ReleaseTo(run_mark_);
     RETURN_IF_ERROR(states_.Begin(set, o_.group.size(), o_.group.rank(), *o_.backend->kernels,
@@ -135,7 +136,7 @@ absl::Status StepEngine::BeginSet(const ActiveSet& set) {
 
 absl::Status StepEngine::Fence() {
   RETURN_IF_ERROR(o_.compute->Synchronize());
-  return o_.group.data->stream().Synchronize();
+  return o_.group.data->Synchronize();
 }
 
 // Of this rank's slots of a step.
@@ -181,7 +182,7 @@ absl::Status StepEngine::MeasureNorms() {
   buffers_.FetchLosses(span_.mine.size(), *o_.compute);
   buffers_.FetchNorms(set_.entries.size(), *o_.compute);
   RETURN_IF_ERROR(o_.compute->Synchronize());
-  return o_.group.data->stream().status();
+  return o_.group.data->status();
 }
 
 // What owners measured while they updated, summed over ranks, for train entries.

@@ -26,6 +26,7 @@ struct SaveHooks {
   std::function<int64_t()> ordered;  // how many times people asked for one; polled once a step
   std::function<bool()> part_done;   // this rank is not behind with a save under way; once a step
   std::function<absl::Status(const ActiveSet& set)> before_commit;  // train entries change next
+  std::function<absl::Status()> before_phase;  // another begins; on all ranks at the same step
 };
 
 struct EngineOptions {

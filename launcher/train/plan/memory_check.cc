@@ -56,7 +56,7 @@ absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const Llama
                              " MiB); run `blockstep estimate` for every class");
   }
   RETURN_IF_ERROR(AgreeOnStatus(&group, fits, "memory plan"));
-  MemoryPromise promise{.planned = mine};
+  MemoryPromise promise{.planned = mine, .arena = plan.arena};
   promise.text =
       Cat("plan: ", Mib(mine), " MiB per rank in phase '", worst.label, "', mostly ",
           LargestClass(plan), " (", Mib(largest), " MiB)\nplan: process >= ", Mib(process), " of ",

@@ -16,6 +16,7 @@ struct MemoryCheckShape {
 
 struct MemoryPromise {
   int64_t planned = 0;  // bytes of this rank
+  int64_t arena = 0;    // of them, of its one reservation
   std::string text;     // this rank's plan, to print
 };
 

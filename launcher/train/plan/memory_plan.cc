@@ -6,6 +6,7 @@
 #include "core/base/status.h"
 #include "dist/null/null_communicator.h"
 #include "launcher/checkpoint/content_sha256.h"
+#include "launcher/checkpoint/save_pieces.h"
 #include "launcher/machine/threads.h"
 #include "launcher/train/session.h"
 #include "launcher/train/trainer.h"
@@ -44,11 +45,12 @@ class Staging {
   void Add(const ActiveSet& set, const ClassBytes& phase, Session& session) {
     int64_t rows = 0;
     for (const ActiveEntry& e : set.entries) {
+      if (e.role != Role::kTrain) continue;
       const TensorView owned = session.units().Owned(e.tensor);
-      const Range mine = Intersect(session.units().OwnedRange(e.tensor), e.rows);
-      if (e.role == Role::kTrain) rows += mine.size() * owned.cols * DTypeSize(owned.dtype);
+      rows += StagedBytes(session.units().OwnedRange(e.tensor), e.rows,
+                          owned.cols * DTypeSize(owned.dtype), SaveOptions().max_slice_bytes);
     }
-    rows_.push_back(rows);
+    rows_.push_back(RoundUp(rows, kArenaAlignment));
     state_ = std::max(state_, phase[static_cast<size_t>(MemoryClass::kState)]);
   }
   int64_t Most(size_t phase) const {
@@ -63,6 +65,14 @@ class Staging {
 };
 
 constexpr int64_t kAddresses = int64_t{1} << 44;
+
+absl::StatusOr<std::unique_ptr<Session>> NullSession(const TrainConfig& config,
+                                                     const LlamaConfig& model,
+                                                     const RankGroup& group, ThreadPool* pool) {
+  return Session::Create(
+      config, model,
+      {.backend = &NullBackend(), .group = group, .pool = pool, .arena_bytes = kAddresses});
+}
 
 }  // namespace
 
@@ -86,17 +96,14 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   const RankGroup group = null.group();
   ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
-                   Session::Create(config, model,
-                                   {.backend = &NullBackend(),
-                                    .group = group,
-                                    .pool = pool.get(),
-                                    .arena_bytes = kAddresses}));
+                   NullSession(config, model, group, pool.get()));
   // In the order in which Trainer makes them.
   ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator, session->MakeEvaluator());
   ListedSteps source(phases);
   ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
   RankPlan plan{.rank = rank};
   Staging staging;
+  std::vector<int64_t> carved;  // of the arena, per phase
   // Two hashes come beside any phase, at the run's end, one after the other; not from the arena.
   const int64_t weights_hash = WeightsSha256Bytes(session->owned_weights(), shape.ranks, rank);
   for (size_t i = 0; i < phases.size(); ++i) {
@@ -107,6 +114,7 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                            .bytes = session->arena().use().current,
                            .sent = Since(group.bytes_sent(), sent),
                            .ops = NullCounters()});
+    carved.push_back(session->arena().use().total);
     const int64_t state_hash =
         StateSha256Bytes(session->model().table(), StateOf(engine->states()), shape.ranks, rank);
     plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] +=
@@ -114,13 +122,23 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
     staging.Add(phases[i].sets[0], plan.phases[i].bytes, *session);
   }
   for (size_t i = 0; i < phases.size(); ++i) {
-    if (PlansBackgroundSaves(config)) {
-      plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += staging.Most(i);
-    }
+    const int64_t copies = PlansBackgroundSaves(config) ? staging.Most(i) : 0;
+    plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += copies;
+    plan.arena = std::max(plan.arena, carved[i] + copies);
     if (Sum(plan.phases[i].bytes) > plan.total()) plan.worst = i;
   }
   plan.peak = session->arena().use().peak;
   return plan;
+}
+
+absl::StatusOr<int64_t> PlanEvaluation(const TrainConfig& config, const LlamaConfig& model,
+                                       const PlanShape& shape, int rank) {
+  const NullGroup null(shape.ranks, rank);
+  ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
+                   NullSession(config, model, null.group(), pool.get()));
+  RETURN_IF_ERROR(session->MakeEvaluator().status());
+  return session->arena().use().total;
 }
 
 }  // namespace blockstep

@@ -32,6 +32,8 @@ struct RankPlan {
   size_t worst = 0;  // the phase with the most bytes
   // Each class by itself, over all phases: what the arena's high-water marks are compared with.
   ClassBytes peak{};
+  // Of the one reservation: the most that is carved from it at a time.
+  int64_t arena = 0;
   int64_t total() const { return Sum(phases[worst].bytes); }
 };
 
@@ -47,5 +49,9 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
 absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
                                   const PlanShape& shape, int rank,
                                   const std::vector<Directive>& phases);
+
+// Bytes of the one reservation of a rank that evaluates and does not train.
+absl::StatusOr<int64_t> PlanEvaluation(const TrainConfig& config, const LlamaConfig& model,
+                                       const PlanShape& shape, int rank);
 
 }  // namespace blockstep

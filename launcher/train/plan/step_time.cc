@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "core/base/status.h"
-#include "core/device/arena.h"
+#include "core/device/host_buffer.h"
 #include "core/device/host_stream.h"
 
 namespace blockstep {
@@ -31,8 +31,7 @@ double Median(const Call& call) {
 
 class Bench {
  public:
-  Bench(Arena arena, int threads)
-      : pool_(threads), stream_("bench", &pool_), arena_(std::move(arena)) {}
+  explicit Bench(int threads) : pool_(threads), stream_("bench", &pool_) {}
 
   absl::Status Measure(const LlamaConfig& model, BatchShape shape, MachineRates& rates) {
     RETURN_IF_ERROR(Gemm(model, shape.slots * shape.tokens, rates));
@@ -43,9 +42,14 @@ class Bench {
  private:
   absl::StatusOr<TensorView> Make(int64_t rows, int64_t cols) {
     TensorView view = TensorView::Of(nullptr, DType::kF32, rows, cols);
-    ASSIGN_OR_RETURN(view.data, arena_.Allocate(MemoryClass::kWorkspace, "bench", view.bytes()));
+    ASSIGN_OR_RETURN(view.data, Reserve(view.bytes()));
     kernels_.fill(stream_, {.dst = view, .value = 0.5f});
     return view;
+  }
+  absl::StatusOr<void*> Reserve(int64_t bytes) {
+    ASSIGN_OR_RETURN(HostBuffer memory, HostBuffer::Allocate(CpuBackend(), bytes));
+    memory_.push_back(std::move(memory));
+    return memory_.back().data();
   }
 
   // Forward, dX and dW of several matrices in turn, as a step runs them: none finds its weights in
@@ -95,8 +99,7 @@ class Bench {
     ASSIGN_OR_RETURN(const TensorView dk, Make(n, narrow));
     ASSIGN_OR_RETURN(const TensorView dv, Make(n, narrow));
     ASSIGN_OR_RETURN(void* scratch,
-                     arena_.Allocate(MemoryClass::kWorkspace, "scratch",
-                                     kernels_.attention_scratch_bytes(shape, pool_.threads())));
+                     Reserve(kernels_.attention_scratch_bytes(shape, pool_.threads())));
     const AttentionForwardArgs forward{.shape = shape,
                                        .q = q,
                                        .k = k,
@@ -146,16 +149,15 @@ class Bench {
   const KernelTable& kernels_ = *CpuBackend().kernels;
   ThreadPool pool_;
   InlineStream stream_;
-  Arena arena_;
+  std::vector<HostBuffer> memory_;
 };
 
 }  // namespace
 
 absl::StatusOr<MachineRates> MeasureMachine(const LlamaConfig& model, BatchShape shape,
                                             int threads) {
-  ASSIGN_OR_RETURN(Arena arena, Arena::Reserve(CpuBackend(), int64_t{1} << 40));
   MachineRates rates;
-  RETURN_IF_ERROR(Bench(std::move(arena), threads).Measure(model, shape, rates));
+  RETURN_IF_ERROR(Bench(threads).Measure(model, shape, rates));
   return rates;
 }
 

@@ -66,7 +66,7 @@ Reality Train(const TrainConfig& config, int ranks) {
       // Weights stay zero: values take most of the time and change nothing here.
       for (int64_t step = 0; step < kSteps; ++step) CHECK_OK(engine->Run(step).status());
       // The last publication may still read other ranks' weights.
-      CHECK_OK(groups[r].data->stream().Synchronize());
+      CHECK_OK(groups[r].data->Synchronize());
       reality.arenas[r] = session->arena().use();
       reality.sent[r] = groups[r].group().bytes_sent();
     });
