@@ -17,6 +17,16 @@ void AllGatherHost(Communicator& control, const void* mine, int64_t bytes, void*
 
 }  // namespace
 
+SplitPart SplitPart::Of(const std::vector<int>& colors, int rank) {
+  SplitPart part;
+  for (int r = 0; r < static_cast<int>(colors.size()); ++r) {
+    if (colors[r] != colors[rank]) continue;
+    part.rank += r < rank ? 1 : 0;
+    ++part.size;
+  }
+  return part;
+}
+
 absl::Status Communicator::Synchronize() {
   RETURN_IF_ERROR(stream().Synchronize());
   return status();

@@ -59,6 +59,12 @@ struct CommBytes {
   CommBytes& operator+=(const CommBytes& more);
 };
 
+// Of one color: how many ranks, and the place of `rank` among them.
+struct SplitPart {
+  int rank = 0, size = 0;
+  static SplitPart Of(const std::vector<int>& colors, int rank);
+};
+
 // What a rank's communication is doing, for whoever watches it from another thread.
 struct CommProgress {
   int64_t sequence = 0;  // of the last call that began; 0: none yet
@@ -90,9 +96,10 @@ class Communicator {
                         std::string what) = 0;
   virtual void Barrier(std::string what) = 0;
 
-  // A group of the ranks that pass the same color, ordered by (key, rank). Collective;
-  // host-blocking. The new group shares this one's stream and must not outlive it.
-  virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) = 0;
+  // The ranks with this rank's color, in their order. `colors` has one per rank and is the same on
+  // every rank. Collective; host-blocking. The new group shares this one's stream and must not
+  // outlive it.
+  virtual absl::StatusOr<std::unique_ptr<Communicator>> Split(const std::vector<int>& colors) = 0;
 
   // Memory to send from and receive into; valid as long as the communicator.
   virtual absl::StatusOr<void*> AllocateBuffer(int64_t bytes) = 0;

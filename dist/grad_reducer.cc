@@ -46,13 +46,16 @@ GradReducer::~GradReducer() = default;
 absl::StatusOr<std::unique_ptr<GradReducer>> GradReducer::Create(GradReducerOptions options,
                                                                  SlotSpan span) {
   const bool exact = options.numerics == Numerics::kSlotExact;
-  const int ranks = options.data->size();
+  const int shards = options.data->size();
+  const int groups = options.across == nullptr ? 1 : options.across->size();
+  const int group = options.across == nullptr ? 0 : options.across->rank();
+  const int ranks = groups * shards, rank = group * shards + options.data->rank();
   if (exact && options.accumulation == GradAccumulation::kSharded) {
     return InvalidArgument(
         "numerics slot_exact: expected accumulate local (a rank adds its own slots in a tree), got "
         "sharded");
   }
-  if (exact && !(span.mine == SplitEvenly(span.slots, ranks, options.data->rank()))) {
+  if (exact && !(span.mine == SplitEvenly(span.slots, ranks, rank))) {
     return InvalidArgument("numerics slot_exact: rank ", options.data->rank(),
                            ": expected an even split of ", span.slots, " slots over ", ranks,
                            " ranks, got slots [", span.mine.begin, ", ", span.mine.end, ")");
@@ -63,7 +66,7 @@ absl::StatusOr<std::unique_ptr<GradReducer>> GradReducer::Create(GradReducerOpti
   // Alone, a rank owns every row: the sharded sum would be a copy of the local one.
   if (exact) {
     impl->strategy = NewSlotTreeSum(options, span);
-  } else if (options.accumulation == GradAccumulation::kSharded && ranks > 1) {
+  } else if (options.accumulation == GradAccumulation::kSharded && shards > 1) {
     impl->strategy = NewShardedSum(options);
   } else {
     impl->strategy = NewLocalSum(options);

@@ -27,16 +27,17 @@ enum class GradAccumulation : uint8_t { kLocal, kSharded };
 struct GradReducerOptions {
   const TensorTable* table = nullptr;
   const Backend* backend = nullptr;
-  Communicator* data = nullptr;  // of the group
+  Communicator* data = nullptr;    // inside the group: reduces to the owners of rows
+  Communicator* across = nullptr;  // between the groups' owners of equal rows; null: one group
   Numerics numerics = Numerics::kFast;
   GradAccumulation accumulation = GradAccumulation::kLocal;
   Tracer* tracer = nullptr;  // (optional)
 };
 
-// The slots of one step, the same for every step of a run.
+// The slots of one step, the same for every step of a run. N ranks in all, G groups of n.
 struct SlotSpan {
   int64_t slots = 0;        // S, of the whole step and all ranks
-  Range mine;               // this rank's contiguous slots: SplitEvenly(S, N, rank)
+  Range mine;               // this rank's contiguous slots: SplitEvenly(S, N, g * n + shard)
   int64_t micro_steps = 0;  // M, equal on all ranks; slot_exact: one slot each (some ranks have an
                             // empty last one)
 };

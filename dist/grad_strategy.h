@@ -7,7 +7,8 @@
 //               together)
 //   SlotTreeSum depth * sum dW(e): the first of each entry like LocalSum, the others kSlotProbe;
 //               and staging in kCommunication: max over e and ranks of own(e), times the most nodes
-//               that any rank receives. depth, nodes: dist/slot_tree.h, the largest of all ranks.
+//               that any rank receives, inside its group and then from other groups. depth, nodes:
+//               dist/slot_tree.h, the largest of all ranks.
 #pragma once
 
 #include <memory>
@@ -55,6 +56,10 @@ class GradStrategy {
   // The whole step's gradient of the rows this rank owns.
   virtual TensorView Reduced(int entry) const = 0;
 };
+
+// Adds `own`, contiguous rows that were reduced inside each group, over the groups: in place, on
+// the data stream. Two calls; bytes per rank 2 * (G-1)/G * own. Nothing where there is one group.
+void ReduceAcross(const GradReducerOptions& options, TensorView own, const std::string& name);
 
 std::unique_ptr<GradStrategy> NewLocalSum(const GradReducerOptions& options);
 std::unique_ptr<GradStrategy> NewShardedSum(const GradReducerOptions& options);

@@ -31,14 +31,10 @@ class LocalSum : public GradStrategy {
     written_[entry] |= micro.wrote;
     if (!micro.last) return;
     if (!written_[entry]) o_.backend->kernels->fill(compute, {.dst = dw_[entry], .value = 0.0f});
-    if (o_.data->size() == 1) return;
-    const EntryGeometry& e = (*entries_)[entry];
-    float* dw = static_cast<float*>(dw_[entry].data);
-    ReduceSegment segment{.in = dw, .out = dw + e.owned[o_.data->rank()].begin * e.cols};
-    for (const Range& rows : e.owned) segment.offsets.push_back(rows.begin * e.cols);
-    segment.offsets.push_back(e.rows() * e.cols);
+    if (o_.data->size() == 1 && o_.across == nullptr) return;
     o_.data->stream().Wait(compute.Record());
-    o_.data->ReduceScatter({std::move(segment)}, "reduce " + e.name);
+    ReduceInside(entry);
+    ReduceAcross(o_, Reduced(entry), (*entries_)[entry].name);
   }
 
   TensorView Reduced(int entry) const override {
@@ -47,6 +43,16 @@ class LocalSum : public GradStrategy {
   }
 
  private:
+  void ReduceInside(int entry) {
+    if (o_.data->size() == 1) return;
+    const EntryGeometry& e = (*entries_)[entry];
+    float* dw = static_cast<float*>(dw_[entry].data);
+    ReduceSegment segment{.in = dw, .out = dw + e.owned[o_.data->rank()].begin * e.cols};
+    for (const Range& rows : e.owned) segment.offsets.push_back(rows.begin * e.cols);
+    segment.offsets.push_back(e.rows() * e.cols);
+    o_.data->ReduceScatter({std::move(segment)}, "reduce " + e.name);
+  }
+
   const GradReducerOptions o_;
   const std::vector<EntryGeometry>* entries_ = nullptr;
   std::vector<TensorView> dw_;

@@ -127,6 +127,7 @@ void ShardedSum::Done(int entry, const MicroStepPosition& micro, Stream& compute
                              {.src = staged.Rows(own.begin, own.end), .dst = reduced_[entry]});
   }
   areas_[places_[entry].area].reduced = comm.Record();
+  if (micro.last) ReduceAcross(o_, reduced_[entry], e.name);
 }
 
 }  // namespace

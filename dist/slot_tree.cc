@@ -7,20 +7,26 @@
 namespace blockstep {
 namespace {
 
-SlotNode Left(SlotNode n) { return {n.level - 1, 2 * n.index}; }
-SlotNode Right(SlotNode n) { return {n.level - 1, 2 * n.index + 1}; }
+SlotNode Sibling(SlotNode n) { return {n.level, n.index ^ 1}; }
+SlotNode Parent(SlotNode n) { return {n.level + 1, n.index / 2}; }
 
-// Adds up `node` from nodes[next...]; returns the place its value ends in.
-int Complete(SlotNode node, int64_t slots, const std::vector<SlotNode>& nodes, size_t& next,
-             std::vector<TreeAdd>& adds) {
-  CHECK_LT(next, nodes.size());
-  if (nodes[next] == node) return static_cast<int>(next++);
-  CHECK_GT(node.level, 0);
-  const int left = Complete(Left(node), slots, nodes, next, adds);
-  if (!SlotsOf(Right(node), slots).empty()) {
-    adds.push_back({left, Complete(Right(node), slots, nodes, next, adds)});
+// After `nodes` got a new last one: merges it with its left sibling, or lifts it where its right
+// one covers no slot, as often as that goes. The number of merges; each took the last node.
+int MergeLast(int64_t slots, std::vector<SlotNode>& nodes) {
+  const int root = SlotRoot(slots).level;
+  int merges = 0;
+  while (nodes.back().level < root) {
+    const SlotNode top = nodes.back();
+    if (top.index % 2 == 1) {
+      if (nodes.size() < 2 || !(nodes[nodes.size() - 2] == Sibling(top))) break;
+      nodes.pop_back();
+      ++merges;
+    } else if (!SlotsOf(Sibling(top), slots).empty()) {
+      break;
+    }
+    nodes.back() = Parent(top);
   }
-  return left;
+  return merges;
 }
 
 }  // namespace
@@ -37,37 +43,30 @@ Range SlotsOf(SlotNode node, int64_t slots) {
 }
 
 StackPlan PlanStack(int64_t slots, Range range) {
-  const int root = SlotRoot(slots).level;
   StackPlan plan;
-  std::vector<SlotNode>& stack = plan.nodes;
   for (int64_t slot = range.begin; slot < range.end; ++slot) {
-    StackStep step{.leaf = static_cast<int>(stack.size())};
-    stack.push_back({0, slot});
-    plan.depth = std::max(plan.depth, static_cast<int>(stack.size()));
-    for (;;) {
-      SlotNode& top = stack.back();
-      const SlotNode sibling{top.level, top.index ^ 1};
-      if (top.level == root) break;
-      if (top.index % 2 == 1) {
-        if (stack.size() < 2 || !(stack[stack.size() - 2] == sibling)) break;
-        stack.pop_back();
-        ++step.merges;
-      } else if (!SlotsOf(sibling, slots).empty()) {
-        break;
-      }
-      stack.back() = {sibling.level + 1, sibling.index / 2};
-    }
+    StackStep step{.leaf = static_cast<int>(plan.nodes.size())};
+    plan.nodes.push_back({0, slot});
+    plan.depth = std::max(plan.depth, static_cast<int>(plan.nodes.size()));
+    step.merges = MergeLast(slots, plan.nodes);
     plan.steps.push_back(step);
   }
   return plan;
 }
 
-std::vector<TreeAdd> CompleteTree(int64_t slots, const std::vector<SlotNode>& nodes) {
-  std::vector<TreeAdd> adds;
-  size_t next = 0;
-  CHECK_EQ(Complete(SlotRoot(slots), slots, nodes, next, adds), 0);
-  CHECK_EQ(next, nodes.size());
-  return adds;
+TreeMerge MergeNodes(int64_t slots, const std::vector<SlotNode>& nodes) {
+  TreeMerge merge;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    CHECK(i == 0 || SlotsOf(nodes[i - 1], slots).end == SlotsOf(nodes[i], slots).begin);
+    merge.nodes.push_back(nodes[i]);
+    merge.places.push_back(static_cast<int>(i));
+    for (int merges = MergeLast(slots, merge.nodes); merges > 0; --merges) {
+      const int from = merge.places.back();
+      merge.places.pop_back();
+      merge.adds.push_back({merge.places.back(), from});
+    }
+  }
+  return merge;
 }
 
 }  // namespace blockstep

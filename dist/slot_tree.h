@@ -35,13 +35,20 @@ struct StackPlan {
 };
 StackPlan PlanStack(int64_t slots, Range range);
 
-// How the owner completes the tree from the ranks' nodes, all in one list in slot order: values
-// live in places 0 .. n-1 (one per node); each step adds place `from` to place `to`. The root ends
-// in place 0.
+// How an owner adds up nodes of several ranks: values live in places 0 .. n-1, one per node in slot
+// order; each step adds place `from` to place `to`.
 struct TreeAdd {
   int to = 0, from = 0;
   friend bool operator==(const TreeAdd&, const TreeAdd&) = default;
 };
-std::vector<TreeAdd> CompleteTree(int64_t slots, const std::vector<SlotNode>& nodes);
+struct TreeMerge {
+  std::vector<TreeAdd> adds;
+  // What is left, in slot order: the largest nodes that lie in the slots of all of them, and the
+  // place that each one's value ends in. Nodes of every slot leave the root, in place 0.
+  std::vector<SlotNode> nodes;
+  std::vector<int> places;
+};
+// `nodes` cover one range of slots without gaps.
+TreeMerge MergeNodes(int64_t slots, const std::vector<SlotNode>& nodes);
 
 }  // namespace blockstep

@@ -1,10 +1,12 @@
 // numerics: slot_exact. Each micro-step is one slot; its dW is finished alone and added along the
 // fixed tree of dist/slot_tree.h. A rank keeps a stack of partial sums, one buffer per node in
 // hand. With the last micro-step's Done it sends the owned rows of its nodes to every other owner
-// (one exchange per entry); the owner completes the tree on the comm stream while backward goes on,
-// and leaves the root in its own rows of the stack's first buffer. Staging for received rows is
-// shared by all entries: the comm stream's order guards it.
+// of its group (one exchange per entry); the owner adds up what the group has and, where there are
+// several groups, exchanges that with the owners of the same rows and completes the tree: all on
+// the data stream while backward goes on. The root is left in its own rows of the stack's first
+// buffer. Staging for received rows is shared by all entries: the stream's order guards it.
 #include <algorithm>
+#include <functional>
 
 #include "core/base/check.h"
 #include "core/base/status.h"
@@ -24,46 +26,88 @@ class SlotTreeSum : public GradStrategy {
   TensorView Reduced(int entry) const override { return OwnRows(entry, 0); }
 
  private:
+  // Nodes of one round of adding up: of the ranks of a group, then of the groups.
+  struct Round {
+    Round() = default;
+    // Of `me` among the holders, whose nodes follow each other in slot order.
+    Round(int64_t slots, const std::vector<std::vector<SlotNode>>& by_holder, int me);
+
+    std::vector<int> holder;  // per place
+    int first_mine = 0, mine = 0;
+    TreeMerge merge;
+    int64_t staged() const { return static_cast<int64_t>(holder.size()) - mine; }
+    bool is_mine(int place) const { return place >= first_mine && place < first_mine + mine; }
+    // Among what the others sent.
+    int64_t Staged(int place) const { return place < first_mine ? place : place - mine; }
+  };
+
   TensorView OwnRows(int entry, int buffer) const {
     const Range rows = (*entries_)[entry].owned[o_.data->rank()];
     return stacks_[entry][buffer].Rows(rows.begin, rows.end);
   }
+  TensorView StagedRows(int entry, int64_t staged) const {
+    const TensorView own = OwnRows(entry, 0);
+    return TensorView::Of(staging_ + staged * own.bytes(), DType::kF32, own.rows, own.cols);
+  }
+  // Where a place of either round lies, cut to this rank's rows of the entry.
+  TensorView InsidePlace(int entry, int place) const;
+  TensorView AcrossPlace(int entry, int place) const;
   void SendToOwners(int entry);
-  void CompleteOwnRows(int entry);
-  // Where node `place` of all ranks' nodes lies, cut to this rank's rows of the entry.
-  TensorView Place(int entry, int place) const;
+  void SendAcross(int entry);
+  void Add(const TreeMerge& merge, const std::function<TensorView(int place)>& at);
 
   const GradReducerOptions o_;
   StackPlan mine_;
-  int depth_ = 0;               // the largest of all ranks
-  std::vector<int> node_rank_;  // per node of all ranks, in slot order
-  std::vector<SlotNode> nodes_;
-  int first_mine_ = 0;        // place of this rank's first node
-  int64_t staged_nodes_ = 0;  // the most that any rank receives
-  std::vector<TreeAdd> adds_;
+  int depth_ = 0;  // the largest of all ranks
+  Round inside_, across_;
+  // The most that any rank of any group receives in either round.
+  int64_t staged_inside_ = 0, staged_across_ = 0;
 
   const std::vector<EntryGeometry>* entries_ = nullptr;
   std::vector<std::vector<TensorView>> stacks_;  // [entry][buffer]
   char* staging_ = nullptr;
 };
 
-SlotTreeSum::SlotTreeSum(const GradReducerOptions& options, const SlotSpan& span) : o_(options) {
-  const int ranks = o_.data->size();
-  std::vector<int64_t> count(ranks);
-  for (int r = 0; r < ranks; ++r) {
-    const StackPlan plan = PlanStack(span.slots, SplitEvenly(span.slots, ranks, r));
-    depth_ = std::max(depth_, plan.depth);
-    count[r] = static_cast<int64_t>(plan.nodes.size());
-    if (r == o_.data->rank()) {
-      mine_ = plan;
-      first_mine_ = static_cast<int>(nodes_.size());
+SlotTreeSum::Round::Round(int64_t slots, const std::vector<std::vector<SlotNode>>& by_holder,
+                          int me) {
+  std::vector<SlotNode> nodes;
+  for (int h = 0; h < static_cast<int>(by_holder.size()); ++h) {
+    if (h == me) {
+      first_mine = static_cast<int>(nodes.size());
+      mine = static_cast<int>(by_holder[h].size());
     }
-    nodes_.insert(nodes_.end(), plan.nodes.begin(), plan.nodes.end());
-    node_rank_.insert(node_rank_.end(), plan.nodes.size(), r);
+    nodes.insert(nodes.end(), by_holder[h].begin(), by_holder[h].end());
+    holder.insert(holder.end(), by_holder[h].size(), h);
   }
-  staged_nodes_ =
-      static_cast<int64_t>(nodes_.size()) - *std::min_element(count.begin(), count.end());
-  adds_ = CompleteTree(span.slots, nodes_);
+  merge = MergeNodes(slots, nodes);
+}
+
+SlotTreeSum::SlotTreeSum(const GradReducerOptions& options, const SlotSpan& span) : o_(options) {
+  const int shards = o_.data->size(), shard = o_.data->rank();
+  const int groups = o_.across == nullptr ? 1 : o_.across->size();
+  const int group = o_.across == nullptr ? 0 : o_.across->rank();
+  std::vector<std::vector<SlotNode>> left;  // per group, once its ranks' nodes are added up
+  for (int g = 0; g < groups; ++g) {
+    std::vector<std::vector<SlotNode>> ranks;
+    for (int s = 0; s < shards; ++s) {
+      const Range slots = SplitEvenly(span.slots, groups * shards, g * shards + s);
+      const StackPlan plan = PlanStack(span.slots, slots);
+      depth_ = std::max(depth_, plan.depth);
+      ranks.push_back(plan.nodes);
+      if (g == group && s == shard) mine_ = plan;
+    }
+    for (int s = 0; s < shards; ++s) {
+      const Round round(span.slots, ranks, s);
+      staged_inside_ = std::max(staged_inside_, round.staged());
+      if (s == 0) left.push_back(round.merge.nodes);
+      if (g == group && s == shard) inside_ = round;
+    }
+  }
+  for (int g = 0; g < groups; ++g) {
+    const Round round(span.slots, left, g);
+    staged_across_ = std::max(staged_across_, round.staged());
+    if (g == group) across_ = round;
+  }
 }
 
 absl::Status SlotTreeSum::Carve(const std::vector<EntryGeometry>& entries, Arena& arena) {
@@ -79,9 +123,10 @@ absl::Status SlotTreeSum::Carve(const std::vector<EntryGeometry>& entries, Arena
     }
     for (int r = 0; r < o_.data->size(); ++r) largest = std::max(largest, e.owned_bytes(r));
   }
-  if (staged_nodes_ == 0 || largest == 0) return absl::OkStatus();
+  const int64_t staged = staged_inside_ + staged_across_;
+  if (staged == 0 || largest == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(void* data, arena.Allocate(MemoryClass::kCommunication, "slot tree staging",
-                                              largest * staged_nodes_));
+                                              largest * staged));
   staging_ = static_cast<char*>(data);
   return absl::OkStatus();
 }
@@ -99,18 +144,31 @@ void SlotTreeSum::Done(int entry, const MicroStepPosition& micro, Stream& comput
                                {.src = stacks_[entry][top], .dst = stacks_[entry][top - 1]});
     }
   }
-  if (!micro.last || o_.data->size() == 1) return;
+  if (!micro.last || (o_.data->size() == 1 && o_.across == nullptr)) return;
   o_.data->stream().Wait(compute.Record());
   SendToOwners(entry);
-  CompleteOwnRows(entry);
+  if (OwnRows(entry, 0).size() == 0) return;
+  Add(inside_.merge, [&](int place) { return InsidePlace(entry, place); });
+  if (o_.across != nullptr) {
+    SendAcross(entry);
+    Add(across_.merge, [&](int place) { return AcrossPlace(entry, place); });
+  }
+  const TensorView root = AcrossPlace(entry, 0), result = OwnRows(entry, 0);
+  if (root.data != result.data) {
+    o_.backend->kernels->copy(o_.data->stream(), {.src = root, .dst = result});
+  }
 }
 
-TensorView SlotTreeSum::Place(int entry, int place) const {
-  const int mine = place - first_mine_;
-  if (node_rank_[place] == o_.data->rank()) return OwnRows(entry, mine);
-  const int64_t staged = mine < 0 ? place : place - static_cast<int64_t>(mine_.nodes.size());
-  const TensorView own = OwnRows(entry, 0);
-  return TensorView::Of(staging_ + staged * own.bytes(), DType::kF32, own.rows, own.cols);
+TensorView SlotTreeSum::InsidePlace(int entry, int place) const {
+  if (inside_.is_mine(place)) return OwnRows(entry, place - inside_.first_mine);
+  return StagedRows(entry, inside_.Staged(place));
+}
+
+TensorView SlotTreeSum::AcrossPlace(int entry, int place) const {
+  if (across_.is_mine(place)) {
+    return InsidePlace(entry, inside_.merge.places[place - across_.first_mine]);
+  }
+  return StagedRows(entry, staged_inside_ + across_.Staged(place));
 }
 
 void SlotTreeSum::SendToOwners(int entry) {
@@ -120,28 +178,39 @@ void SlotTreeSum::SendToOwners(int entry) {
   std::vector<PeerRecv> recvs;
   for (int r = 0; r < o_.data->size(); ++r) {
     if (r == rank || e.owned[r].empty()) continue;
-    for (size_t node = 0; node < mine_.nodes.size(); ++node) {
+    for (int node = 0; node < inside_.mine; ++node) {
       const TensorView rows = stacks_[entry][node].Rows(e.owned[r].begin, e.owned[r].end);
       sends.push_back({r, rows.data, rows.bytes()});
     }
   }
-  for (int place = 0; place < static_cast<int>(nodes_.size()); ++place) {
-    if (node_rank_[place] == rank || e.owned[rank].empty()) continue;
-    const TensorView rows = Place(entry, place);
-    recvs.push_back({node_rank_[place], rows.data, rows.bytes()});
+  for (int place = 0; place < static_cast<int>(inside_.holder.size()); ++place) {
+    if (inside_.is_mine(place) || e.owned[rank].empty()) continue;
+    const TensorView rows = InsidePlace(entry, place);
+    recvs.push_back({inside_.holder[place], rows.data, rows.bytes()});
   }
   o_.data->Exchange(std::move(sends), std::move(recvs), "reduce " + e.name);
 }
 
-void SlotTreeSum::CompleteOwnRows(int entry) {
-  if ((*entries_)[entry].owned[o_.data->rank()].empty()) return;
-  Stream& comm = o_.data->stream();
-  for (const TreeAdd& add : adds_) {
-    o_.backend->kernels->add(comm, {.src = Place(entry, add.from), .dst = Place(entry, add.to)});
+void SlotTreeSum::SendAcross(int entry) {
+  std::vector<PeerSend> sends;
+  std::vector<PeerRecv> recvs;
+  for (int place = 0; place < static_cast<int>(across_.holder.size()); ++place) {
+    const TensorView rows = AcrossPlace(entry, place);
+    if (!across_.is_mine(place)) {
+      recvs.push_back({across_.holder[place], rows.data, rows.bytes()});
+      continue;
+    }
+    for (int g = 0; g < o_.across->size(); ++g) {
+      if (g != o_.across->rank()) sends.push_back({g, rows.data, rows.bytes()});
+    }
   }
-  const TensorView root = Place(entry, 0), result = OwnRows(entry, 0);
-  if (root.data != result.data) {
-    o_.backend->kernels->copy(comm, {.src = root, .dst = result});
+  o_.across->Exchange(std::move(sends), std::move(recvs),
+                      "reduce across groups " + (*entries_)[entry].name);
+}
+
+void SlotTreeSum::Add(const TreeMerge& merge, const std::function<TensorView(int place)>& at) {
+  for (const TreeAdd& add : merge.adds) {
+    o_.backend->kernels->add(o_.data->stream(), {.src = at(add.from), .dst = at(add.to)});
   }
 }
 

@@ -148,8 +148,9 @@ void StagedCommunicator::Barrier(std::string what) {
   End();
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> StagedCommunicator::Split(int color, int key) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Communicator> part, host_.Split(color, key));
+absl::StatusOr<std::unique_ptr<Communicator>> StagedCommunicator::Split(
+    const std::vector<int>& colors) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Communicator> part, host_.Split(colors));
   return std::unique_ptr<Communicator>(new StagedCommunicator(backend_, std::move(part), stream_));
 }
 

@@ -30,7 +30,7 @@ class StagedCommunicator : public Communicator {
   void Exchange(std::vector<PeerSend> sends, std::vector<PeerRecv> recvs,
                 std::string what) override;
   void Barrier(std::string what) override;
-  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(const std::vector<int>& colors) override;
   // UNIMPLEMENTED: what it sends from is the device's own memory.
   absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
 

@@ -120,22 +120,12 @@ absl::Status LocalCommunicator::DoBarrier(const CommCall& call) {
   return Together(call, {}, [] {});
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> LocalCommunicator::Split(int color, int key) {
-  struct Ask {
-    int color, key, rank;
-  };
-  const Ask mine{color, key, rank()};
-  std::vector<Ask> all(size());
-  RETURN_IF_ERROR(HostAllGather(&mine, sizeof mine, all.data(), "split"));
-  std::erase_if(all, [&](const Ask& a) { return a.color != color; });
-  std::sort(all.begin(), all.end(), [](const Ask& a, const Ask& b) {
-    return a.key != b.key ? a.key < b.key : a.rank < b.rank;
-  });
-  const int members = static_cast<int>(all.size());
-  int place = 0;
-  while (all[place].rank != rank()) ++place;
+absl::StatusOr<std::unique_ptr<Communicator>> LocalCommunicator::Split(
+    const std::vector<int>& colors) {
+  const SplitPart part = SplitPart::Of(colors, rank());
   std::unique_ptr<LocalCommunicator> child(new LocalCommunicator(
-      place, members, meet_->SubGroup(splits_++, color, members), tracer(), call_sleep_));
+      part.rank, part.size, meet_->SubGroup(splits_++, colors[rank()], part.size), tracer(),
+      call_sleep_));
   child->stream_ = stream_;
   return std::unique_ptr<Communicator>(std::move(child));
 }

@@ -27,7 +27,7 @@ struct LocalOptions {
 class LocalCommunicator : public OrderedCommunicator {
  public:
   HostStream& stream() override { return *stream_; }
-  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(const std::vector<int>& colors) override;
   absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
   void Abandon(const absl::Status& why) override { meet_->Abandon(rank(), why); }
 

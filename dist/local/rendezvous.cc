@@ -72,6 +72,15 @@ void LocalRendezvous::Abandon(int rank, const absl::Status& why) {
   std::lock_guard lock(mutex_);
   Break(why, meetings_[rank] + 1);
   changed_.notify_all();
+  for (const std::weak_ptr<LocalRendezvous>& part : parts_) {
+    if (const auto alive = part.lock()) alive->AbandonAll(why);
+  }
+}
+
+void LocalRendezvous::AbandonAll(const absl::Status& why) {
+  std::lock_guard lock(mutex_);
+  Break(why, *std::min_element(meetings_.begin(), meetings_.end()) + 1);
+  changed_.notify_all();
 }
 
 std::string LocalRendezvous::Missing(int rank) const {
@@ -120,6 +129,7 @@ std::shared_ptr<LocalRendezvous> LocalRendezvous::SubGroup(int64_t split, int co
   Sub& sub = subs_[{split, color}];
   if (sub.group == nullptr) {
     sub = {std::make_shared<LocalRendezvous>(ranks, timeout_), ranks};
+    parts_.push_back(sub.group);
   }
   std::shared_ptr<LocalRendezvous> group = sub.group;
   if (--sub.waiting == 0) subs_.erase({split, color});

@@ -35,7 +35,7 @@ class LocalRendezvous {
   absl::Status Arrive(int rank, LocalPost post);
   // Returns when every rank has stopped reading the others' memory.
   absl::Status Leave(int rank);
-  // `rank` comes no more: every wait for it fails, now and later.
+  // `rank` comes no more: every wait for it fails, now and later, in the parts of a split too.
   void Abandon(int rank, const absl::Status& why);
   const LocalPost& post(int rank) const { return posts_[rank]; }
 
@@ -43,6 +43,7 @@ class LocalRendezvous {
   std::shared_ptr<LocalRendezvous> SubGroup(int64_t split, int color, int ranks);
 
  private:
+  void AbandonAll(const absl::Status& why);
   absl::Status Meet(int rank, std::unique_lock<std::mutex>& lock);
   void Break(absl::Status why, int64_t meeting);
   bool Broken(int64_t meeting) const;
@@ -64,6 +65,7 @@ class LocalRendezvous {
     int waiting = 0;  // ranks that have not fetched it
   };
   std::map<std::pair<int64_t, int>, Sub> subs_;
+  std::vector<std::weak_ptr<LocalRendezvous>> parts_;  // every one that a split made
 };
 
 }  // namespace blockstep

@@ -99,14 +99,16 @@ absl::Status MpiCommunicator::DoBarrier(const CommCall& call) {
   return requests.WaitAll();
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> MpiCommunicator::Split(int color, int key) {
+absl::StatusOr<std::unique_ptr<Communicator>> MpiCommunicator::Split(
+    const std::vector<int>& colors) {
   // MPI_Comm_split blocks without bound: enter it only once everybody is known to be here.
   Barrier("split");
   MPI_Comm part = MPI_COMM_NULL;
   int part_rank = 0, part_size = 0;
   stream().RunFallible([&] {
     const CommCall call{.op = "split", .what = "split", .sequence = progress().sequence};
-    absl::Status status = MpiStatus(MPI_Comm_split(comm_, color, key, &part), call, rank());
+    absl::Status status =
+        MpiStatus(MPI_Comm_split(comm_, colors[rank()], rank(), &part), call, rank());
     if (!status.ok()) return status;
     MPI_Comm_set_errhandler(part, MPI_ERRORS_RETURN);
     MPI_Comm_rank(part, &part_rank);

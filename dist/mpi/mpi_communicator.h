@@ -28,7 +28,7 @@ class MpiCommunicator : public OrderedCommunicator {
   ~MpiCommunicator() override;
 
   HostStream& stream() override { return *process_->stream; }
-  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(const std::vector<int>& colors) override;
   absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
 
  protected:

@@ -7,8 +7,11 @@
 
 namespace blockstep {
 
-absl::StatusOr<std::unique_ptr<Communicator>> NullCommunicator::Split(int, int) {
-  return std::unique_ptr<Communicator>(std::make_unique<NullCommunicator>(size(), rank(), peers_));
+absl::StatusOr<std::unique_ptr<Communicator>> NullCommunicator::Split(
+    const std::vector<int>& colors) {
+  const SplitPart part = SplitPart::Of(colors, rank());
+  return std::unique_ptr<Communicator>(
+      std::make_unique<NullCommunicator>(part.size, part.rank, peers_));
 }
 
 absl::StatusOr<void*> NullCommunicator::AllocateBuffer(int64_t bytes) {

@@ -20,8 +20,7 @@ class NullCommunicator : public OrderedCommunicator {
         stream_("comm", &pool_) {}
 
   HostStream& stream() override { return stream_; }
-  // One group of all ranks, whatever the colors of the others would be.
-  absl::StatusOr<std::unique_ptr<Communicator>> Split(int color, int key) override;
+  absl::StatusOr<std::unique_ptr<Communicator>> Split(const std::vector<int>& colors) override;
   absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
 
  protected:

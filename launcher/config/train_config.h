@@ -23,7 +23,7 @@ enum class Precision : uint8_t { kFp32, kBf16 };
 enum class AccumulateChoice : uint8_t { kAuto, kLocal, kSharded };  // kAuto: by policy
 enum class OptimizerKind : uint8_t { kAdamW };
 enum class ScheduleShape : uint8_t { kConstant, kLinear, kCosine };
-enum class PlacementMode : uint8_t { kSharded, kPinned, kBudget };
+enum class PlacementMode : uint8_t { kSharded, kPinned, kBudget, kNode };
 enum class BackendKind : uint8_t { kCpu, kNull, kAsync, kCuda };
 enum class TransportKind : uint8_t { kMpi, kLocal };
 
@@ -85,6 +85,7 @@ struct TrainConfig {
   struct Placement {
     PlacementMode mode = PlacementMode::kSharded;
     int64_t pin_budget_bytes = 0;
+    int64_t ranks_per_group = 0;  // of mode node; 0: those of a machine
   } placement;
   struct Runtime {
     BackendKind backend = BackendKind::kCpu;

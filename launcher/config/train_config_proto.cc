@@ -26,6 +26,7 @@ static_assert(static_cast<int>(BlockLlmScore::kAdam) == proto::PolicySection::ad
 static_assert(static_cast<int>(ProbeScope::kAll) == proto::PolicySection::all);
 static_assert(static_cast<int>(BlockLlmMask::kLiteral) == proto::PolicySection::literal);
 static_assert(static_cast<int>(PlacementMode::kBudget) == proto::PlacementConfig::budget);
+static_assert(static_cast<int>(PlacementMode::kNode) == proto::PlacementConfig::node);
 static_assert(static_cast<int>(BackendKind::kCuda) == proto::RuntimeConfig::cuda);
 static_assert(static_cast<int>(TransportKind::kLocal) == proto::RuntimeConfig::local);
 
@@ -126,6 +127,7 @@ template <typename Copy>
 void Placement(TrainConfig::Placement& plain, proto::PlacementConfig* wire, Copy copy) {
   FIELD(mode);
   FIELD(pin_budget_bytes);
+  FIELD(ranks_per_group);
 }
 template <typename Copy>
 void Runtime(TrainConfig::Runtime& plain, proto::RuntimeConfig* wire, Copy copy) {

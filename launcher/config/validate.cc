@@ -123,6 +123,10 @@ void PlaceAndShow(const TrainConfig& c, Faults& checks) {
   checks.Require(budget || c.placement.pin_budget_bytes == 0, "placement.pin_budget_bytes",
                  c.placement.pin_budget_bytes, "0 without placement.mode budget");
   checks.AtLeast("placement.pin_budget_bytes", c.placement.pin_budget_bytes, int64_t{0});
+  const bool node = c.placement.mode == PlacementMode::kNode;
+  checks.Require(node || c.placement.ranks_per_group == 0, "placement.ranks_per_group",
+                 c.placement.ranks_per_group, "0 without placement.mode node");
+  checks.AtLeast("placement.ranks_per_group", c.placement.ranks_per_group, int64_t{0});
   checks.AtLeast("runtime.threads", c.runtime.threads, int64_t{0});
   checks.AtMost("runtime.threads", c.runtime.threads, kMostThreads);
   checks.AtLeast("runtime.local_ranks", c.runtime.local_ranks, int64_t{1});

@@ -68,6 +68,7 @@ absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
   ASSIGN_OR_RETURN(const int free_threads, FreeThreads(mpi));
   return work.run({.group = {.control = &mpi.world(), .data = &mpi.world()},
                    .machine_ranks = mpi.local_size(),
+                   .machine = mpi.machine(),
                    .free_threads = free_threads});
 }
 
@@ -133,7 +134,8 @@ void RunMpiRankAndExit(const TrainConfig& config, const TrainFlags& flags,
                                {.group = rank.group,
                                 .watchdog = &watchdog,
                                 .threads = rank.free_threads,
-                                .machine_ranks = rank.machine_ranks});
+                                .machine_ranks = rank.machine_ranks,
+                                .machine = rank.machine});
              return outcome.status();
            },
        .report = [&](const absl::Status& status) { return report(of(status)); },

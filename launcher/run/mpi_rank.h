@@ -19,6 +19,7 @@ namespace blockstep {
 struct MpiRank {
   RankGroup group;
   int machine_ranks = 1;  // on this machine
+  int machine = 0;        // the lowest rank on it
   int free_threads = 1;   // that affinity and quota leave it
 };
 

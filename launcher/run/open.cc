@@ -18,6 +18,7 @@ absl::Status OpenSession(const RankJob& job, const ResolvedRun& resolved, Opened
       Session::Create(job.config, resolved.model,
                       {.backend = resolved.backend,
                        .group = job.env.group,
+                       .group_size = resolved.memory.group_size,
                        .pool = run.pool.get(),
                        .tracer = job.config.runtime.trace.empty() ? nullptr : &run.tracer,
                        .disk = &run.training.disk,

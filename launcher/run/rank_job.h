@@ -23,6 +23,7 @@ struct RankEnv {
   int threads = 1;
   int process_ranks = 1;  // ranks that are threads of this process
   int machine_ranks = 1;  // ranks on this machine
+  int machine = 0;        // the lowest rank on it
 };
 
 // Passed to every call of RunTrainingRank; owned by its caller.

@@ -37,6 +37,36 @@ std::string SharedLines(const RankJob& job, const std::string& maths, const Inpu
              "\n");
 }
 
+// A group of placement node is a machine only if these are numbered one after the other and have
+// as many ranks each. Collective.
+absl::Status CheckMachines(const RankJob& job) {
+  struct Place {
+    int first = 0, ranks = 0;
+  };
+  const Place mine{job.env.machine, job.env.machine_ranks};
+  std::vector<Place> all(static_cast<size_t>(job.env.group.size()));
+  RETURN_IF_ERROR(job.control().HostAllGather(&mine, sizeof mine, all.data(), "machines"));
+  const int size = all[0].ranks;
+  for (int r = 0; r < job.env.group.size(); ++r) {
+    const Place& place = all[static_cast<size_t>(r)];
+    if (place.ranks == size && place.first == r / size * size) continue;
+    return InvalidArgument("placement.mode node: expected ", size,
+                           " ranks on every machine as on rank 0's, numbered machine by machine; "
+                           "got rank ",
+                           r, " on a machine of ", place.ranks, " whose first is rank ",
+                           place.first);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> GroupSize(const RankJob& job) {
+  const TrainConfig::Placement& placement = job.config.placement;
+  if (placement.mode == PlacementMode::kNode && placement.ranks_per_group == 0) {
+    RETURN_IF_ERROR(CheckMachines(job));
+  }
+  return GroupSizeOf(job.config, job.env.group.size(), job.env.machine_ranks);
+}
+
 }  // namespace
 
 absl::StatusOr<ResolvedRun> ResolveRun(const RankJob& job) {
@@ -51,6 +81,7 @@ absl::StatusOr<ResolvedRun> ResolveRun(const RankJob& job) {
   run.memory = {.threads = job.env.threads,
                 .process_ranks = job.env.process_ranks,
                 .machine_ranks = job.env.machine_ranks};
+  ASSIGN_OR_RETURN(run.memory.group_size, GroupSize(job));
   ASSIGN_OR_RETURN(run.promise, CheckMemory(job.config, run.model, run.memory, job.control()));
   return run;
 }

@@ -94,7 +94,7 @@ absl::Status Saver::Save(TrainerState trainer, std::vector<StateSlice> states, S
     const Stall stall(*this);
     RETURN_IF_ERROR(s.compute().Synchronize());
     // Rows are read on the save's own thread, in no order with training's work.
-    OwnedWeights weights = s.owned_weights();
+    OwnedWeights weights = s.counted_weights();
     if (copies_ == nullptr) {
       copies_ = s.backend().device.new_compute_stream("save", s.compute().pool(), s.group().size());
     }

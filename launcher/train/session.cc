@@ -16,6 +16,7 @@ namespace {
 std::vector<char> ChoosePins(const TrainConfig& config, const TensorTable& table, int64_t shards) {
   switch (config.placement.mode) {
     case PlacementMode::kSharded:
+    case PlacementMode::kNode:
       return std::vector<char>(table.units.size(), 0);
     case PlacementMode::kPinned:
       return std::vector<char>(table.units.size(), 1);
@@ -134,6 +135,8 @@ absl::Status Session::Build(const LlamaConfig& model) {
     staged_ = std::make_unique<StagedCommunicator>(*env_.backend, *env_.group.data, env_.pool);
     env_.group.data = staged_.get();
   }
+  ASSIGN_OR_RETURN(parts_, GridParts::Split(env_.group, env_.group_size > 0 ? env_.group_size
+                                                                            : env_.group.size()));
   ASSIGN_OR_RETURN(model_, Llama::Create(model, {.backend = env_.backend,
                                                  .recompute = config_.train.recompute,
                                                  .loss_chunk = config_.train.loss_chunk,
@@ -168,13 +171,14 @@ absl::Status Session::Build(const LlamaConfig& model) {
     eval_slots_ = config_.eval.slots > 0 ? std::min(config_.eval.slots, have) : have;
   }
   ASSIGN_OR_RETURN(
-      units_, UnitStore::Create({.table = &model_->table(),
-                                 .backend = env_.backend,
-                                 .group = env_.group,
-                                 .pinned = ChoosePins(config_, model_->table(), env_.group.size()),
-                                 .max_tokens = config_.batch.micro_slots * config_.data.tokens,
-                                 .tracer = env_.tracer},
-                                arena_));
+      units_,
+      UnitStore::Create({.table = &model_->table(),
+                         .backend = env_.backend,
+                         .group = grid().inside,
+                         .pinned = ChoosePins(config_, model_->table(), grid().inside.size()),
+                         .max_tokens = config_.batch.micro_slots * config_.data.tokens,
+                         .tracer = env_.tracer},
+                        arena_));
   return model_->Reserve({.slots = config_.batch.micro_slots, .tokens = config_.data.tokens},
                          *compute_, arena_);
 }
@@ -248,7 +252,7 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
   const int64_t steps = config_.train.steps;
   return StepEngine::Create({
       .backend = env_.backend,
-      .group = env_.group,
+      .grid = grid(),
       .model = model_.get(),
       .units = units_.get(),
       .compute = compute_.get(),
@@ -292,9 +296,20 @@ OwnedWeights Session::owned_weights() {
           .access = access()};
 }
 
+OwnedWeights Session::counted_weights() {
+  OwnedWeights weights = owned_weights();
+  if (grid().counts()) return weights;
+  weights.owned = [this](int tensor) { return units_->Owned(tensor).Rows(0, 0); };
+  weights.owned_range = [this](int tensor) {
+    const int64_t begin = units_->OwnedRange(tensor).begin;
+    return Range{begin, begin};
+  };
+  return weights;
+}
+
 absl::StatusOr<std::string> Session::WeightsHash() {
   RETURN_IF_ERROR(compute_->Synchronize());
-  return WeightsSha256(owned_weights(), env_.group.control);
+  return WeightsSha256(counted_weights(), env_.group.control);
 }
 
 }  // namespace blockstep

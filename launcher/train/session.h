@@ -19,7 +19,8 @@ namespace blockstep {
 
 struct SessionEnv {
   const Backend* backend = nullptr;
-  RankGroup group;  // of the host: `data` is staged where the backend's memory is another
+  RankGroup group;     // of the host: `data` is staged where the backend's memory is another
+  int group_size = 0;  // ranks that weights are sharded over; 0: all
   ThreadPool* pool = nullptr;
   Tracer* tracer = nullptr;   // (optional)
   DiskWatch* disk = nullptr;  // (optional) told of waits for data
@@ -49,6 +50,8 @@ class Session {
   int64_t eval_slots() const { return eval_slots_; }
 
   OwnedWeights owned_weights();
+  // Of them, what this rank saves and hashes: nothing where another group has the same rows.
+  OwnedWeights counted_weights();
   // Of host code to weights and state, between steps.
   DeviceAccess access() const { return {.backend = env_.backend, .stream = compute_.get()}; }
   absl::StatusOr<std::string> WeightsHash();
@@ -60,6 +63,7 @@ class Session {
   Stream& compute() { return *compute_; }
   const Backend& backend() { return *env_.backend; }
   const RankGroup& group() const { return env_.group; }
+  const Grid& grid() const { return parts_->grid(); }
   Communicator& control() { return *env_.group.control; }
 
   // Where the run stands in its data before `state.step`: epoch, slot, and of which order.
@@ -84,6 +88,7 @@ class Session {
   Arena arena_;
   std::unique_ptr<Stream> compute_;
   std::unique_ptr<StagedCommunicator> staged_;  // (optional) that is env_'s `data` then
+  std::unique_ptr<GridParts> parts_;
   std::unique_ptr<Llama> model_;
   std::unique_ptr<UnitStore> units_;
   std::unique_ptr<UpdateRule> rule_;

@@ -128,7 +128,8 @@ absl::Status Trainer::Evaluate(int64_t step) {
 absl::StatusOr<std::string> Trainer::StateHash() {
   Session& s = *o_.session;
   RETURN_IF_ERROR(s.compute().Synchronize());
-  return StateSha256(s.model().table(), StateOf(engine_->states()), s.access(), &s.control());
+  return StateSha256(s.model().table(), CountedState(engine_->states(), s.grid()), s.access(),
+                     &s.control());
 }
 
 absl::Status Trainer::Save(SaveMode mode) {
@@ -140,7 +141,7 @@ absl::Status Trainer::Save(SaveMode mode) {
   state_.run_id = o_.run->run_id;
   state_.parent_run_id = o_.run->parent_run_id;
   s.StoreDataCursor(state_);
-  StateToHash now = StateOf(engine_->states());
+  StateToHash now = CountedState(engine_->states(), s.grid());
   state_.counters = std::move(now.counters);
   state_.config_hash = o_.config_hash;
   state_.config_text = o_.config_text;
@@ -207,6 +208,13 @@ StateToHash StateOf(EntryStates& states) {
     }
     all.counters.push_back({state.entry.tensor, state.entry.rows, state.step});
   }
+  return all;
+}
+
+StateToHash CountedState(EntryStates& states, const Grid& grid) {
+  StateToHash all = StateOf(states);
+  if (grid.counts()) return all;
+  for (StateSlice& slice : all.states) slice.view = slice.view.Rows(0, 0);
   return all;
 }
 

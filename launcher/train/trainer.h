@@ -83,5 +83,7 @@ class Trainer {
 // Optimizer state of the phase in hand as checkpoints and hashes list it: views of this rank's
 // part, valid as long as the phase.
 StateToHash StateOf(EntryStates& states);
+// The same with nothing of it where another group of the grid saves and hashes it.
+StateToHash CountedState(EntryStates& states, const Grid& grid);
 
 }  // namespace blockstep

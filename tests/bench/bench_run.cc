@@ -96,7 +96,7 @@ absl::Status BenchRun::Impl::Assemble() {
       engine,
       StepEngine::Create(
           {.backend = &backend,
-           .group = groups[0].group(),
+           .grid = Grid::OneGroup(groups[0].group()),
            .model = model.get(),
            .units = units.get(),
            .compute = compute.get(),

@@ -60,10 +60,51 @@ TEST(SlotTree, AnyPartitionGivesTheShapeOfOneRank) {
         nodes.insert(nodes.end(), plan.nodes.begin(), plan.nodes.end());
         values.insert(values.end(), stack.begin(), stack.begin() + plan.nodes.size());
       }
-      for (const TreeAdd& add : CompleteTree(slots, nodes)) {
+      const TreeMerge merge = MergeNodes(slots, nodes);
+      for (const TreeAdd& add : merge.adds) {
         values.at(add.to) = "(" + values.at(add.to) + "+" + values.at(add.from) + ")";
       }
       EXPECT_EQ(values.at(0), Whole(slots)) << slots << " slots on " << ranks << " ranks";
+      EXPECT_EQ(merge.nodes, std::vector<SlotNode>{SlotRoot(slots)});
+      EXPECT_EQ(merge.places, std::vector<int>{0});
+    }
+  }
+}
+
+// Groups of ranks add up what they have, then one owner what the groups have.
+TEST(SlotTree, GroupsOfRanksGiveTheShapeOfOneRank) {
+  for (int64_t slots = 1; slots <= 40; ++slots) {
+    for (const int64_t groups : {2, 3}) {
+      for (const int64_t each : {1, 2, 3}) {
+        std::vector<SlotNode> nodes;
+        std::vector<std::string> values;
+        for (int64_t g = 0; g < groups; ++g) {
+          std::vector<SlotNode> mine;
+          std::vector<std::string> had;
+          Range range{SplitEvenly(slots, groups * each, g * each).begin, 0};
+          for (int64_t r = g * each; r < (g + 1) * each; ++r) {
+            const Range part = SplitEvenly(slots, groups * each, r);
+            range.end = part.end;
+            for (const SlotNode& node : PlanStack(slots, part).nodes) {
+              mine.push_back(node);
+              had.push_back(Shape(node.index << node.level, int64_t{1} << node.level, slots));
+            }
+          }
+          const TreeMerge merge = MergeNodes(slots, mine);
+          ASSERT_EQ(merge.nodes, MaximalNodes(slots, range));
+          for (const TreeAdd& add : merge.adds) {
+            had.at(add.to) = "(" + had.at(add.to) + "+" + had.at(add.from) + ")";
+          }
+          for (size_t i = 0; i < merge.nodes.size(); ++i) {
+            nodes.push_back(merge.nodes[i]);
+            values.push_back(had.at(merge.places[i]));
+          }
+        }
+        for (const TreeAdd& add : MergeNodes(slots, nodes).adds) {
+          values.at(add.to) = "(" + values.at(add.to) + "+" + values.at(add.from) + ")";
+        }
+        EXPECT_EQ(values.at(0), Whole(slots));
+      }
     }
   }
 }

@@ -60,6 +60,10 @@ class RankRun {
       staged = std::make_unique<StagedCommunicator>(**backend, *group_.data, &pool_);
       group_.data = staged.get();
     }
+    const auto parts =
+        GridParts::Split(group_, spec_.group_size > 0 ? spec_.group_size : group_.size());
+    CHECK_OK(parts);
+    const Grid& grid = (*parts)->grid();
     Tracer* tracer = spec_.tracers.empty() ? nullptr : spec_.tracers[rank_];
     const LlamaConfig config = ModelOf(spec_);
     auto model = Llama::Create(
@@ -71,7 +75,7 @@ class RankRun {
     pinned.resize(table.units.size(), 0);
     auto units = UnitStore::Create({.table = &table,
                                     .backend = *backend,
-                                    .group = group_,
+                                    .group = grid.inside,
                                     .pinned = pinned,
                                     .max_tokens = spec_.micro_slots * spec_.tokens,
                                     .tracer = tracer},
@@ -108,7 +112,7 @@ class RankRun {
     };
     auto engine = StepEngine::Create(
         {.backend = *backend,
-         .group = group_,
+         .grid = grid,
          .model = model->get(),
          .units = units->get(),
          .compute = compute.get(),
@@ -128,7 +132,7 @@ class RankRun {
          .read_slots = spec_.read_slots ? spec_.read_slots : made_up,
          .source = &source_});
     CHECK_OK(engine);
-    const CommBytes before = group_.bytes_sent();
+    const CommBytes before = grid.bytes_sent();
     for (int64_t step = 0; step < steps; ++step) {
       auto result = (*engine)->Run(step);
       CHECK_OK(result);
@@ -137,7 +141,7 @@ class RankRun {
     }
     CHECK_OK(compute->Synchronize());
     CHECK_OK(group_.data->Synchronize());
-    const CommBytes after = group_.bytes_sent();
+    const CommBytes after = grid.bytes_sent();
     outcome.bytes[rank_] = {.all_gather = after.all_gather - before.all_gather,
                             .reduce_scatter = after.reduce_scatter - before.reduce_scatter,
                             .exchange = after.exchange - before.exchange,
@@ -146,7 +150,7 @@ class RankRun {
     for (size_t t = 0; t < table.tensors.size(); ++t) {
       const Range rows = (*units)->OwnedRange(static_cast<int>(t));
       const int64_t cols = table.tensors[t].cols;
-      if (rows.empty()) continue;
+      if (rows.empty() || !grid.counts()) continue;
       std::vector<char> buffer;
       const auto read = access.Read((*units)->Owned(static_cast<int>(t)), buffer);
       CHECK_OK(read);

@@ -27,6 +27,7 @@ struct RunSpec {
   std::string backend = "cpu";
   const Backend* own_backend = nullptr;  // (optional) instead of the named one
   int threads = 1;
+  int group_size = 0;     // ranks that weights are sharded over; 0: all
   int comm_delay_us = 0;  // random delay of each piece of communication
   int call_sleep_us = 0;  // each collective takes at least this long
   double lr = 1e-2;

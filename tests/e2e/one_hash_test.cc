@@ -95,6 +95,21 @@ TEST(OneHashPlacement, PinsOfSomeUnitsDoNotShow) {
   }
 }
 
+// Weights sharded inside groups, gradients reduced across them.
+TEST(OneHashGroups, GroupsDoNotShow) {
+  for (const std::string policy : {"full", "badam", "blockllm paper"}) {
+    SCOPED_TRACE(policy);
+    RunSpec spec{.policy = PolicyNamed(policy), .steps = kAsyncSteps, .slots = 7};
+    const RunOutcome one = RunTraining(spec);
+    for (const auto& [ranks, group_size] : {std::pair{4, 2}, {4, 1}, {6, 3}, {3, 1}}) {
+      SCOPED_TRACE(Cat(ranks, " ranks, groups of ", group_size));
+      spec.ranks = ranks;
+      spec.group_size = group_size;
+      EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
+    }
+  }
+}
+
 // Threads of a rank take tiles, they do not make them.
 TEST(OneHashThreads, ThreadsDoNotShow) {
   RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kAsyncSteps};

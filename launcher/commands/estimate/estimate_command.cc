@@ -36,6 +36,7 @@ absl::StatusOr<RunPlan> Estimate(const TrainConfig& config, const EstimateFlags&
   if (!flags.quick) {
     ASSIGN_OR_RETURN(plan.program_bytes, EmptyRunPeak(plan.ranks_per_process, threads));
   }
+  ASSIGN_OR_RETURN(const int group_size, GroupSizeOf(config, ranks, plan.local_ranks));
   const TensorTable table = LlamaTensors(model);
   char parameters[32];
   std::snprintf(parameters, sizeof parameters, "%.2f M",
@@ -44,8 +45,9 @@ absl::StatusOr<RunPlan> Estimate(const TrainConfig& config, const EstimateFlags&
       Cat(config.policy.name, ", ", parameters, " parameters, ", ranks,
           ranks == 1 ? " rank of " : " ranks of ", threads, threads == 1 ? " thread" : " threads");
   for (int r = 0; r < ranks; ++r) {
-    ASSIGN_OR_RETURN(RankPlan rank,
-                     PlanRank(config, model, {.ranks = ranks, .threads = threads}, r));
+    ASSIGN_OR_RETURN(
+        RankPlan rank,
+        PlanRank(config, model, {.ranks = ranks, .threads = threads, .group_size = group_size}, r));
     plan.ranks.push_back(std::move(rank));
   }
   if (flags.quick) return plan;

@@ -11,7 +11,7 @@ absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
   const absl::StatusOr<Directive> awaited = o_.source->Await(step);
   undirected_ = false;
   if (agreed_step_ != step) {
-    RETURN_IF_ERROR(AgreeOnDirective(*o_.group.control, step, awaited, &undirected_));
+    RETURN_IF_ERROR(AgreeOnDirective(*o_.grid.world.control, step, awaited, &undirected_));
   }
   ASSIGN_OR_RETURN(const Directive directive, awaited);
   ASSIGN_OR_RETURN(StepResult result, directive.kind == DirectiveKind::kSweep
@@ -20,7 +20,7 @@ absl::StatusOr<StepResult> StepEngine::Run(int64_t step) {
   RETURN_IF_ERROR(notes_.EndStep(*o_.compute));
   result.label = directive.label;
   result.phase = directive.phase;
-  if (o_.group.rank() == 0) RETURN_IF_ERROR(o_.source->Report(result.report));
+  if (o_.grid.world.rank() == 0) RETURN_IF_ERROR(o_.source->Report(result.report));
   return result;
 }
 
@@ -40,7 +40,7 @@ absl::StatusOr<ExchangeResult> StepEngine::Prepare(int64_t step) {
   RETURN_IF_ERROR(PassOverSlots(step));
   notes_.Gradients(*reducer_, *o_.compute);
   RETURN_IF_ERROR(MeasureNorms());
-  StepExchange exchange(*o_.group.control, Word(step), buffers_.Norms(set_.entries.size()));
+  StepExchange exchange(*o_.grid.world.control, Word(step), buffers_.Norms(set_.entries.size()));
   ASSIGN_OR_RETURN(ExchangeResult agreed, exchange.Finish());
   ASSIGN_OR_RETURN(agreed.tokens, token_count_->Total());
   notes_.Agreed(agreed);
@@ -76,7 +76,7 @@ absl::Status StepEngine::Commit(const ExchangeResult& agreed, int64_t step, Step
         .grad_scale = buffers_.grad_scale()};
     const UpdateRule& rule = states_.rule(entry);
     rule.Update(*o_.backend->kernels, *o_.compute, args);
-    if (o_.measure_adam) {
+    if (o_.measure_adam && o_.grid.counts()) {
       rule.MeasureDirection(*o_.backend->kernels, *o_.compute, args, buffers_.norm(i));
     }
     notes_.Updated(static_cast<int>(i), state, args.param, *o_.compute);
@@ -115,8 +115,8 @@ absl::Status StepEngine::EnterPhase(const Directive& directive, int64_t step) {
     if (o_.saves.before_phase) RETURN_IF_ERROR(o_.saves.before_phase());
     RETURN_IF_ERROR(Fence());
     o_.arena->ReleaseTo(run_mark_);
-    RETURN_IF_ERROR(states_.Begin(set, o_.group.size(), o_.group.rank(), *o_.backend->kernels,
-                                  *o_.compute, *o_.arena));
+    RETURN_IF_ERROR(states_.Begin(set, o_.grid.inside.size(), o_.grid.inside.rank(),
+                                  *o_.backend->kernels, *o_.compute, *o_.arena));
     phase_mark_ = o_.arena->GetMark();
     phase_ = directive.phase;
   }
@@ -136,7 +136,7 @@ absl::Status StepEngine::BeginSet(const ActiveSet& set) {
 
 absl::Status StepEngine::Fence() {
   RETURN_IF_ERROR(o_.compute->Synchronize());
-  return o_.group.data->Synchronize();
+  return o_.grid.world.data->Synchronize();
 }
 
 // Of this rank's slots of a step.
@@ -152,7 +152,7 @@ absl::Status StepEngine::ReadSlotsOf(int64_t step) {
   std::vector<RowIds> ids;
   for (int64_t m = 0; m < span_.micro_steps; ++m) ids.push_back(buffers_.Ids(MicroStepSlots(m)));
   RETURN_IF_ERROR(o_.units->PlanRows(ids));
-  token_count_.emplace(*o_.group.control, buffers_.CountedTokens(span_.mine.size()), step);
+  token_count_.emplace(*o_.grid.world.control, buffers_.CountedTokens(span_.mine.size()), step);
   return absl::OkStatus();
 }
 
@@ -176,13 +176,13 @@ absl::Status StepEngine::MeasureNorms() {
   buffers_.ClearNorms(set_.entries.size(), *o_.compute);
   for (size_t i = 0; i < set_.entries.size(); ++i) {
     const TensorView reduced = reducer_->Reduced(static_cast<int>(i));
-    if (reduced.size() == 0) continue;
+    if (reduced.size() == 0 || !o_.grid.counts()) continue;
     o_.backend->kernels->squared_norm(*o_.compute, {.x = reduced, .sum = buffers_.norm(i)});
   }
   buffers_.FetchLosses(span_.mine.size(), *o_.compute);
   buffers_.FetchNorms(set_.entries.size(), *o_.compute);
   RETURN_IF_ERROR(o_.compute->Synchronize());
-  return o_.group.data->status();
+  return o_.grid.world.data->status();
 }
 
 // What owners measured while they updated, summed over ranks, for train entries.
@@ -190,7 +190,7 @@ absl::Status StepEngine::ReportDirections(StepReport& report) {
   buffers_.FetchNorms(set_.entries.size(), *o_.compute);
   RETURN_IF_ERROR(o_.compute->Synchronize());
   ASSIGN_OR_RETURN(const std::vector<ExactSum> sums,
-                   ExchangeSums(*o_.group.control, buffers_.Norms(set_.entries.size()),
+                   ExchangeSums(*o_.grid.world.control, buffers_.Norms(set_.entries.size()),
                                 Cat("directions of step ", report.step)));
   for (size_t i = 0; i < sums.size(); ++i) {
     if (report.norms[i].role != Role::kTrain) continue;

@@ -12,6 +12,7 @@
 #include "core/step/directive.h"
 #include "core/step/update_rule.h"
 #include "dist/grad_reducer.h"
+#include "dist/grid.h"
 #include "dist/unit_store.h"
 #include "launcher/train/engine/entry_states.h"
 #include "launcher/train/engine/step_buffers.h"
@@ -31,7 +32,7 @@ struct SaveHooks {
 
 struct EngineOptions {
   const Backend* backend = nullptr;
-  RankGroup group;
+  Grid grid;
   int group_index = 0;
   Llama* model = nullptr;  // reserved for (micro_slots, tokens)
   UnitStore* units = nullptr;
@@ -40,7 +41,7 @@ struct EngineOptions {
   Tracer* tracer = nullptr;    // (optional)
   StepNotes* notes = nullptr;  // (optional) of StepDigests, `backend` is its backend()
 
-  int64_t slots = 0;        // S, of a step over all ranks of the group
+  int64_t slots = 0;        // S, of a step over all ranks
   int64_t micro_slots = 1;  // B, most slots of one micro-step
   int64_t tokens = 0;       // T
   uint64_t seed = 0;

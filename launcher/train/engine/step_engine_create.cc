@@ -9,10 +9,10 @@ namespace {
 // Every rank runs the micro-steps of the rank with the most slots.
 SlotSpan MakeSpan(const EngineOptions& o) {
   SlotSpan span{.slots = o.slots};
-  span.mine = SplitEvenly(o.slots, o.group.size(), o.group.rank());
+  span.mine = SplitEvenly(o.slots, o.grid.world.size(), o.grid.world.rank());
   int64_t most = 0;
-  for (int r = 0; r < o.group.size(); ++r) {
-    most = std::max(most, SplitEvenly(o.slots, o.group.size(), r).size());
+  for (int r = 0; r < o.grid.world.size(); ++r) {
+    most = std::max(most, SplitEvenly(o.slots, o.grid.world.size(), r).size());
   }
   span.micro_steps = DivCeil(most, o.micro_slots);
   return span;
@@ -42,9 +42,9 @@ StepEngine::StepEngine(EngineOptions options)
       states_(o_.model->table(), o_.rules) {}
 
 absl::StatusOr<std::unique_ptr<StepEngine>> StepEngine::Create(EngineOptions options) {
-  if (options.slots < options.group.size()) {
+  if (options.slots < options.grid.world.size()) {
     return InvalidArgument("batch.slots: expected at least one slot per rank, got ", options.slots,
-                           " slots for ", options.group.size(), " ranks");
+                           " slots for ", options.grid.world.size(), " ranks");
   }
   if (options.numerics == Numerics::kSlotExact && options.micro_slots != 1) {
     return InvalidArgument("numerics slot_exact: expected micro-steps of 1 slot, got ",
@@ -65,7 +65,8 @@ absl::Status StepEngine::ReserveForRun() {
                                     most_entries, o_.document_mask, *o_.arena));
   ASSIGN_OR_RETURN(reducer_, GradReducer::Create({.table = &o_.model->table(),
                                                   .backend = o_.backend,
-                                                  .data = o_.group.data,
+                                                  .data = o_.grid.inside.data,
+                                                  .across = o_.grid.across,
                                                   .numerics = o_.numerics,
                                                   .accumulation = o_.accumulation,
                                                   .tracer = o_.tracer},

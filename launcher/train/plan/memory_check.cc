@@ -33,7 +33,9 @@ absl::StatusOr<MemoryPromise> CheckMemory(const TrainConfig& config, const Llama
                                           const MemoryCheckShape& shape, Communicator& group) {
   const int64_t program = ResidentBytes();
   const absl::StatusOr<RankPlan> planned =
-      PlanRank(config, model, {.ranks = group.size(), .threads = shape.threads}, group.rank());
+      PlanRank(config, model,
+               {.ranks = group.size(), .threads = shape.threads, .group_size = shape.group_size},
+               group.rank());
   RETURN_IF_ERROR(AgreeOnStatus(&group, planned.status(), "memory plan made"));
   const RankPlan& plan = *planned;
   const int64_t mine = plan.total();

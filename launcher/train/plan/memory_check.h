@@ -12,6 +12,7 @@ struct MemoryCheckShape {
   int threads = 1;        // of a rank
   int process_ranks = 1;  // ranks that are threads of this process
   int machine_ranks = 1;  // ranks that share this machine's memory
+  int group_size = 0;     // ranks that weights are sharded over; 0: all
 };
 
 struct MemoryPromise {

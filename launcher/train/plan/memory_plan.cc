@@ -45,7 +45,7 @@ class Staging {
   void Add(const ActiveSet& set, const ClassBytes& phase, Session& session) {
     int64_t rows = 0;
     for (const ActiveEntry& e : set.entries) {
-      if (e.role != Role::kTrain) continue;
+      if (e.role != Role::kTrain || !session.grid().counts()) continue;
       const TensorView owned = session.units().Owned(e.tensor);
       rows += StagedBytes(session.units().OwnedRange(e.tensor), e.rows,
                           owned.cols * DTypeSize(owned.dtype), SaveOptions().max_slice_bytes);
@@ -68,16 +68,30 @@ constexpr int64_t kAddresses = int64_t{1} << 44;
 
 absl::StatusOr<std::unique_ptr<Session>> NullSession(const TrainConfig& config,
                                                      const LlamaConfig& model,
-                                                     const RankGroup& group, ThreadPool* pool) {
-  return Session::Create(
-      config, model,
-      {.backend = &NullBackend(), .group = group, .pool = pool, .arena_bytes = kAddresses});
+                                                     const PlanShape& shape, const RankGroup& group,
+                                                     ThreadPool* pool) {
+  return Session::Create(config, model,
+                         {.backend = &NullBackend(),
+                          .group = group,
+                          .group_size = shape.group_size,
+                          .pool = pool,
+                          .arena_bytes = kAddresses});
 }
 
 }  // namespace
 
 int64_t Sum(const ClassBytes& bytes) {
   return std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+}
+
+absl::StatusOr<int> GroupSizeOf(const TrainConfig& config, int ranks, int machine_ranks) {
+  const TrainConfig::Placement& placement = config.placement;
+  if (placement.mode != PlacementMode::kNode) return ranks;
+  const int64_t size = placement.ranks_per_group > 0 ? placement.ranks_per_group : machine_ranks;
+  if (size <= ranks && ranks % size == 0) return static_cast<int>(size);
+  return InvalidArgument("placement.ranks_per_group: expected a divisor of the number of ranks (",
+                         ranks, "), got ", size,
+                         placement.ranks_per_group > 0 ? "" : ", the ranks of this machine");
 }
 
 absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
@@ -93,10 +107,9 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                                   const std::vector<Directive>& phases) {
   CHECK(!phases.empty());
   const NullGroup null(shape.ranks, rank);
-  const RankGroup group = null.group();
   ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
-                   NullSession(config, model, group, pool.get()));
+                   NullSession(config, model, shape, null.group(), pool.get()));
   // In the order in which Trainer makes them.
   ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator, session->MakeEvaluator());
   ListedSteps source(phases);
@@ -105,18 +118,19 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   Staging staging;
   std::vector<int64_t> carved;  // of the arena, per phase
   // Two hashes come beside any phase, at the run's end, one after the other; not from the arena.
-  const int64_t weights_hash = WeightsSha256Bytes(session->owned_weights(), shape.ranks, rank);
+  const int64_t weights_hash = WeightsSha256Bytes(session->counted_weights(), shape.ranks, rank);
   for (size_t i = 0; i < phases.size(); ++i) {
-    const CommBytes sent = group.bytes_sent();
+    const CommBytes sent = session->grid().bytes_sent();
     NullCounters() = {};
     RETURN_IF_ERROR(engine->Run(static_cast<int64_t>(i)).status());
     plan.phases.push_back({.label = phases[i].label,
                            .bytes = session->arena().use().current,
-                           .sent = Since(group.bytes_sent(), sent),
+                           .sent = Since(session->grid().bytes_sent(), sent),
                            .ops = NullCounters()});
     carved.push_back(session->arena().use().total);
     const int64_t state_hash =
-        StateSha256Bytes(session->model().table(), StateOf(engine->states()), shape.ranks, rank);
+        StateSha256Bytes(session->model().table(), CountedState(engine->states(), session->grid()),
+                         shape.ranks, rank);
     plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] +=
         std::max(weights_hash, state_hash);
     staging.Add(phases[i].sets[0], plan.phases[i].bytes, *session);
@@ -136,7 +150,7 @@ absl::StatusOr<int64_t> PlanEvaluation(const TrainConfig& config, const LlamaCon
   const NullGroup null(shape.ranks, rank);
   ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
-                   NullSession(config, model, null.group(), pool.get()));
+                   NullSession(config, model, shape, null.group(), pool.get()));
   RETURN_IF_ERROR(session->MakeEvaluator().status());
   return session->arena().use().total;
 }

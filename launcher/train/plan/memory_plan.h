@@ -39,8 +39,13 @@ struct RankPlan {
 
 struct PlanShape {
   int ranks = 1;
-  int threads = 1;  // of a rank: scratch is per thread
+  int threads = 1;     // of a rank: scratch is per thread
+  int group_size = 0;  // ranks that weights are sharded over; 0: all
 };
+
+// PlanShape::group_size by `placement`, where a machine has `machine_ranks`. INVALID_ARGUMENT: it
+// does not divide the number of ranks.
+absl::StatusOr<int> GroupSizeOf(const TrainConfig& config, int ranks, int machine_ranks);
 
 // The worst phases of the configured policy.
 absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
