@@ -41,6 +41,9 @@ void CoordinatorClient::ReadStream(grpc::ClientContext* context,
 }
 
 void CoordinatorClient::Take(const proto::DirectiveEvent& event) {
+  if (!event.has_directive()) {
+    return Fail(DataLoss("directives: expected a directive, got an event of another kind"));
+  }
   absl::StatusOr<Directive> directive = FromProto(event.directive());
   if (!directive.ok()) return Fail(directive.status());
   std::unique_lock lock(mutex_);
