@@ -9,7 +9,7 @@ namespace {
 constexpr int64_t kAlignment = 256;
 
 int64_t PlaceBytes(const TensorInfo& t) {
-  return RoundUp(t.size() * DTypeSize(DType::kF32), kAlignment);
+  return RoundUp(t.bytes(), kAlignment);
 }
 
 }  // namespace
@@ -35,12 +35,11 @@ void GatherBuffer::StartGather(int unit, int64_t version, const std::vector<Sour
   for (const Source& source : sources) {
     const TensorInfo& t = table.tensors[source.tensor];
     const TensorView place =
-        TensorView::Of(static_cast<char*>(data_) + offset, DType::kF32, t.rows, t.cols);
+        TensorView::Of(static_cast<char*>(data_) + offset, t.dtype, t.rows, t.cols);
     offset += PlaceBytes(t);
     GatherSegment segment{.base = place.data};
     for (int r = 0; r < group.size(); ++r) {
-      segment.offsets.push_back(OwnedRows(t, group.size(), r).begin * t.cols *
-                                DTypeSize(DType::kF32));
+      segment.offsets.push_back(OwnedRows(t, group.size(), r).begin * t.row_bytes());
     }
     segment.offsets.push_back(place.bytes());
     const Range own = OwnedRows(t, group.size(), group.rank());

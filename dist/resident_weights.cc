@@ -8,22 +8,21 @@ namespace blockstep {
 namespace {
 
 // That pinning `unit` adds to a rank that keeps its share anyway.
-int64_t PinBytes(const TensorTable& table, int unit, int64_t shards, int64_t weight_bytes) {
-  int64_t elements = 0;
+int64_t PinBytes(const TensorTable& table, int unit, int64_t shards) {
+  int64_t bytes = 0;
   for (int t : table.units[unit].tensors) {
     const TensorInfo& tensor = table.tensors[t];
-    elements += (PaddedRows(tensor, shards) - ShardRows(tensor, shards)) * tensor.cols;
+    bytes += (PaddedRows(tensor, shards) - ShardRows(tensor, shards)) * tensor.row_bytes();
   }
-  return elements * weight_bytes;
+  return bytes;
 }
 
 }  // namespace
 
-std::vector<char> PinsWithin(const TensorTable& table, int64_t shards, int64_t weight_bytes,
-                             int64_t budget) {
+std::vector<char> PinsWithin(const TensorTable& table, int64_t shards, int64_t budget) {
   std::vector<char> pinned(table.units.size(), 0);
   for (int unit = static_cast<int>(table.units.size()) - 1; unit >= 0; --unit) {
-    const int64_t bytes = PinBytes(table, unit, shards, weight_bytes);
+    const int64_t bytes = PinBytes(table, unit, shards);
     if (bytes > budget) continue;
     budget -= bytes;
     pinned[unit] = 1;
@@ -40,7 +39,7 @@ absl::StatusOr<ResidentWeights> ResidentWeights::Create(const TensorTable& table
   for (const TensorInfo& t : table.tensors) {
     const bool whole = w.resident_[t.unit];
     const int64_t rows = whole ? PaddedRows(t, ranks) : ShardRows(t, ranks);
-    TensorView view = TensorView::Of(nullptr, DType::kF32, rows, t.cols);
+    TensorView view = TensorView::Of(nullptr, t.dtype, rows, t.cols);
     ASSIGN_OR_RETURN(view.data,
                      arena.Allocate(pinned[t.unit] ? MemoryClass::kPinned : MemoryClass::kWeights,
                                     t.name, view.bytes()));

@@ -1,7 +1,7 @@
 // The weights a rank always holds: its own rows of sharded tensors, and pinned tensors whole. One
 // rank alone holds everything whole, so nothing is ever gathered.
-//   bytes of a sharded tensor: ShardRows * cols * 4, MemoryClass::kWeights
-//   bytes of a pinned one:     PaddedRows * cols * 4, MemoryClass::kPinned
+//   bytes of a sharded tensor: ShardRows * row_bytes, MemoryClass::kWeights
+//   bytes of a pinned one:     PaddedRows * row_bytes, MemoryClass::kPinned
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,7 @@ namespace blockstep {
 // Which units a rank keeps whole, when memory allows some: from the top down, since the units above
 // the cut are read twice a step (forward and backward) and those below once. Per unit: 1 = pinned,
 // each if it still fits into `budget` bytes.
-std::vector<char> PinsWithin(const TensorTable& table, int64_t shards, int64_t weight_bytes,
-                             int64_t budget);
+std::vector<char> PinsWithin(const TensorTable& table, int64_t shards, int64_t budget);
 
 class ResidentWeights {
  public:

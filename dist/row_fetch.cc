@@ -16,7 +16,7 @@ absl::StatusOr<std::unique_ptr<RowFetch>> RowFetch::Create(const TensorInfo& ten
                                   max_tokens * DTypeSize(DType::kI32)));
   f->indices_ = static_cast<int32_t*>(indices);
   for (TensorView* slab : {&f->send_, &f->recv_}) {
-    *slab = TensorView::Of(nullptr, DType::kF32, std::min(max_tokens, tensor.rows), tensor.cols);
+    *slab = TensorView::Of(nullptr, tensor.dtype, std::min(max_tokens, tensor.rows), tensor.cols);
     ASSIGN_OR_RETURN(slab->data, arena.Allocate(MemoryClass::kCommunication,
                                                 Cat(tensor.name, " rows"), slab->bytes()));
   }

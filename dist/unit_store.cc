@@ -127,8 +127,7 @@ absl::Status UnitStore::Impl::PublishRows(const std::vector<ActiveEntry>& entrie
     GatherSegment segment{.base = weights.Whole(e.tensor).data};
     for (int r = 0; r <= ranks; ++r) {
       const int64_t row = r == ranks ? e.rows.end : OwnedRows(t, ranks, r).begin;
-      segment.offsets.push_back(std::clamp(row, e.rows.begin, e.rows.end) * t.cols *
-                                DTypeSize(DType::kF32));
+      segment.offsets.push_back(std::clamp(row, e.rows.begin, e.rows.end) * t.row_bytes());
     }
     segments.push_back(std::move(segment));
   }

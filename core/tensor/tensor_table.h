@@ -23,7 +23,10 @@ struct TensorInfo {
   bool vector = false;  // 1-D in files: shape (rows)
   bool decay = true;    // takes weight decay: matrices do, norms do not
   InitKind init = InitKind::kNormal;
+  DType dtype = DType::kF32;  // of the weights that are computed with
   int64_t size() const { return rows * cols; }
+  int64_t row_bytes() const { return cols * DTypeSize(dtype); }
+  int64_t bytes() const { return size() * DTypeSize(dtype); }
 };
 
 enum class UnitKind { kEmbedding, kLayer, kHead };

@@ -21,7 +21,7 @@ std::vector<char> ChoosePins(const TrainConfig& config, const TensorTable& table
     case PlacementMode::kPinned:
       return std::vector<char>(table.units.size(), 1);
     case PlacementMode::kBudget:
-      return PinsWithin(table, shards, DTypeSize(DType::kF32), config.placement.pin_budget_bytes);
+      return PinsWithin(table, shards, config.placement.pin_budget_bytes);
   }
   return {};
 }
