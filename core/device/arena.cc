@@ -69,13 +69,14 @@ absl::StatusOr<void*> Arena::AllocateFar(MemoryClass cls, std::string name, int6
   return static_cast<char*>(base_) + offset;
 }
 
-void Arena::ReleaseTo(Mark mark) {
+void Arena::ReleaseTo(Mark mark, Stream* user) {
   if (backend_->device.poison != nullptr && blocks_.size() > mark.blocks) {
-    // Not in any stream's order: work that the caller did not fence reads it.
+    // Without a user not in any stream's order: work that the caller did not fence reads it.
     ThreadPool alone(1);
     InlineStream at_once("poison", &alone);
     const int64_t begin = blocks_[mark.blocks].offset;
-    backend_->device.poison(at_once, static_cast<char*>(base_) + begin, top_ - begin);
+    backend_->device.poison(user == nullptr ? at_once : *user, static_cast<char*>(base_) + begin,
+                            top_ - begin);
   }
   while (blocks_.size() > mark.blocks) {
     const Block& block = blocks_.back();

@@ -51,13 +51,14 @@ class Arena {
   // everything that is carved already. Contents are what the last user left.
   absl::StatusOr<void*> Allocate(MemoryClass cls, std::string name, int64_t bytes);
 
-  // Everything carved after Mark() goes back at ReleaseTo(mark); the caller has fenced all streams
-  // (a backend that poisons shows it where not).
+  // Everything carved after Mark() goes back at ReleaseTo(mark). Without `user` the caller has
+  // fenced all streams; with it, `user` is the only stream whose work still reads or writes that
+  // memory, and the first one that will again. A backend that poisons shows it where not.
   struct Mark {
     size_t blocks;
   };
   Mark GetMark() const { return {blocks_.size()}; }
-  void ReleaseTo(Mark mark);
+  void ReleaseTo(Mark mark, Stream* user = nullptr);
 
   // The same from the far end of the reservation: outlives marks, so that a save goes on over a
   // switch. All of it goes back at once; the caller has ended whoever reads it.

@@ -124,10 +124,10 @@ absl::Status StepEngine::EnterPhase(const Directive& directive, int64_t step) {
   return BeginSet(set);
 }
 
-// Buffers for exactly this set; the fence is the one host wait a switch of sets costs.
+// Buffers for exactly this set. Other probes in the same phase cost no host wait: what the last step
+// left to do with the old ones is ahead on the compute stream, where all use of the new ones begins.
 absl::Status StepEngine::BeginSet(const ActiveSet& set) {
-  RETURN_IF_ERROR(Fence());
-  o_.arena->ReleaseTo(phase_mark_);
+  o_.arena->ReleaseTo(phase_mark_, o_.compute);
   RETURN_IF_ERROR(Validate(set, o_.model->table()));
   set_ = set;
   RETURN_IF_ERROR(reducer_->BeginPhase(set, *o_.arena));
