@@ -144,6 +144,7 @@ struct RankGroup {
 
   int rank() const { return control->rank(); }
   int size() const { return control->size(); }
+  friend bool operator==(const RankGroup&, const RankGroup&) = default;
   CommBytes bytes_sent() const;
   // Of the call that has been running longest; if none is, of the one that ended last.
   CommProgress progress() const;

@@ -20,6 +20,7 @@ struct Grid {
   int group() const { return across == nullptr ? 0 : across->rank(); }
   // Owners of a shard hold equal rows: those of the first group are saved, hashed and counted.
   bool counts() const { return group() == 0; }
+  friend bool operator==(const Grid&, const Grid&) = default;
   // Of all its communicators.
   CommBytes bytes_sent() const;
 };

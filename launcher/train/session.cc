@@ -252,15 +252,15 @@ absl::StatusOr<std::unique_ptr<StepEngine>> Session::MakeEngine(
   const int64_t steps = config_.train.steps;
   return StepEngine::Create({
       .backend = env_.backend,
-      .grid = grid(),
+      .shape = {.grid = grid(),
+                .slots = config_.batch.slots,
+                .micro_slots = config_.batch.micro_slots},
       .model = model_.get(),
       .units = units_.get(),
       .compute = compute_.get(),
       .arena = &arena_,
       .tracer = env_.tracer,
       .notes = digests_.get(),
-      .slots = config_.batch.slots,
-      .micro_slots = config_.batch.micro_slots,
       .tokens = config_.data.tokens,
       .seed = config_.train.seed,
       .numerics = config_.train.numerics,

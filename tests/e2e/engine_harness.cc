@@ -112,15 +112,13 @@ class RankRun {
     };
     auto engine = StepEngine::Create(
         {.backend = *backend,
-         .grid = grid,
+         .shape = {.grid = grid, .slots = spec_.slots, .micro_slots = spec_.micro_slots},
          .model = model->get(),
          .units = units->get(),
          .compute = compute.get(),
          .arena = &*arena,
          .tracer = tracer,
          .notes = digests.get(),
-         .slots = spec_.slots,
-         .micro_slots = spec_.micro_slots,
          .tokens = tokens,
          .seed = 5,
          .numerics = spec_.numerics,

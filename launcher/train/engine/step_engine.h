@@ -30,9 +30,25 @@ struct SaveHooks {
   std::function<absl::Status()> before_phase;  // another begins; on all ranks at the same step
 };
 
+// Who takes part in a step and how its slots are dealt. May differ from step to step, alike on all
+// ranks; weights stay sharded as the grid's groups are.
+struct StepShape {
+  Grid grid;
+  int64_t slots = 0;        // S, of the step over all ranks
+  int64_t micro_slots = 1;  // B, most slots of one micro-step
+  friend bool operator==(const StepShape&, const StepShape&) = default;
+};
+
+struct StepArgs {
+  int64_t step = 0;
+  int64_t first_slot = 0;     // position in the data order
+  int64_t schedule_step = 0;  // that the learning rate is read at
+  StepShape shape;
+};
+
 struct EngineOptions {
   const Backend* backend = nullptr;
-  Grid grid;
+  StepShape shape;  // the one that buffers are made for: no step has more slots on a rank
   int group_index = 0;
   Llama* model = nullptr;  // reserved for (micro_slots, tokens)
   UnitStore* units = nullptr;
@@ -41,9 +57,7 @@ struct EngineOptions {
   Tracer* tracer = nullptr;    // (optional)
   StepNotes* notes = nullptr;  // (optional) of StepDigests, `backend` is its backend()
 
-  int64_t slots = 0;        // S, of a step over all ranks
-  int64_t micro_slots = 1;  // B, most slots of one micro-step
-  int64_t tokens = 0;       // T
+  int64_t tokens = 0;  // T
   uint64_t seed = 0;
   Numerics numerics = Numerics::kFast;
   GradAccumulation accumulation = GradAccumulation::kLocal;
@@ -75,6 +89,8 @@ class StepEngine {
  public:
   static absl::StatusOr<std::unique_ptr<StepEngine>> Create(EngineOptions options);
 
+  absl::StatusOr<StepResult> Run(const StepArgs& args);
+  // Step `step` of a run whose steps all have the shape of EngineOptions and follow each other.
   absl::StatusOr<StepResult> Run(int64_t step);
   // After Run failed: the step has no directive that all ranks hold. It has not begun on any of
   // them, and each of them knows.
@@ -92,15 +108,17 @@ class StepEngine {
  private:
   explicit StepEngine(EngineOptions options);
   absl::Status ReserveForRun();
+  absl::Status TakeShape(const StepShape& shape);
 
-  absl::StatusOr<StepResult> Train(const Directive& directive, int64_t step);
-  absl::StatusOr<StepResult> Sweep(const Directive& directive, int64_t step);
-  absl::StatusOr<ExchangeResult> Prepare(int64_t step);
-  absl::Status Commit(const ExchangeResult& agreed, int64_t step, StepResult& result);
+  absl::Status Reshape(const StepShape& shape);
+  absl::StatusOr<StepResult> Train(const Directive& directive, const StepArgs& args);
+  absl::StatusOr<StepResult> Sweep(const Directive& directive, const StepArgs& args);
+  absl::StatusOr<ExchangeResult> Prepare(const StepArgs& args);
+  absl::Status Commit(const ExchangeResult& agreed, const StepArgs& args, StepResult& result);
 
   absl::Status BeginSet(const ActiveSet& set);
-  absl::Status ReadSlotsOf(int64_t step);
-  absl::Status PassOverSlots(int64_t step);
+  absl::Status ReadSlotsOf(const StepArgs& args);
+  absl::Status PassOverSlots(const StepArgs& args);
   Range MicroStepSlots(int64_t micro_step) const;
   absl::Status Fence();
   absl::Status MeasureNorms();
@@ -113,12 +131,15 @@ class StepEngine {
   EngineOptions o_;
   StepNotes no_notes_;
   StepNotes& notes_;  // those of o_, or none
+  StepShape shape_;   // of the step in hand
   SlotSpan span_;
+  int64_t most_slots_ = 0;  // on this rank, of any step
   std::unique_ptr<GradReducer> reducer_;
   EntryStates states_;
   StepBuffers buffers_;
   std::optional<TokenCount> token_count_;  // of the batch in hand, under way
   ActiveSet set_;                          // of the step in hand, probes included
+  bool set_begun_ = false;
   int64_t phase_ = -1;
   bool undirected_ = false;
   int64_t agreed_step_ = -1;  // all ranks are known to hold the same directive for this step
