@@ -131,8 +131,13 @@ class RankRun {
          .source = &source_});
     CHECK_OK(engine);
     const CommBytes before = grid.bytes_sent();
+    int64_t first_slot = 0;
     for (int64_t step = 0; step < steps; ++step) {
-      auto result = (*engine)->Run(step);
+      StepShape shape{.grid = grid, .slots = spec_.slots, .micro_slots = spec_.micro_slots};
+      if (!spec_.slots_by_step.empty()) shape.slots = spec_.slots_by_step[step];
+      auto result = (*engine)->Run(
+          {.step = step, .first_slot = first_slot, .schedule_step = step, .shape = shape});
+      first_slot += shape.slots;
       CHECK_OK(result);
       if (spec_.after_step) spec_.after_step(rank_, **engine, group_, *arena, *result);
       if (rank_ == 0) Note(*result, outcome);

@@ -27,9 +27,10 @@ struct RunSpec {
   std::string backend = "cpu";
   const Backend* own_backend = nullptr;  // (optional) instead of the named one
   int threads = 1;
-  int group_size = 0;     // ranks that weights are sharded over; 0: all
-  int comm_delay_us = 0;  // random delay of each piece of communication
-  int call_sleep_us = 0;  // each collective takes at least this long
+  std::vector<int64_t> slots_by_step;  // each step's, none more than `slots`; empty: `slots`
+  int group_size = 0;                  // ranks that weights are sharded over; 0: all
+  int comm_delay_us = 0;               // random delay of each piece of communication
+  int call_sleep_us = 0;               // each collective takes at least this long
   double lr = 1e-2;
   double clip_norm = 1.0, eps = 1e-8;
   DecayOn decay_on = DecayOn::kMatrices;

@@ -95,6 +95,22 @@ TEST(OneHashPlacement, PinsOfSomeUnitsDoNotShow) {
   }
 }
 
+// Each step has a number of slots of its own; phases go on over the change.
+TEST(OneHashShape, StepsOfDifferentSizesDoNotShowTheRanks) {
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kAsyncSteps, .slots = 9};
+  for (int64_t step = 0; step < spec.steps; ++step) spec.slots_by_step.push_back(4 + step % 6);
+  const RunOutcome one = RunTraining(spec);
+  for (const int ranks : {2, 3}) {
+    SCOPED_TRACE(ranks);
+    spec.ranks = ranks;
+    const RunOutcome several = RunTraining(spec);
+    EXPECT_EQ(several.weights_hash, one.weights_hash);
+    EXPECT_EQ(several.blocks, one.blocks);
+  }
+  spec.slots_by_step.clear();
+  EXPECT_NE(RunTraining(spec).weights_hash, one.weights_hash);
+}
+
 // Weights sharded inside groups, gradients reduced across them.
 TEST(OneHashGroups, GroupsDoNotShow) {
   for (const std::string policy : {"full", "badam", "blockllm paper"}) {
