@@ -102,7 +102,7 @@ TEST(BackgroundSave, WaitsForKernelsInFlight) {
 
 TEST(BackgroundSave, OverlapsStepsAndSaysWhoWaited) {
   TemporaryFolder root;
-  const std::string train = Cat("train { steps: 12 }\n", Policies().at("badam"), "\n");
+  const std::string train = Cat("train { steps: 12 }\n", Policies().at("full"), "\n");
   const TrainerRun run = RunTrainer(SmallConfig(train + Saves(5, true)), root.path() + "/run", 1,
                                     SlowWrites(std::chrono::milliseconds(30)));
   ExpectOk(run.statuses);
@@ -113,6 +113,24 @@ TEST(BackgroundSave, OverlapsStepsAndSaysWhoWaited) {
   EXPECT_GE(run.saves[0].stall_seconds, run.saves[0].waited_seconds);
   EXPECT_GT(run.saves[0].seconds, run.saves[0].stall_seconds);  // steps ran beside it
   EXPECT_EQ(run.saves[1].waited_seconds, 0);                    // the run's end waited, not a save
+}
+
+// Copies are planned for two phases, and the arena is as large as the plan says: a save that lasts
+// longer is waited for.
+TEST(BackgroundSave, StagesNoMoreThanIsPlanned) {
+  TemporaryFolder root;
+  const TrainConfig config =
+      SmallConfig("train { steps: 12 }\npolicy { name: badam block_steps: 1 }\n" + Saves(5, true));
+  const TrainerRun run =
+      RunTrainer(config, root.path() + "/run", 2, SlowWrites(std::chrono::milliseconds(10)));
+  ExpectOk(run.statuses);
+  ASSERT_EQ(run.saves.size(), 3u);
+  const RankPlan plan = PlanRank(config, ModelOf(config).value(), {.ranks = 2}, 0).value();
+  int64_t planned = 0;
+  for (const PhasePlan& phase : plan.phases) {
+    planned = std::max(planned, phase.bytes[static_cast<size_t>(MemoryClass::kStaging)]);
+  }
+  for (const SaveReport& save : run.saves) EXPECT_LE(save.staged_bytes, planned) << save.step;
 }
 
 TEST(BackgroundSave, AFullDiskIsReportedAndTheRunGoesOn) {

@@ -10,6 +10,7 @@
 #include "core/backends/backends.h"
 #include "core/base/status.h"
 #include "dist/local/local_communicator.h"
+#include "launcher/train/plan/memory_plan.h"
 #include "launcher/train/trainer.h"
 #include "tests/e2e/policy_source.h"
 
@@ -81,11 +82,12 @@ inline TrainerRun RunTrainer(
   out.statuses.resize(ranks);
   const auto run_rank = [&](int rank) -> absl::Status {
     ThreadPool pool(1);
+    ASSIGN_OR_RETURN(const RankPlan plan, PlanRank(config, model, {.ranks = ranks}, rank));
     ASSIGN_OR_RETURN(auto session, Session::Create(config, model,
                                                    {.backend = backend,
                                                     .group = groups[rank].group(),
                                                     .pool = &pool,
-                                                    .arena_bytes = int64_t{1} << 30}));
+                                                    .arena_bytes = plan.arena}));
     PolicySource source(&policy);
     WatchedProgress watched;
     RecordingObserver recorder(&out);
