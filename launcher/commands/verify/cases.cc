@@ -53,7 +53,7 @@ absl::Status Validate(const VerifyAxes& axes) {
   const VerifyAxes known;
   RETURN_IF_ERROR(CheckNames("policies", axes.policies, known.policies));
   std::vector<std::string> placements = known.placements;
-  placements.push_back("budget");
+  placements.insert(placements.end(), {"budget", "node"});
   RETURN_IF_ERROR(CheckNames("placements", axes.placements, placements));
   RETURN_IF_ERROR(CheckNames("coordinators", axes.coordinators, known.coordinators));
   RETURN_IF_ERROR(CheckNames("transports", axes.transports, known.transports));

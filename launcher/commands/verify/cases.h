@@ -22,7 +22,7 @@ struct VerifyAxes {
 };
 
 // INVALID_ARGUMENT names the value that is not one of the defaults above (any number above 0 is a
-// number of ranks; `budget` is a placement, too).
+// number of ranks; `budget` and `node` are placements, too).
 absl::Status Validate(const VerifyAxes& axes);
 
 // The product of all axes, policy by policy.

@@ -53,6 +53,11 @@ std::vector<std::string> SettingsOf(const VerifyCase& c, const VerifySetup& setu
   if (c.placement == "budget") {
     args.insert(args.end(), {"--set", Cat("placement.pin_budget_bytes=", setup.pin_budget_bytes)});
   }
+  if (c.placement == "node") {  // two groups, or one rank each
+    const int ranks = std::stoi(c.ranks);
+    args.insert(args.end(),
+                {"--set", Cat("placement.ranks_per_group=", ranks % 2 == 0 ? ranks / 2 : 1)});
+  }
   if (c.transport == "local") args.insert(args.end(), {"--set", "runtime.local_ranks=" + c.ranks});
   return args;
 }
