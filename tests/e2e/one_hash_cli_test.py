@@ -1,5 +1,6 @@
 """One hash of the program over MPI and gRPC for what `blockstep verify` does not vary: placement.mode budget,
-policy.embedding_split, policy.mode paper with a coordinator of its own. 1, 2 and 3 ranks."""
+policy.embedding_split, policy.mode paper with a coordinator of its own. 1, 2 and 3 ranks. placement.mode node: groups of
+ranks, a resume on other groups, and what is refused."""
 import json
 import subprocess
 
@@ -11,6 +12,10 @@ STEPS = 40
 BUDGET = {"placement.mode": "budget", "placement.pin_budget_bytes": 160_000}
 SPLIT = {"policy.name": "badam", "policy.embedding_split": 3, "policy.block_steps": 4, "policy.order": "ascending"}
 PAPER = dict(cli.POLICIES["blockllm"], **{"policy.name": "blockllm", "policy.mode": "paper"})
+
+
+def groups_of(ranks):
+    return {"placement.mode": "node", "placement.ranks_per_group": ranks}
 
 
 class OneHash(coordinated.CoordinatedTest):
@@ -48,6 +53,26 @@ class OneHash(coordinated.CoordinatedTest):
                 with self.subTest(ranks=ranks, placement=placement):
                     self.assertEqual(self.trained(dict(SPLIT, **(BUDGET if placement == "budget" else {})), ranks),
                                      wanted)
+
+    def test_groups_of_ranks(self):
+        wanted = self.trained(SPLIT, 1)
+        for ranks, group in ((2, 1), (4, 2)):
+            with self.subTest(ranks=ranks, group=group):
+                self.assertEqual(self.trained(dict(SPLIT, **groups_of(group)), ranks), wanted)
+        # Saved by the first of two groups, continued by three groups of one rank, ended without groups.
+        run = self.new_run()
+        saves = dict(SPLIT, **{"train.steps": STEPS, "checkpoint.every_steps": 13})
+        cli.train(run, dict(saves, **groups_of(2), **{"train.steps": 14}), ranks=4)
+        flags = ["--resume", "auto", "--allow-config-change"]
+        cli.train(run, dict(saves, **groups_of(1), **{"train.steps": 27}), ranks=3, flags=flags)
+        text = cli.train(run, saves, ranks=2, flags=flags)
+        self.assertEqual(cli.weights_hash(text), wanted[0])
+
+    def test_groups_that_do_not_fit(self):
+        text = cli.train(self.new_run(), dict(SPLIT, **groups_of(2)), ranks=3, expect=3)
+        self.assertIn("placement.ranks_per_group: expected a divisor of the number of ranks (3), got 2", text)
+        # One machine: one group of all ranks.
+        self.assertEqual(self.trained(dict(SPLIT, **{"placement.mode": "node"}), 2), self.trained(SPLIT, 1))
 
     def test_the_papers_mode_through_grpc(self):
         settings = dict(PAPER, **{"train.steps": STEPS})
