@@ -69,7 +69,7 @@ class OneHash(coordinated.CoordinatedTest):
         self.assertEqual(cli.weights_hash(text), wanted[0])
 
     def test_groups_that_do_not_fit(self):
-        text = cli.train(self.new_run(), dict(SPLIT, **groups_of(2)), ranks=3, expect=3)
+        text = cli.train(self.new_run(), dict(SPLIT, **groups_of(2)), ranks=3, expect=2)
         self.assertIn("placement.ranks_per_group: expected a divisor of the number of ranks (3), got 2", text)
         # One machine: one group of all ranks.
         self.assertEqual(self.trained(dict(SPLIT, **{"placement.mode": "node"}), 2), self.trained(SPLIT, 1))
