@@ -31,6 +31,8 @@ done
 if [[ -n $inside ]]; then
   mmdebstrap --quiet --mode=root --variant=minbase "$@"
   git clone --quiet --no-local "$here" "$folder/blockstep"
+  # As Debian's installer leaves it; without it each mpirun waits 5 s for a name server that does not know this host.
+  printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$folder/etc/hosts"
   mount -t proc proc "$folder/proc"
   mount --rbind --make-rslave /sys "$folder/sys"
   mount --rbind --make-rslave /dev "$folder/dev"

@@ -12,6 +12,7 @@ and the targets of links. Sources are read for pages that they refer to.
 import os
 import re
 import subprocess
+import tomllib
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -173,6 +174,17 @@ class Mutants(unittest.TestCase):
     def test_the_page_lists_the_mutants_there_are(self):
         page = re.findall(r"^\| ([\w-]+) \| (?!what breaks)(?!---)", read("tests/mutants/README.md"), re.M)
         self.assertEqual(page, re.findall(r"^\[([\w-]+)\]$", read("tests/mutants/mutants.toml"), re.M))
+
+    def test_every_mutant_breaks_a_line_and_names_a_test_that_is_there(self):
+        sources = "".join(read(path) for path in tracked() if path.startswith("tests/") and path.endswith(CODE))
+        for name, mutant in tomllib.loads(read("tests/mutants/mutants.toml")).items():
+            with self.subTest(mutant=name):
+                self.assertEqual(read(mutant["file"]).count(mutant["old"].strip("\n")), 1)
+                for chosen in filter(None, re.split("[: ]", mutant["filter"])):
+                    suite, test = re.fullmatch(r"(?:.*/)?\*?(\w+)\.(\w*)\*?(?:/.*)?", chosen).groups()
+                    there = re.search(rf"(TEST\w*\(|class ){suite}\b", sources) and \
+                        re.search(rf"(TEST\w*\(\w+, |def ){test}", sources)
+                    self.assertTrue(there, f"expected a test {chosen}, got none")
 
 
 if __name__ == "__main__":
