@@ -7,6 +7,7 @@
 #include "core/backends/backends.h"
 #include "core/base/philox.h"
 #include "core/base/thread_pool.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 namespace {

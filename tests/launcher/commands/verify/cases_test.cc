@@ -50,10 +50,11 @@ TEST(Cases, APolicyHasSomethingToCompareWith) {
 TEST(Cases, WrongNamesAreToldWithTheNearest) {
   VerifyAxes axes;
   axes.placements = {"shardde"};
-  EXPECT_EQ(Validate(axes).message(),
-            "--placements: unknown value 'shardde'; expected one of sharded, pinned, budget; did "
-            "you mean "
-            "sharded?");
+  EXPECT_EQ(
+      Validate(axes).message(),
+      "--placements: unknown value 'shardde'; expected one of sharded, pinned, budget, node; did "
+      "you mean "
+      "sharded?");
   axes = {};
   axes.ranks = {"2", "0"};
   EXPECT_EQ(Validate(axes).message(), "--ranks: expected a number > 0, got '0'");

@@ -339,7 +339,7 @@ TEST_F(WatchdogTest, ComputeThatGetsOnIsNotStuck) {
       if (kind == 0) ++training.step;
       if (kind == 1) {
         std::lock_guard lock(mutex);
-        ++comm.sequence;
+        ++comm.since_ns;
       }
       if (kind == 2) const DiskWatch::Wait read(&training.disk, "data");
     };
