@@ -114,4 +114,23 @@ class Communicator {
   }
 };
 
+// The two communicators of a group of ranks, as one rank has them; not owned. Each has an order of
+// its own, so either gets on while the other waits for a peer or for compute. Of calls that block
+// the host (Split), the two together have one order on all ranks.
+struct RankGroup {
+  // Small messages between host memory: agreements, what a step exchanges, lists of ids. Never
+  // waits for data.
+  Communicator* control = nullptr;
+  // Moves what the arena holds.
+  Communicator* data = nullptr;
+
+  int rank() const { return data->rank(); }
+  int size() const { return data->size(); }
+  // This rank takes part in no further call of either.
+  void Abandon(const absl::Status& why) const {
+    control->Abandon(why);
+    data->Abandon(why);
+  }
+};
+
 }  // namespace blockstep

@@ -24,18 +24,20 @@ absl::Status NullCommunicator::HostAllGather(const void* mine, int64_t bytes, vo
   return absl::OkStatus();
 }
 
-absl::Status NullCommunicator::DoAllGather(const CommCall&, const std::vector<GatherSegment>&) {
-  return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginAllGather(const CommCall&,
+                                                            const std::vector<GatherSegment>&) {
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoReduceScatter(const CommCall&, const std::vector<ReduceSegment>&) {
-  return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginReduceScatter(const CommCall&,
+                                                                const std::vector<ReduceSegment>&) {
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoBroadcast(const CommCall&, void*, int64_t, int) {
-  return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginBroadcast(const CommCall&, void*, int64_t, int) {
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoExchange(const CommCall&, const ExchangeLists&) {
-  return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginExchange(const CommCall&, const ExchangeLists&) {
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoBarrier(const CommCall&) { return absl::OkStatus(); }
+absl::StatusOr<PolledWork> NullCommunicator::BeginBarrier(const CommCall&) { return PolledWork(); }
 
 }  // namespace blockstep

@@ -20,11 +20,15 @@ class NullCommunicator : public OrderedCommunicator {
   absl::Status HostAllGather(const void* mine, int64_t bytes, void* out, std::string what) override;
 
  protected:
-  absl::Status DoAllGather(const CommCall&, const std::vector<GatherSegment>&) override;
-  absl::Status DoReduceScatter(const CommCall&, const std::vector<ReduceSegment>&) override;
-  absl::Status DoBroadcast(const CommCall&, void*, int64_t, int) override;
-  absl::Status DoExchange(const CommCall&, const ExchangeLists&) override;
-  absl::Status DoBarrier(const CommCall&) override;
+  absl::StatusOr<PolledWork> BeginAllGather(const CommCall& call,
+                                            const std::vector<GatherSegment>& segments) override;
+  absl::StatusOr<PolledWork> BeginReduceScatter(
+      const CommCall& call, const std::vector<ReduceSegment>& segments) override;
+  absl::StatusOr<PolledWork> BeginBroadcast(const CommCall& call, void* data, int64_t bytes,
+                                            int root) override;
+  absl::StatusOr<PolledWork> BeginExchange(const CommCall& call,
+                                           const ExchangeLists& lists) override;
+  absl::StatusOr<PolledWork> BeginBarrier(const CommCall& call) override;
 
  private:
   ThreadPool pool_;
