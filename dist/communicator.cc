@@ -64,6 +64,11 @@ CommBytes RankGroup::bytes_sent() const {
   return bytes += data->bytes_sent();
 }
 
+void RankGroup::Abandon(const absl::Status& why) const {
+  control->Abandon(why);
+  data->Abandon(why);
+}
+
 CommProgress RankGroup::progress() const {
   const CommProgress a = control->progress(), b = data->progress();
   if (a.running != b.running) return a.running ? a : b;

@@ -134,9 +134,11 @@ class HostGather {
   Event done_;
 };
 
-// The two communicators of a group of ranks; owned by whoever made them.
+// The two communicators of a group of ranks, as one rank has them; not owned. Each has an order of
+// its own, so either gets on while the other waits for a peer or for compute. Of calls that block
+// the host (Split), the two together have one order on all ranks.
 struct RankGroup {
-  // Between host memories, small: agreements, the step's exchange, lists of rows. Never queues
+  // Between host memories, small: agreements, what a step exchanges, lists of rows. Never queues
   // behind `data`.
   Communicator* control = nullptr;
   // Between device memories: what the arena holds. The host touches none of it.
@@ -148,6 +150,8 @@ struct RankGroup {
   CommBytes bytes_sent() const;
   // Of the call that has been running longest; if none is, of the one that ended last.
   CommProgress progress() const;
+  // This rank takes part in no further call of either.
+  void Abandon(const absl::Status& why) const;
 };
 
 }  // namespace blockstep

@@ -1,5 +1,7 @@
 #include "dist/ordered_communicator.h"
 
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/base/check.h"
@@ -30,22 +32,62 @@ int64_t SentByExchange(const std::vector<PeerSend>& sends, int rank) {
   return others;
 }
 
-void OrderedCommunicator::Order(std::string_view op, std::string what,
-                                std::function<absl::Status(const CommCall&)> work) {
-  const int64_t sequence = ++issued_;
-  stream().RunFallible([this, op, what = std::move(what), sequence, work = std::move(work)] {
-    const CommCall call{.op = op, .what = what, .sequence = sequence};
-    {
-      std::lock_guard lock(mutex_);
-      progress_ = {sequence, std::string(op), what, true, Tracer::Now()};
+// One call, from its issue to its end or to when it is given up.
+class OrderedCommunicator::Flight {
+ public:
+  Flight(OrderedCommunicator& owner, std::string_view op, std::string what, int64_t sequence,
+         Begin begin)
+      : owner_(owner),
+        what_(std::move(what)),
+        call_{.op = op, .what = what_, .sequence = sequence},
+        begin_(std::move(begin)) {}
+  // What is given up does not wait any longer.
+  ~Flight() { End(); }
+  Flight(const Flight&) = delete;
+
+  absl::StatusOr<Polled> Poll() {
+    absl::StatusOr<Polled> polled = Look();
+    if (!polled.ok() || *polled == Polled::kDone) End();
+    return polled;
+  }
+
+ private:
+  absl::StatusOr<Polled> Look() {
+    const bool begins = !begun_;
+    if (begins) {
+      begun_ = true;
+      owner_.ShowProgress(call_, true);
+      span_.emplace(owner_.tracer_, owner_.stream().name().c_str(), what_);
+      ASSIGN_OR_RETURN(work_, begin_(call_));
     }
-    ScopedSpan span(tracer_, "comm", what);
-    const absl::Status status = work(call);
-    std::lock_guard lock(mutex_);
-    progress_.running = false;
-    progress_.since_ns = Tracer::Now();
-    return status;
-  });
+    if (!work_) return Polled::kDone;
+    ASSIGN_OR_RETURN(const Polled polled, work_());
+    return begins && polled == Polled::kWaiting ? Polled::kProgress : polled;
+  }
+  void End() {
+    if (!span_.has_value()) return;
+    span_.reset();
+    owner_.ShowProgress(call_, false);
+  }
+
+  OrderedCommunicator& owner_;
+  const std::string what_;
+  const CommCall call_;
+  Begin begin_;      // also holds what the work refers to
+  PolledWork work_;  // before that it goes
+  bool begun_ = false;
+  std::optional<ScopedSpan> span_;  // from the beginning to the end
+};
+
+void OrderedCommunicator::Order(std::string_view op, std::string what, Begin begin) {
+  stream().RunPolled(
+      [flight = std::make_shared<Flight>(*this, op, std::move(what), ++*issued_,
+                                         std::move(begin))] { return flight->Poll(); });
+}
+
+void OrderedCommunicator::ShowProgress(const CommCall& call, bool running) {
+  std::lock_guard lock(mutex_);
+  progress_ = {call.sequence, std::string(call.op), std::string(call.what), running, Tracer::Now()};
 }
 
 void OrderedCommunicator::Count(int64_t CommBytes::*kind, int64_t bytes) {
@@ -59,7 +101,7 @@ void OrderedCommunicator::AllGather(std::vector<GatherSegment> segments, std::st
   Count(&CommBytes::all_gather, SentByAllGather(segments, rank_, size_));
   Order("all-gather", std::move(what),
         [this, segments = std::move(segments)](const CommCall& call) {
-          return DoAllGather(call, segments);
+          return BeginAllGather(call, segments);
         });
 }
 
@@ -68,7 +110,7 @@ void OrderedCommunicator::ReduceScatter(std::vector<ReduceSegment> segments, std
   Count(&CommBytes::reduce_scatter, SentByReduceScatter(segments, rank_));
   Order("reduce-scatter", std::move(what),
         [this, segments = std::move(segments)](const CommCall& call) {
-          return DoReduceScatter(call, segments);
+          return BeginReduceScatter(call, segments);
         });
 }
 
@@ -77,7 +119,7 @@ void OrderedCommunicator::Broadcast(void* data, int64_t bytes, int root, std::st
   CHECK_LT(root, size_);
   Count(&CommBytes::broadcast, rank_ == root ? bytes * (size_ - 1) : 0);
   Order("broadcast", std::move(what), [this, data, bytes, root](const CommCall& call) {
-    return DoBroadcast(call, data, bytes, root);
+    return BeginBroadcast(call, data, bytes, root);
   });
 }
 
@@ -86,13 +128,13 @@ void OrderedCommunicator::Exchange(std::vector<PeerSend> sends, std::vector<Peer
   Count(&CommBytes::exchange, SentByExchange(sends, rank_));
   Order("exchange", std::move(what),
         [this, lists = ExchangeLists{std::move(sends), std::move(recvs)}](const CommCall& call) {
-          return DoExchange(call, lists);
+          return BeginExchange(call, lists);
         });
 }
 
 void OrderedCommunicator::Barrier(std::string what) {
   Count(&CommBytes::exchange, 0);
-  Order("barrier", std::move(what), [this](const CommCall& call) { return DoBarrier(call); });
+  Order("barrier", std::move(what), [this](const CommCall& call) { return BeginBarrier(call); });
 }
 
 CommBytes OrderedCommunicator::bytes_sent() const {

@@ -1,8 +1,9 @@
 // What all communicators share: calls are counted, numbered and handed to the stream in program
-// order; on the stream each leaves a progress record and a trace span and calls the Do... of the
-// kind.
+// order; in its turn each leaves a progress record and a trace span, is begun by the Begin... of
+// its kind, and polled to its end.
 #pragma once
 
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -56,6 +57,13 @@ class OrderedCommunicator : public Communicator {
                 std::string what) override;
   void Barrier(std::string what) override;
 
+  // Before the first call of either: the calls of both are numbered together, so that the number of
+  // a rank's last call says whether that rank is behind. All ranks issue the calls of both in one
+  // order.
+  static void NumberTogether(OrderedCommunicator& a, OrderedCommunicator& b) {
+    b.issued_ = a.issued_;
+  }
+
   CommBytes bytes_sent() const override;
   CommProgress progress() const override;
 
@@ -64,23 +72,29 @@ class OrderedCommunicator : public Communicator {
       : rank_(rank), size_(size), tracer_(tracer) {}
   Tracer* tracer() const { return tracer_; }
 
-  // Each returns when this rank's part is complete. A failure ends the stream's work.
-  virtual absl::Status DoAllGather(const CommCall& call,
-                                   const std::vector<GatherSegment>& segments) = 0;
-  virtual absl::Status DoReduceScatter(const CommCall& call,
-                                       const std::vector<ReduceSegment>& segments) = 0;
-  virtual absl::Status DoBroadcast(const CommCall& call, void* data, int64_t bytes, int root) = 0;
-  virtual absl::Status DoExchange(const CommCall& call, const ExchangeLists& lists) = 0;
-  virtual absl::Status DoBarrier(const CommCall& call) = 0;
+  // Each begins a call whose turn has come and gives the work in flight, done when this rank's part
+  // is complete; an empty one: it is complete already. `call` and the lists live as long as that
+  // work. May block only where the stream has a thread to itself. A failure ends the stream's work.
+  virtual absl::StatusOr<PolledWork> BeginAllGather(const CommCall& call,
+                                                    const std::vector<GatherSegment>& segments) = 0;
+  virtual absl::StatusOr<PolledWork> BeginReduceScatter(
+      const CommCall& call, const std::vector<ReduceSegment>& segments) = 0;
+  virtual absl::StatusOr<PolledWork> BeginBroadcast(const CommCall& call, void* data, int64_t bytes,
+                                                    int root) = 0;
+  virtual absl::StatusOr<PolledWork> BeginExchange(const CommCall& call,
+                                                   const ExchangeLists& lists) = 0;
+  virtual absl::StatusOr<PolledWork> BeginBarrier(const CommCall& call) = 0;
 
  private:
-  void Order(std::string_view op, std::string what,
-             std::function<absl::Status(const CommCall&)> work);
+  using Begin = std::function<absl::StatusOr<PolledWork>(const CommCall&)>;
+  class Flight;
+  void Order(std::string_view op, std::string what, Begin begin);
+  void ShowProgress(const CommCall& call, bool running);
   void Count(int64_t CommBytes::*kind, int64_t bytes);
 
   const int rank_, size_;
   Tracer* const tracer_;
-  int64_t issued_ = 0;
+  std::shared_ptr<int64_t> issued_ = std::make_shared<int64_t>(0);
   mutable std::mutex mutex_;
   CommBytes bytes_;
   CommProgress progress_;

@@ -1,5 +1,5 @@
-// A stream with a thread of its own: communication on the CPU backend (for MPI the thread that owns
-// all MPI calls), and every stream of the `async` backend.
+// A stream with a thread of its own: communication between ranks that are threads, work beside
+// training, and every stream of the `async` backend.
 #pragma once
 
 #include <cstdint>

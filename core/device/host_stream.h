@@ -5,9 +5,19 @@
 #include <mutex>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "core/device/stream.h"
 
 namespace blockstep {
+
+// What one look at work in flight has shown.
+enum class Polled {
+  kWaiting,   // nothing new
+  kProgress,  // part of it is done
+  kDone,
+};
+// Work that others bring to its end: each call looks, does what has become possible, and returns.
+using PolledWork = std::function<absl::StatusOr<Polled>()>;
 
 class HostStream : public Stream {
  public:
@@ -18,6 +28,9 @@ class HostStream : public Stream {
   virtual void Run(std::function<void()> work) = 0;
   // The same for work that can fail: status() keeps the first failure.
   void RunFallible(std::function<absl::Status()> work);
+  // In its turn, calls `work` until it is done or fails; status() keeps the first failure. Nothing
+  // after it starts before. By default this holds the stream's thread, with pauses between calls.
+  virtual void RunPolled(PolledWork work);
 
   Event Record() override;
   void Wait(const Event& event) override;
@@ -26,9 +39,11 @@ class HostStream : public Stream {
   void BeginSpan(const Span& span) override;
   void EndSpan(const Span& span, Tracer* tracer) override;
 
- private:
+ protected:
   bool failed() const;
+  void Fail(absl::Status status);  // kept if it is the first
 
+ private:
   mutable std::mutex status_mutex_;
   absl::Status status_;
 };

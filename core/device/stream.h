@@ -3,6 +3,7 @@
 // docs/architecture.md. What host streams can do beyond this is in core/device/host_stream.h.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,6 +24,12 @@ class Event {
     virtual ~State() = default;
     virtual bool done() const = 0;
     virtual void Block() const = 0;
+    // Calls `then` once when the point is reached, on the thread that reaches it, or now if it has
+    // been. False, and no call: points of this kind cannot.
+    virtual bool Then(std::function<void()> then) {
+      (void)then;
+      return false;
+    }
   };
   Event() = default;
   explicit Event(std::shared_ptr<State> state) : state_(std::move(state)) {}

@@ -9,17 +9,18 @@
 
 namespace blockstep {
 
-std::vector<std::unique_ptr<Communicator>> LocalGroup::Create(int ranks, LocalOptions options) {
+std::vector<std::unique_ptr<LocalCommunicator>> LocalGroup::CreateOn(const char* stream, int ranks,
+                                                                     const LocalOptions& options) {
   CHECK_GE(ranks, 1);
   CHECK(options.tracers.empty() || static_cast<int>(options.tracers.size()) == ranks);
   auto meet = std::make_shared<LocalRendezvous>(ranks, options.timeout);
-  std::vector<std::unique_ptr<Communicator>> group;
+  std::vector<std::unique_ptr<LocalCommunicator>> group;
   for (int r = 0; r < ranks; ++r) {
     Tracer* tracer = options.tracers.empty() ? nullptr : options.tracers[r];
     std::unique_ptr<LocalCommunicator> c(
         new LocalCommunicator(r, ranks, meet, tracer, options.call_sleep));
     c->own_stream_ = std::make_unique<FifoStream>(
-        "comm", &c->pool_,
+        stream, &c->pool_,
         FifoOptions{.max_delay_us = options.max_delay_us,
                     .seed = options.delay_seed + static_cast<uint64_t>(r)});
     c->stream_ = c->own_stream_.get();
@@ -28,35 +29,42 @@ std::vector<std::unique_ptr<Communicator>> LocalGroup::Create(int ranks, LocalOp
   return group;
 }
 
-std::vector<LocalGroup::Pair> LocalGroup::CreatePairs(int ranks, const LocalOptions& options) {
-  auto control = Create(ranks, options), data = Create(ranks, options);
-  std::vector<Pair> pairs;
-  for (int r = 0; r < ranks; ++r) pairs.push_back({std::move(control[r]), std::move(data[r])});
-  return pairs;
+std::vector<std::unique_ptr<Communicator>> LocalGroup::Create(int ranks, LocalOptions options) {
+  std::vector<std::unique_ptr<Communicator>> group;
+  for (auto& c : CreateOn("comm", ranks, options)) group.push_back(std::move(c));
+  return group;
 }
 
-void LocalGroup::Pair::Abandon(const absl::Status& why) {
-  control->Abandon(why);
-  data->Abandon(why);
+std::vector<LocalPair> LocalGroup::CreatePairs(int ranks, LocalOptions options) {
+  auto data = CreateOn("comm", ranks, options);
+  options.delay_seed += static_cast<uint64_t>(ranks);  // so that the two are late at other times
+  auto control = CreateOn("control", ranks, options);
+  std::vector<LocalPair> pairs;
+  for (int r = 0; r < ranks; ++r) {
+    OrderedCommunicator::NumberTogether(*control[r], *data[r]);
+    pairs.push_back({std::move(control[r]), std::move(data[r])});
+  }
+  return pairs;
 }
 
 LocalCommunicator::LocalCommunicator(int rank, int size, std::shared_ptr<LocalRendezvous> meet,
                                      Tracer* tracer, std::chrono::microseconds call_sleep)
     : OrderedCommunicator(rank, size, tracer), meet_(std::move(meet)), call_sleep_(call_sleep) {}
 
-absl::Status LocalCommunicator::Together(const CommCall& call, LocalPost post,
-                                         const std::function<void()>& move) {
+absl::StatusOr<PolledWork> LocalCommunicator::Together(const CommCall& call, LocalPost post,
+                                                       const std::function<void()>& move) {
   post.op = call.op;
   post.what = call.what;
   post.sequence = call.sequence;
   RETURN_IF_ERROR(meet_->Arrive(rank(), std::move(post)));
   if (call_sleep_.count() > 0) std::this_thread::sleep_for(call_sleep_);
   move();
-  return meet_->Leave(rank());
+  RETURN_IF_ERROR(meet_->Leave(rank()));
+  return PolledWork();
 }
 
-absl::Status LocalCommunicator::DoAllGather(const CommCall& call,
-                                            const std::vector<GatherSegment>& segments) {
+absl::StatusOr<PolledWork> LocalCommunicator::BeginAllGather(
+    const CommCall& call, const std::vector<GatherSegment>& segments) {
   LocalPost post{.gather = &segments};
   for (const GatherSegment& s : segments) {
     post.sizes.insert(post.sizes.end(), s.offsets.begin(), s.offsets.end());
@@ -76,8 +84,8 @@ absl::Status LocalCommunicator::DoAllGather(const CommCall& call,
   });
 }
 
-absl::Status LocalCommunicator::DoReduceScatter(const CommCall& call,
-                                                const std::vector<ReduceSegment>& segments) {
+absl::StatusOr<PolledWork> LocalCommunicator::BeginReduceScatter(
+    const CommCall& call, const std::vector<ReduceSegment>& segments) {
   LocalPost post{.reduce = &segments};
   for (const ReduceSegment& s : segments) {
     post.sizes.insert(post.sizes.end(), s.offsets.begin(), s.offsets.end());
@@ -96,14 +104,15 @@ absl::Status LocalCommunicator::DoReduceScatter(const CommCall& call,
   });
 }
 
-absl::Status LocalCommunicator::DoBroadcast(const CommCall& call, void* data, int64_t bytes,
-                                            int root) {
+absl::StatusOr<PolledWork> LocalCommunicator::BeginBroadcast(const CommCall& call, void* data,
+                                                             int64_t bytes, int root) {
   return Together(call, {.sizes = {bytes, root}, .data = data}, [&] {
     if (rank() != root && bytes > 0) std::memcpy(data, meet_->post(root).data, bytes);
   });
 }
 
-absl::Status LocalCommunicator::DoExchange(const CommCall& call, const ExchangeLists& lists) {
+absl::StatusOr<PolledWork> LocalCommunicator::BeginExchange(const CommCall& call,
+                                                            const ExchangeLists& lists) {
   return Together(call, {.lists = &lists}, [&] {
     std::vector<size_t> next(size(), 0);  // per sender: position in its list
     for (const PeerRecv& r : lists.recvs) {
@@ -116,7 +125,7 @@ absl::Status LocalCommunicator::DoExchange(const CommCall& call, const ExchangeL
   });
 }
 
-absl::Status LocalCommunicator::DoBarrier(const CommCall& call) {
+absl::StatusOr<PolledWork> LocalCommunicator::BeginBarrier(const CommCall& call) {
   return Together(call, {}, [] {});
 }
 

@@ -2,7 +2,8 @@
 // barriers. Steps per call: 1 (every rank reads what it needs from all others). Bytes per rank:
 // those of CommBytes. ReduceScatter adds in rank order. What ranks ask for is compared: a call that
 // differs in kind, name or sizes fails on all ranks (FAILED_PRECONDITION, both named); a rank that
-// does not come within the timeout fails all others (DEADLINE_EXCEEDED).
+// does not come within the timeout fails all others (DEADLINE_EXCEEDED). Each communicator has a
+// thread, which waits for the peers: neither of a pair waits for the other.
 #pragma once
 
 #include <chrono>
@@ -32,20 +33,23 @@ class LocalCommunicator : public OrderedCommunicator {
   void Abandon(const absl::Status& why) override { meet_->Abandon(rank(), why); }
 
  protected:
-  absl::Status DoAllGather(const CommCall& call,
-                           const std::vector<GatherSegment>& segments) override;
-  absl::Status DoReduceScatter(const CommCall& call,
-                               const std::vector<ReduceSegment>& segments) override;
-  absl::Status DoBroadcast(const CommCall& call, void* data, int64_t bytes, int root) override;
-  absl::Status DoExchange(const CommCall& call, const ExchangeLists& lists) override;
-  absl::Status DoBarrier(const CommCall& call) override;
+  absl::StatusOr<PolledWork> BeginAllGather(const CommCall& call,
+                                            const std::vector<GatherSegment>& segments) override;
+  absl::StatusOr<PolledWork> BeginReduceScatter(
+      const CommCall& call, const std::vector<ReduceSegment>& segments) override;
+  absl::StatusOr<PolledWork> BeginBroadcast(const CommCall& call, void* data, int64_t bytes,
+                                            int root) override;
+  absl::StatusOr<PolledWork> BeginExchange(const CommCall& call,
+                                           const ExchangeLists& lists) override;
+  absl::StatusOr<PolledWork> BeginBarrier(const CommCall& call) override;
 
  private:
   friend class LocalGroup;
   LocalCommunicator(int rank, int size, std::shared_ptr<LocalRendezvous> meet, Tracer* tracer,
                     std::chrono::microseconds call_sleep);
   // Arrive, `move` data, Leave.
-  absl::Status Together(const CommCall& call, LocalPost post, const std::function<void()>& move);
+  absl::StatusOr<PolledWork> Together(const CommCall& call, LocalPost post,
+                                      const std::function<void()>& move);
 
   std::shared_ptr<LocalRendezvous> meet_;
   std::chrono::microseconds call_sleep_;
@@ -56,18 +60,22 @@ class LocalCommunicator : public OrderedCommunicator {
   std::unique_ptr<FifoStream> own_stream_;  // last: its thread ends before what it uses goes
 };
 
+// The two communicators of one rank; see RankGroup.
+struct LocalPair {
+  std::unique_ptr<Communicator> control, data;
+  RankGroup group() const { return {.control = control.get(), .data = data.get()}; }
+};
+
 class LocalGroup {
  public:
   // One communicator for each of `ranks` threads.
   static std::vector<std::unique_ptr<Communicator>> Create(int ranks, LocalOptions options = {});
+  // Two for each.
+  static std::vector<LocalPair> CreatePairs(int ranks, LocalOptions options = {});
 
-  // Both of a rank, each with a thread of its own.
-  struct Pair {
-    std::unique_ptr<Communicator> control, data;
-    RankGroup group() const { return {.control = control.get(), .data = data.get()}; }
-    void Abandon(const absl::Status& why);
-  };
-  static std::vector<Pair> CreatePairs(int ranks, const LocalOptions& options = {});
+ private:
+  static std::vector<std::unique_ptr<LocalCommunicator>> CreateOn(const char* stream, int ranks,
+                                                                  const LocalOptions& options);
 };
 
 }  // namespace blockstep

@@ -1,16 +1,13 @@
-// Reduce-scatter by pairs: every rank sends each peer that peer's part and adds what it receives
-// for its own part in rank order. Parts are split into like-numbered pieces; while one is added,
-// the next ones are on their way.
+#include "dist/mpi/mpi_reduce_scatter.h"
+
 #include <algorithm>
-#include <optional>
 
 #include "core/base/status.h"
-#include "dist/mpi/mpi_communicator.h"
 
 namespace blockstep {
 namespace {
 
-constexpr int kInFlight = 3;
+constexpr size_t kInFlight = 3;
 
 // 256 KiB, less where many peers send one each: a slot takes at most 4 MiB. Depends on the size of
 // the group only, so that all ranks split alike.
@@ -20,71 +17,73 @@ int64_t MaxPieceElements(int ranks) {
 
 }  // namespace
 
-std::vector<MpiCommunicator::Piece> MpiCommunicator::PiecesOf(
-    const std::vector<ReduceSegment>& segments) const {
-  std::vector<Piece> pieces;
+MpiReduceScatter::MpiReduceScatter(const CommCall& call, const std::vector<ReduceSegment>& segments,
+                                   const MpiChannel& channel, int tag, std::vector<float>& slots)
+    : call_(call),
+      channel_(channel),
+      tag_(tag),
+      max_elements_(MaxPieceElements(channel.size)),
+      slots_(slots),
+      flights_(kInFlight) {
+  if (slots_.empty() && channel_.size > 1) {
+    slots_.resize(kInFlight * channel_.size * max_elements_);
+  }
   for (const ReduceSegment& s : segments) {
     int64_t longest = 0;
-    for (int r = 0; r < size(); ++r) {
+    for (int r = 0; r < channel_.size; ++r) {
       longest = std::max(longest, s.offsets[r + 1] - s.offsets[r]);
     }
-    for (int64_t first = 0; first < longest; first += MaxPieceElements(size())) {
-      pieces.push_back({&s, first});
-    }
+    for (int64_t first = 0; first < longest; first += max_elements_) pieces_.push_back({&s, first});
   }
-  return pieces;
 }
 
 // Of the part that belongs to `rank`.
-int64_t MpiCommunicator::PieceElements(const Piece& piece, int rank) const {
+int64_t MpiReduceScatter::Elements(const Piece& piece, int rank) const {
   const std::vector<int64_t>& o = piece.segment->offsets;
-  return std::clamp<int64_t>(o[rank + 1] - o[rank] - piece.first, 0, MaxPieceElements(size()));
+  return std::clamp<int64_t>(o[rank + 1] - o[rank] - piece.first, 0, max_elements_);
 }
 
-absl::Status MpiCommunicator::Post(const Piece& piece, int slot, int tag, MpiRequests& requests) {
-  const int64_t own = PieceElements(piece, rank()) * static_cast<int64_t>(sizeof(float));
-  const int64_t limit = process_->max_message_bytes;
-  for (int step = 1; step < size(); ++step) {
-    const int from = (rank() - step + size()) % size();
-    float* place = slots_.data() + (slot * size() + from) * MaxPieceElements(size());
-    RETURN_IF_ERROR(requests.Receive(place, own, from, tag, comm_, limit));
+float* MpiReduceScatter::Slot(size_t flight, int peer) const {
+  return slots_.data() + (static_cast<int64_t>(flight) * channel_.size + peer) * max_elements_;
+}
+
+absl::Status MpiReduceScatter::Post(const Piece& piece, size_t flight) {
+  const int rank = channel_.rank, size = channel_.size;
+  const auto bytes_of = [&](int r) {
+    return Elements(piece, r) * static_cast<int64_t>(sizeof(float));
+  };
+  MpiRequests& requests = flights_[flight].emplace(call_, channel_);
+  for (int step = 1; step < size; ++step) {
+    const int from = (rank - step + size) % size;
+    RETURN_IF_ERROR(requests.Receive(Slot(flight, from), bytes_of(rank), from, tag_));
   }
-  for (int step = 1; step < size(); ++step) {
-    const int to = (rank() + step) % size();
-    RETURN_IF_ERROR(requests.Send(piece.segment->in + piece.segment->offsets[to] + piece.first,
-                                  PieceElements(piece, to) * static_cast<int64_t>(sizeof(float)),
-                                  to, tag, comm_, limit));
+  for (int step = 1; step < size; ++step) {
+    const int to = (rank + step) % size;
+    const float* part = piece.segment->in + piece.segment->offsets[to];
+    RETURN_IF_ERROR(requests.Send(part + piece.first, bytes_of(to), to, tag_));
   }
   return absl::OkStatus();
 }
 
-void MpiCommunicator::Add(const Piece& piece, int slot) const {
-  std::vector<const float*> parts(size());
-  for (int r = 0; r < size(); ++r) {
-    parts[r] = r == rank() ? piece.segment->in + piece.segment->offsets[r] + piece.first
-                           : slots_.data() + (slot * size() + r) * MaxPieceElements(size());
-  }
-  SumInRankOrder(parts, PieceElements(piece, rank()), piece.segment->out + piece.first);
+void MpiReduceScatter::Add(const Piece& piece, size_t flight) const {
+  const int rank = channel_.rank;
+  const float* own = piece.segment->in + piece.segment->offsets[rank] + piece.first;
+  std::vector<const float*> parts(channel_.size);
+  for (int r = 0; r < channel_.size; ++r) parts[r] = r == rank ? own : Slot(flight, r);
+  SumInRankOrder(parts, Elements(piece, rank), piece.segment->out + piece.first);
 }
 
-absl::Status MpiCommunicator::DoReduceScatter(const CommCall& call,
-                                              const std::vector<ReduceSegment>& segments) {
-  const std::vector<Piece> pieces = PiecesOf(segments);
-  if (slots_.empty() && size() > 1) slots_.resize(kInFlight * size() * MaxPieceElements(size()));
-  const int tag = static_cast<int>(call.sequence % 8191) * 4 + 2;
-  std::vector<std::optional<MpiRequests>> flights(kInFlight);
-  for (size_t i = 0; i < pieces.size() + kInFlight - 1; ++i) {
-    if (i < pieces.size()) {
-      flights[i % kInFlight].emplace(NewRequests(call));
-      RETURN_IF_ERROR(
-          Post(pieces[i], static_cast<int>(i % kInFlight), tag, *flights[i % kInFlight]));
-    }
-    if (i + 1 < kInFlight) continue;
-    const size_t done = i + 1 - kInFlight;
-    RETURN_IF_ERROR(flights[done % kInFlight]->WaitAll());
-    Add(pieces[done], static_cast<int>(done % kInFlight));
+absl::StatusOr<Polled> MpiReduceScatter::Poll() {
+  for (; posted_ < std::min(pieces_.size(), added_ + kInFlight); ++posted_) {
+    RETURN_IF_ERROR(Post(pieces_[posted_], posted_ % kInFlight));
   }
-  return absl::OkStatus();
+  if (added_ == pieces_.size()) return Polled::kDone;
+  const size_t flight = added_ % kInFlight;
+  ASSIGN_OR_RETURN(const Polled oldest, flights_[flight]->Poll());
+  if (oldest != Polled::kDone) return oldest;
+  Add(pieces_[added_], flight);
+  ++added_;
+  return added_ == pieces_.size() ? Polled::kDone : Polled::kProgress;
 }
 
 }  // namespace blockstep

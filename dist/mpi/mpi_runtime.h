@@ -1,17 +1,20 @@
-// MPI of one process. The thread of the "comm" stream makes every MPI call, MPI_Init_thread and
-// MPI_Finalize included; nobody else may. It waits by MPI_Testsome with growing pauses, so that
-// ranks that share cores do not spin each other to death, and every wait has a bound.
+// MPI of one process. One thread makes every MPI call, MPI_Init_thread and MPI_Finalize included;
+// nobody else may. It serves two communicators, each on a lane (dist/mpi/mpi_thread.h) and with
+// messages of its own: `control` over MPI_COMM_WORLD, `data` over a copy of it. A call is posted
+// when its turn on its lane has come, and looked at by MPI_Testsome with growing pauses, so that
+// ranks that share cores do not spin each other to death. Every wait has a bound. After a failed
+// call both communicators fail: no further call may let its messages move.
 //
 // Data moves by non-blocking messages between pairs, all of a call posted at once, split at 2^30
 // bytes:
 //   all-gather      1 step,  (N-1) * own part
 //   reduce-scatter  pieces of at most 256 KiB per peer, three in flight; everything but the own
-//   part;
-//                   the receiver adds in rank order, so the bits are those of LocalCommunicator
+//                   part; the receiver adds in rank order: the bits of LocalCommunicator
 //   broadcast, barrier: MPI_Ibcast, MPI_Ibarrier
 // Open MPI's own non-blocking collectives are built the same way, except that its Ireduce_scatter
 // reduces everything at one rank first; its blocking ones spin. Memory beyond the plan: three
-// receive slots of N pieces, 12 MiB at most, kept from the first reduce-scatter on.
+// receive slots of N pieces, 12 MiB at most, per communicator that reduces, kept from the first
+// reduce-scatter on.
 #pragma once
 
 #include <chrono>
@@ -37,12 +40,16 @@ struct MpiOptions {
 class MpiRuntime {
  public:
   // Once per process. FAILED_PRECONDITION: the launcher and MPI disagree on the number of ranks.
+  // Waits for all ranks without bound: the caller watches.
   static absl::StatusOr<std::unique_ptr<MpiRuntime>> Create(MpiOptions options);
   // Finalizes if nobody did and nothing has failed. After a failure MPI cannot be left in order:
   // the process should _exit, and mpirun ends the others.
   ~MpiRuntime();
 
-  Communicator& world();
+  // All ranks.
+  RankGroup group();
+  Communicator& control();
+  Communicator& data();
   // Place among the ranks of this machine.
   int local_rank() const;
   int local_size() const;
@@ -50,7 +57,8 @@ class MpiRuntime {
   int machine() const;
   static std::string LibraryVersion();  // "Open MPI v4.1.4"
 
-  // Waits for all ranks, then MPI_Finalize. Communicators are dead afterwards.
+  // Waits until nothing is left to do on either lane and for all ranks, then MPI_Finalize.
+  // Communicators are dead afterwards.
   absl::Status Finalize();
 
  private:

@@ -19,10 +19,12 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Create(MpiOptions option
               : ""));
 }
 
-Communicator& MpiRuntime::world() {
+RankGroup MpiRuntime::group() {
   CHECK(false);  // Create never gives a runtime
   std::abort();
 }
+Communicator& MpiRuntime::control() { return *group().control; }
+Communicator& MpiRuntime::data() { return *group().data; }
 int MpiRuntime::local_rank() const { return 0; }
 int MpiRuntime::local_size() const { return 1; }
 int MpiRuntime::machine() const { return 0; }

@@ -19,9 +19,9 @@ absl::StatusOr<void*> NullCommunicator::AllocateBuffer(int64_t bytes) {
       Cat("null communicator: asked for ", bytes, " bytes of communication memory; it has none"));
 }
 
-absl::Status NullCommunicator::DoAllGather(const CommCall&,
-                                           const std::vector<GatherSegment>& segments) {
-  if (peers_ == Peers::kSilent) return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginAllGather(
+    const CommCall&, const std::vector<GatherSegment>& segments) {
+  if (peers_ == Peers::kSilent) return PolledWork();
   for (const GatherSegment& s : segments) {
     char* base = static_cast<char*>(s.base);
     const int64_t bytes = s.offsets[rank() + 1] - s.offsets[rank()];
@@ -30,17 +30,18 @@ absl::Status NullCommunicator::DoAllGather(const CommCall&,
       if (r != rank()) std::memcpy(base + s.offsets[r], base + s.offsets[rank()], bytes);
     }
   }
-  return absl::OkStatus();
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoReduceScatter(const CommCall&, const std::vector<ReduceSegment>&) {
-  return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginReduceScatter(const CommCall&,
+                                                                const std::vector<ReduceSegment>&) {
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoBroadcast(const CommCall&, void*, int64_t, int) {
-  return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginBroadcast(const CommCall&, void*, int64_t, int) {
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoExchange(const CommCall&, const ExchangeLists&) {
-  return absl::OkStatus();
+absl::StatusOr<PolledWork> NullCommunicator::BeginExchange(const CommCall&, const ExchangeLists&) {
+  return PolledWork();
 }
-absl::Status NullCommunicator::DoBarrier(const CommCall&) { return absl::OkStatus(); }
+absl::StatusOr<PolledWork> NullCommunicator::BeginBarrier(const CommCall&) { return PolledWork(); }
 
 }  // namespace blockstep

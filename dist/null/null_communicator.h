@@ -24,11 +24,15 @@ class NullCommunicator : public OrderedCommunicator {
   absl::StatusOr<void*> AllocateBuffer(int64_t bytes) override;
 
  protected:
-  absl::Status DoAllGather(const CommCall&, const std::vector<GatherSegment>&) override;
-  absl::Status DoReduceScatter(const CommCall&, const std::vector<ReduceSegment>&) override;
-  absl::Status DoBroadcast(const CommCall&, void*, int64_t, int) override;
-  absl::Status DoExchange(const CommCall&, const ExchangeLists&) override;
-  absl::Status DoBarrier(const CommCall&) override;
+  absl::StatusOr<PolledWork> BeginAllGather(const CommCall& call,
+                                            const std::vector<GatherSegment>& segments) override;
+  absl::StatusOr<PolledWork> BeginReduceScatter(
+      const CommCall& call, const std::vector<ReduceSegment>& segments) override;
+  absl::StatusOr<PolledWork> BeginBroadcast(const CommCall& call, void* data, int64_t bytes,
+                                            int root) override;
+  absl::StatusOr<PolledWork> BeginExchange(const CommCall& call,
+                                           const ExchangeLists& lists) override;
+  absl::StatusOr<PolledWork> BeginBarrier(const CommCall& call) override;
 
  private:
   const Peers peers_;

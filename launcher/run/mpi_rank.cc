@@ -53,7 +53,7 @@ absl::StatusOr<int> FreeThreads(MpiRuntime& mpi) {
     int machine = 0;
     CpuSet cpus;
   };
-  Communicator& world = mpi.world();
+  Communicator& world = mpi.control();
   const RankCpus mine{mpi.machine(), Affinity()};
   std::vector<RankCpus> all(world.size());
   RETURN_IF_ERROR(world.HostAllGather(&mine, sizeof mine, all.data(), "affinity of ranks"));
@@ -66,7 +66,7 @@ absl::StatusOr<int> FreeThreads(MpiRuntime& mpi) {
 
 absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
   ASSIGN_OR_RETURN(const int free_threads, FreeThreads(mpi));
-  return work.run({.group = {.control = &mpi.world(), .data = &mpi.world()},
+  return work.run({.group = mpi.group(),
                    .machine_ranks = mpi.local_size(),
                    .machine = mpi.machine(),
                    .free_threads = free_threads});
@@ -77,7 +77,7 @@ absl::Status RunThisRank(MpiRuntime& mpi, const MpiWork& work) {
                          const MpiWork& work) {
   // Errors of input are everyone's and rank 0 tells them; an error of this rank alone shows by MPI
   // not coming to its end.
-  const bool told = mpi.world().rank() == 0;
+  const bool told = mpi.control().rank() == 0;
   const int code = told ? work.report(result) : work.exit_code(result);
   const auto end_without = [&](const absl::Status& why) {
     if (result.ok()) EndProcess(work.report(why));

@@ -122,7 +122,7 @@ absl::StatusOr<RankOutcome> RunLocalRanks(const TrainConfig& config, const Train
       first_failed.compare_exchange_strong(none, r);
       // The others need not wait for it until their calls give up; what they then say follows from
       // the first error.
-      groups[r].Abandon(results[r].status());
+      groups[r].group().Abandon(results[r].status());
     });
   }
   for (std::thread& t : threads) t.join();

@@ -55,7 +55,7 @@ struct BenchRun::Impl {
   ThreadPool pool;
   std::unique_ptr<Arena> arena;
   std::unique_ptr<Stream> compute;
-  std::vector<LocalGroup::Pair> groups = LocalGroup::CreatePairs(1);
+  std::vector<LocalPair> groups = LocalGroup::CreatePairs(1);
   std::unique_ptr<Llama> model;
   std::unique_ptr<UnitStore> units;
   std::unique_ptr<UpdateRule> rule;

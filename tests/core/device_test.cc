@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <thread>
 
 #include "core/backends/backends.h"
@@ -145,6 +146,46 @@ TEST(Stream, TheFirstFailureStaysAndEventsStillFire) {
     EXPECT_EQ(stream->Synchronize().message(), "peer 3");
     EXPECT_FALSE(later);
   }
+}
+
+TEST(Stream, PolledWorkIsCalledToItsEndBeforeWhatComesNext) {
+  ThreadPool pool(1);
+  InlineStream here("i", &pool);
+  FifoStream there("f", &pool);
+  for (HostStream* stream : {static_cast<HostStream*>(&here), static_cast<HostStream*>(&there)}) {
+    int calls = 0, calls_before_next = 0;
+    stream->RunPolled([&]() -> absl::StatusOr<Polled> {
+      ++calls;
+      return calls == 200 ? Polled::kDone : calls % 3 == 0 ? Polled::kProgress : Polled::kWaiting;
+    });
+    stream->Run([&] { calls_before_next = calls; });
+    EXPECT_TRUE(stream->Synchronize().ok());
+    EXPECT_EQ(calls_before_next, 200);
+    stream->RunPolled([] { return Unavailable("peer 3"); });
+    stream->RunPolled([&]() -> absl::StatusOr<Polled> {
+      ++calls;
+      return Polled::kDone;
+    });
+    EXPECT_EQ(stream->Synchronize().message(), "peer 3");
+    EXPECT_EQ(calls, 200);
+  }
+}
+
+TEST(Event, OfAHostStreamTellsWhoAsked) {
+  ThreadPool pool(1);
+  FifoStream stream("f", &pool);
+  std::promise<void> gate;
+  stream.Run([&] { gate.get_future().wait(); });
+  const Event event = stream.Record();
+  std::atomic<int> before{0}, after{0};
+  EXPECT_TRUE(event.state()->Then([&] { ++before; }));
+  EXPECT_EQ(before, 0);
+  gate.set_value();
+  ASSERT_TRUE(stream.Synchronize().ok());  // by a later event: the calls have been made
+  EXPECT_EQ(before, 1);
+  EXPECT_TRUE(event.state()->Then([&] { ++after; }));
+  EXPECT_EQ(after, 1);
+  EXPECT_EQ(before, 1);
 }
 
 TEST(Event, ADefaultOneIsDone) {

@@ -19,9 +19,12 @@ using namespace std::chrono_literals;
 
 class LocalSuite : public testing::TestWithParam<std::tuple<int, size_t>> {};
 
-TEST_P(LocalSuite, Holds) {
+TEST_P(LocalSuite, HoldsForBothOfAPair) {
   const auto [ranks, which] = GetParam();
-  RunRanks(ranks, {.timeout = 20s, .max_delay_us = 30}, CommunicatorSuite()[which].body);
+  const LocalOptions options{.timeout = 20s, .max_delay_us = 30};
+  const auto& body = CommunicatorSuite()[which].body;
+  RunPairs(ranks, options, [&](const RankGroup& group) { body(*group.control); });
+  RunPairs(ranks, options, [&](const RankGroup& group) { body(*group.data); });
 }
 INSTANTIATE_TEST_SUITE_P(Local, LocalSuite,
                          testing::Combine(testing::Range(1, 6),
@@ -30,6 +33,41 @@ INSTANTIATE_TEST_SUITE_P(Local, LocalSuite,
                            return CommunicatorSuite()[std::get<1>(info.param)].name + "On" +
                                   std::to_string(std::get<0>(info.param));
                          });
+
+// Each waits for rank 1, which comes when the other has got on everywhere.
+TEST(LocalPairs, NeitherWaitsForTheOther) {
+  for (const auto& [late, other] : {std::pair(&RankGroup::data, &RankGroup::control),
+                                    std::pair(&RankGroup::control, &RankGroup::data)}) {
+    std::atomic<int> seen{0};
+    RunPairs(3, {.timeout = 20s}, [&](const RankGroup& group) {
+      Communicator &waits = *(group.*late), &moves = *(group.*other);
+      if (group.rank() != 1) waits.Barrier("late");
+      const Event waiting = waits.stream().Record();
+      moves.Barrier("meanwhile");
+      EXPECT_TRUE(moves.stream().Synchronize().ok()) << moves.stream().status();
+      if (group.rank() != 1) {
+        EXPECT_FALSE(waiting.done());
+      }
+      ++seen;
+      while (group.rank() == 1 && seen < 3) std::this_thread::sleep_for(1ms);
+      if (group.rank() == 1) waits.Barrier("late");
+      EXPECT_TRUE(waits.stream().Synchronize().ok()) << waits.stream().status();
+    });
+  }
+}
+
+TEST(LocalPairs, AnAbandonedGroupFailsOnBoth) {
+  std::vector<std::string> control(2), data(2);
+  RunPairs(2, {.timeout = 60s}, [&](const RankGroup& group) {
+    if (group.rank() == 1) return group.Abandon(absl::DataLossError("rank 1: got id 9"));
+    group.control->Barrier("agree");
+    group.data->Barrier("gather");
+    control[0] = group.control->stream().Synchronize().ToString();
+    data[0] = group.data->stream().Synchronize().ToString();
+  });
+  EXPECT_THAT(control[0], HasSubstr("rank 1: got id 9"));
+  EXPECT_THAT(data[0], HasSubstr("rank 1: got id 9"));
+}
 
 // The status each rank ends with.
 std::vector<std::string> Endings(int ranks, LocalOptions options,

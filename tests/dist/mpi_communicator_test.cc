@@ -1,6 +1,6 @@
-// Run under mpirun by ctest. Without arguments: the suite, and gradients over MPI. `missing-rank`:
-// a rank that never comes; `short-message`: one that sends less than it should; `singleton`, not
-// under mpirun: what a mismatched MPI looks like.
+// Run under mpirun by ctest. Without arguments: the suite, gradients over MPI, and the two lanes.
+// `missing-rank control|data`: a rank that never comes there; `short-message`: one that sends less
+// than it should; `singleton`, not under mpirun: what a mismatched MPI looks like.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -8,30 +8,33 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <thread>
 
 #include "dist/local/local_communicator.h"
-#include "dist/mpi/mpi_runtime.h"
 #include "tests/dist/communicator_suite.h"
 #include "tests/dist/grad_fixture.h"
+#include "tests/dist/mpi_test_runtime.h"
 
 namespace blockstep {
+
+MpiRuntime* runtime = nullptr;
+
 namespace {
 
 using namespace std::chrono_literals;
 
-MpiRuntime* runtime = nullptr;
-
 class MpiSuite : public testing::TestWithParam<size_t> {};
 
-TEST_P(MpiSuite, Holds) { CommunicatorSuite()[GetParam()].body(runtime->world()); }
+TEST_P(MpiSuite, HoldsForControl) { CommunicatorSuite()[GetParam()].body(runtime->control()); }
+TEST_P(MpiSuite, HoldsForData) { CommunicatorSuite()[GetParam()].body(runtime->data()); }
 
 INSTANTIATE_TEST_SUITE_P(Mpi, MpiSuite, testing::Range<size_t>(0, CommunicatorSuite().size()),
                          [](const auto& info) { return CommunicatorSuite()[info.param].name; });
 
 // Parts longer than a piece, so that several are in flight; order of addition as ever.
 TEST(Mpi, ReduceScatterInPieces) {
-  Communicator& c = runtime->world();
+  Communicator& c = runtime->data();
   const int n = c.size();
   std::vector<int64_t> offsets(n + 1, 0);
   for (int r = 0; r < n; ++r) offsets[r + 1] = offsets[r] + 300'000 + 70'000 * r;
@@ -58,7 +61,7 @@ TEST(Mpi, SlotExactGradientsHaveTheBitsOfOneRank) {
   one.Begin(set);
   one.Step();
   const auto want = one.Reduced();
-  GradRank rank(table, exact, PlainCpu(), runtime->world());
+  GradRank rank(table, exact, PlainCpu(), runtime->data());
   rank.Begin(set);
   rank.Step();
   const auto got = rank.Reduced();
@@ -72,25 +75,33 @@ TEST(Mpi, SlotExactGradientsHaveTheBitsOfOneRank) {
 }
 
 TEST(Mpi, KnowsThePlaceOnThisMachine) {
-  EXPECT_EQ(runtime->local_size(), runtime->world().size());
-  EXPECT_EQ(runtime->local_rank(), runtime->world().rank());
+  EXPECT_EQ(runtime->local_size(), runtime->group().size());
+  EXPECT_EQ(runtime->local_rank(), runtime->group().rank());
   EXPECT_EQ(runtime->machine(), 0);
 }
 
-int MissingRank() {
+// The call that waits in vain is on `lane`; then one on the other, which fails for the same reason.
+int MissingRank(const std::string& lane) {
   auto mpi = MpiRuntime::Create({.timeout = 3s});
   if (!mpi.ok()) return 1;
-  Communicator& world = (*mpi)->world();
-  if (world.rank() == 1) {
+  const RankGroup group = (*mpi)->group();
+  if (group.rank() == 1) {
     std::this_thread::sleep_for(1h);  // mpirun ends this rank when the other one has ended
   } else {
+    const bool on_control = lane == "control";
+    Communicator& c = on_control ? *group.control : *group.data;
+    Communicator& other = on_control ? *group.data : *group.control;
     std::vector<int> data(2);
-    world.AllGather({{data.data(), {0, 4, 8}}}, "step 7");
-    const absl::Status status = world.Synchronize();
-    const CommProgress at = world.progress();
-    std::printf("%s; progress %s %s\n",
-                status.ToString(absl::StatusToStringMode::kWithNoExtraData).c_str(), at.op.c_str(),
-                at.what.c_str());
+    c.AllGather({{data.data(), {0, 4, 8}}}, "step 7");
+    const auto text = [](const absl::Status& status) {
+      return status.ToString(absl::StatusToStringMode::kWithNoExtraData);
+    };
+    const std::string status = text(c.stream().Synchronize());
+    const CommProgress at = c.progress();
+    other.Barrier("after it");
+    std::printf("%s: %s; progress %s %s%s; the other: %s\n", lane.c_str(), status.c_str(),
+                at.op.c_str(), at.what.c_str(), at.running ? ", running" : "",
+                text(other.stream().Synchronize()).c_str());
     std::fflush(stdout);
   }
   _exit(1);
@@ -100,11 +111,11 @@ int MissingRank() {
 int ShortMessage() {
   auto mpi = MpiRuntime::Create({.timeout = 20s});
   if (!mpi.ok()) return 1;
-  Communicator& world = (*mpi)->world();
+  Communicator& c = (*mpi)->data();
   std::vector<int> data(4);
-  const bool first = world.rank() == 0;
-  world.AllGather({{data.data(), {0, 4, first ? 12 : 8}}}, "step 7");
-  const absl::Status status = world.Synchronize();
+  const bool first = c.rank() == 0;
+  c.AllGather({{data.data(), {0, 4, first ? 12 : 8}}}, "step 7");
+  const absl::Status status = c.stream().Synchronize();
   if (first) {
     std::printf("%s\n", status.ToString().c_str());
     std::fflush(stdout);
@@ -126,7 +137,7 @@ int Singleton() {
 
 int main(int argc, char** argv) {
   using namespace blockstep;
-  if (argc > 1 && std::strcmp(argv[1], "missing-rank") == 0) return MissingRank();
+  if (argc > 2 && std::strcmp(argv[1], "missing-rank") == 0) return MissingRank(argv[2]);
   if (argc > 1 && std::strcmp(argv[1], "short-message") == 0) return ShortMessage();
   if (argc > 1 && std::strcmp(argv[1], "singleton") == 0) return Singleton();
   testing::InitGoogleTest(&argc, argv);
@@ -137,7 +148,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   runtime = mpi->get();
-  if (runtime->world().rank() > 0) GTEST_FLAG_SET(brief, true);
+  if (runtime->group().rank() > 0) GTEST_FLAG_SET(brief, true);
   const int failed = RUN_ALL_TESTS();
   const absl::Status end = runtime->Finalize();
   if (!end.ok()) std::fprintf(stderr, "%s\n", end.ToString().c_str());

@@ -55,30 +55,30 @@ TEST(Overlap, GatherOfTheNextLayerBesideComputeOfThisOne) {
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainCpu();
   Tracer tracers[2];
-  RunGroups(2, {.call_sleep = 20ms, .tracers = {&tracers[0], &tracers[1]}},
-            [&](const RankGroup& group) {
-              Tracer& tracer = tracers[group.rank()];
-              ThreadPool pool(1);
-              auto compute = backend.device.new_compute_stream("compute", &pool, 0);
-              Arena arena = Arena::Reserve(backend, 8 << 20).value();
-              auto store = UnitStore::Create({.table = &table,
-                                              .backend = &backend,
-                                              .group = group,
-                                              .pinned = std::vector<char>(table.units.size(), 0),
-                                              .max_tokens = 8,
-                                              .tracer = &tracer},
-                                             arena)
-                               .value();
-              for (int unit = 1; unit <= 4; ++unit) {
-                ASSERT_TRUE(store->Acquire(unit, *compute).ok());
-                ASSERT_TRUE(store->Prefetch(unit + 1).ok());
-                // Gathers are calls 1, 2, ...: that of layer `unit` was call `unit`.
-                ComputeUntil(unit + 1, *group.data, *compute, tracer,
-                             "compute " + table.units[unit].name);
-                ASSERT_TRUE(store->Release(unit, *compute).ok());
-              }
-              ASSERT_TRUE(group.data->Synchronize().ok());
-            });
+  RunPairs(2, {.call_sleep = 20ms, .tracers = {&tracers[0], &tracers[1]}},
+           [&](const RankGroup& group) {
+             Tracer& tracer = tracers[group.rank()];
+             ThreadPool pool(1);
+             auto compute = backend.device.new_compute_stream("compute", &pool, 0);
+             Arena arena = Arena::Reserve(backend, 8 << 20).value();
+             auto store = UnitStore::Create({.table = &table,
+                                             .backend = &backend,
+                                             .group = group,
+                                             .pinned = std::vector<char>(table.units.size(), 0),
+                                             .max_tokens = 8,
+                                             .tracer = &tracer},
+                                            arena)
+                              .value();
+             for (int unit = 1; unit <= 4; ++unit) {
+               ASSERT_TRUE(store->Acquire(unit, *compute).ok());
+               ASSERT_TRUE(store->Prefetch(unit + 1).ok());
+               // Gathers are calls 1, 2, ...: that of layer `unit` was call `unit`.
+               ComputeUntil(unit + 1, *group.data, *compute, tracer,
+                            "compute " + table.units[unit].name);
+               ASSERT_TRUE(store->Release(unit, *compute).ok());
+             }
+             ASSERT_TRUE(group.data->Synchronize().ok());
+           });
   for (const Tracer& tracer : tracers) {
     std::vector<std::string> gathers, computes;
     for (int unit = 1; unit <= 4; ++unit) {

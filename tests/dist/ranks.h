@@ -1,4 +1,5 @@
-// Runs one function per rank, each on a thread of its own with a communicator of a local group.
+// Runs one function per rank, each on a thread of its own with a communicator of a local group, or
+// with the two of a pair.
 #pragma once
 
 #include <functional>
@@ -19,12 +20,11 @@ inline void RunRanks(int ranks, const LocalOptions& options,
   for (std::thread& t : threads) t.join();
 }
 
-// The same with both communicators of a rank.
-inline void RunGroups(int ranks, const LocalOptions& options,
-                      const std::function<void(const RankGroup&)>& body) {
-  const auto pairs = LocalGroup::CreatePairs(ranks, options);
+inline void RunPairs(int ranks, const LocalOptions& options,
+                     const std::function<void(const RankGroup&)>& body) {
+  auto pairs = LocalGroup::CreatePairs(ranks, options);
   std::vector<std::thread> threads;
-  for (const LocalGroup::Pair& pair : pairs) {
+  for (auto& pair : pairs) {
     threads.emplace_back([&body, &pair] { body(pair.group()); });
   }
   for (std::thread& t : threads) t.join();

@@ -18,7 +18,7 @@ TEST_P(Weights, AreRightUnderDelays) {
   const TensorTable table = TinyTable(tie);
   const Backend backend = PlainAsync();
   for (const int delay : {0, 400}) {  // compute is the slow one, then comm
-    RunGroups(ranks, {.max_delay_us = delay, .delay_seed = 1000}, [&, pins = pins](auto& group) {
+    RunPairs(ranks, {.max_delay_us = delay, .delay_seed = 1000}, [&, pins = pins](auto& group) {
       Rank rank(table, pins, backend, group);
       rank.Load();
       for (int step = 0; step < 3; ++step) {
@@ -96,7 +96,7 @@ TEST_P(Weights, BytesOnTheWireAreTheFormulas) {
   const TensorTable table = TinyTable(tie);
   const Backend backend = PlainCpu();
   const std::vector<char> pinned = MakePins(table, pins);
-  RunGroups(ranks, {}, [&, ranks = ranks, pins = pins](const RankGroup& group) {
+  RunPairs(ranks, {}, [&, ranks = ranks, pins = pins](const RankGroup& group) {
     const int me = group.rank();
     Rank rank(table, pins, backend, group);
     rank.Load();
@@ -211,7 +211,7 @@ TEST(UnitStoreErrors, AnIdOutsideTheTableIsEveryRanksError) {
   const TensorTable table = TinyTable(Tie::kNo);
   const Backend backend = PlainCpu();
   std::vector<std::string> endings(2);
-  RunGroups(2, {}, [&](const RankGroup& group) {
+  RunPairs(2, {}, [&](const RankGroup& group) {
     Rank rank(table, Pins::kNone, backend, group);
     const int32_t id = group.rank() == 1 ? 200 : 3;
     const RowIds micro_step{.ids = &id, .n = 1};

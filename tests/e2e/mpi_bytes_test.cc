@@ -99,11 +99,12 @@ Bytes Since(const Bytes& now, const Bytes& then) {
 
 // At rest: nothing is on its way to MPI.
 Bytes Really() {
-  CHECK_OK(runtime->world().Synchronize());
+  CHECK_OK(runtime->control().Synchronize());
+  CHECK_OK(runtime->data().Synchronize());
   return {sent[0], sent[1], sent[2], sent[3]};
 }
 Bytes Said() {
-  const CommBytes b = runtime->world().bytes_sent();
+  const CommBytes b = runtime->group().bytes_sent();
   return {b.all_gather, b.exchange, b.reduce_scatter, b.broadcast};
 }
 
@@ -113,20 +114,20 @@ TEST(MpiBytes, OfTheConformanceSuite) {
     if (c.name == "Split") continue;
     SCOPED_TRACE(c.name);
     const Bytes really = Really(), said = Said();
-    c.body(runtime->world());
+    c.body(runtime->data());
     EXPECT_EQ(Since(Really(), really), Since(Said(), said));
   }
   const Bytes all = Really();
   EXPECT_GT(all.all_gather, 0);
   EXPECT_GT(all.exchange, 0);
   EXPECT_GT(all.reduce_scatter, 0);
-  if (runtime->world().rank() == 0) {
+  if (runtime->data().rank() == 0) {
     EXPECT_GT(all.broadcast, 0);
   }
 }
 
 TEST(MpiBytes, OfSteps) {
-  Communicator& world = runtime->world();
+  const RankGroup world = runtime->group();
   for (const Numerics numerics : {Numerics::kFast, Numerics::kSlotExact}) {
     for (const bool pinned : {false, true}) {
       RunSpec spec{.ranks = world.size(),
@@ -138,7 +139,7 @@ TEST(MpiBytes, OfSteps) {
       SCOPED_TRACE(Cat(numerics == Numerics::kFast ? "fast, " : "slot_exact, ",
                        pinned ? "pinned" : "sharded"));
       const Bytes really = Really(), said = Said();
-      const RunOutcome run = RunTrainingRank(spec, {.control = &world, .data = &world});
+      const RunOutcome run = RunTrainingRank(spec, world);
       const Bytes steps = Since(Really(), really);
       EXPECT_EQ(steps, Since(Said(), said));
       // The steps alone, which wire_bytes_test holds against the formula; the rest brings the first
@@ -171,7 +172,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   blockstep::testing::runtime = mpi->get();
-  if ((*mpi)->world().rank() > 0) GTEST_FLAG_SET(brief, true);
+  if ((*mpi)->data().rank() > 0) GTEST_FLAG_SET(brief, true);
   const int failed = RUN_ALL_TESTS();
   const absl::Status end = (*mpi)->Finalize();
   if (!end.ok()) std::fprintf(stderr, "%s\n", end.ToString().c_str());
