@@ -32,12 +32,13 @@ struct AttentionForwardArgs {
   void* scratch = nullptr;  // KernelTable::attention_scratch_bytes
 };
 
-// Any of dq, dk, dv may be undefined: not needed, not computed. All are =.
+// Any of dq, dk, dv may be undefined: not needed, not computed. All are =. The order of the sums
+// over tokens and heads is the backend's own, and for one backend the same whatever the threads.
 struct AttentionBackwardArgs {
   AttentionShape shape;
   TensorView q, k, v, out, lse, dout;  // as in forward; dout (B*T_q, H*D)
   TensorView dq;                       // (B*T_q, H*D)
-  TensorView dk, dv;  // (B*T_kv, G*D): sums over the query heads that share it, in head order
+  TensorView dk, dv;                   // (B*T_kv, G*D): sums over the query heads that share it
   float scale = 0;
   const int32_t* first_key = nullptr;
   void* scratch = nullptr;
