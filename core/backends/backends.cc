@@ -29,6 +29,7 @@ const KernelTable kCpuKernels = {
     .packed_bytes = cpu::PackedBytes,
     .pack_weight = cpu::PackWeight,
     .attention_scratch_bytes = cpu::AttentionScratchBytes,
+    .attention_stats_bytes = cpu::AttentionStatsBytes,
 };
 
 // Ops of the null backend: no memory is touched, costs are counted.
@@ -67,6 +68,7 @@ const KernelTable kNullKernels = {
     .packed_bytes = cpu::PackedBytes,
     .pack_weight = NoPacking,
     .attention_scratch_bytes = cpu::AttentionScratchBytes,
+    .attention_stats_bytes = cpu::AttentionStatsBytes,
 };
 
 }  // namespace

@@ -52,7 +52,7 @@ struct DeviceFunctions {
 
 struct Backend {
   // Changes whenever this struct or KernelTable does; a module with another value is refused.
-  static constexpr uint64_t kVersion = 1;
+  static constexpr uint64_t kVersion = 2;
   uint64_t version = kVersion;
   const char* name = "";
   DeviceFunctions device;

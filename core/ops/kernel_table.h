@@ -48,8 +48,10 @@ struct KernelTable {
   int64_t (*packed_bytes)(const PackWeightArgs& args) = nullptr;
   Op<PackWeightArgs> pack_weight = nullptr;
 
-  // Bytes of scratch the attention kernels want per call, for the plan.
+  // Bytes of scratch that the attention kernels want per call, and of what forward keeps for
+  // backward: never fewer for more slots.
   int64_t (*attention_scratch_bytes)(const AttentionShape& shape, int threads) = nullptr;
+  int64_t (*attention_stats_bytes)(const AttentionShape& shape) = nullptr;
 };
 
 // What an op costs, by its Args alone; the null backend counts these, benchmarks divide by them.

@@ -6,6 +6,7 @@
 
 #include "core/base/status.h"
 #include "core/device/arena.h"
+#include "core/device/host_stream.h"
 
 namespace blockstep {
 namespace {
@@ -88,7 +89,6 @@ class Bench {
     ASSIGN_OR_RETURN(const TensorView k, Make(n, narrow));
     ASSIGN_OR_RETURN(const TensorView v, Make(n, narrow));
     ASSIGN_OR_RETURN(const TensorView out, Make(n, wide));
-    ASSIGN_OR_RETURN(const TensorView lse, Make(n, model.heads));
     ASSIGN_OR_RETURN(const TensorView dout, Make(n, wide));
     ASSIGN_OR_RETURN(const TensorView dq, Make(n, wide));
     ASSIGN_OR_RETURN(const TensorView dk, Make(n, narrow));
@@ -96,12 +96,14 @@ class Bench {
     ASSIGN_OR_RETURN(void* scratch,
                      arena_.Allocate(MemoryClass::kWorkspace, "scratch",
                                      kernels_.attention_scratch_bytes(shape, pool_.threads())));
+    ASSIGN_OR_RETURN(void* stats, arena_.Allocate(MemoryClass::kWorkspace, "stats",
+                                                  kernels_.attention_stats_bytes(shape)));
     const AttentionForwardArgs forward{.shape = shape,
                                        .q = q,
                                        .k = k,
                                        .v = v,
                                        .out = out,
-                                       .lse = lse,
+                                       .stats = stats,
                                        .scale = 1.0f,
                                        .scratch = scratch};
     const AttentionBackwardArgs backward{.shape = shape,
@@ -109,11 +111,11 @@ class Bench {
                                          .k = k,
                                          .v = v,
                                          .out = out,
-                                         .lse = lse,
                                          .dout = dout,
                                          .dq = dq,
                                          .dk = dk,
                                          .dv = dv,
+                                         .stats = stats,
                                          .scale = 1.0f,
                                          .scratch = scratch};
     rates.attention_flops =
