@@ -1,8 +1,9 @@
 // Every op of the model as one plain struct of function pointers. All have one form,
 //   void op(Stream& stream, const OpArgs& args)
 // and return once the work is ordered on the stream; views must stay valid until an event recorded
-// later has been reached. Contracts stand beside each Args in core/ops/<op>.h. Shapes are checked
-// with CHECK: a wrong shape is our own bug.
+// later has been reached. Every pointer of an Args is memory of the backend's device, or null where
+// the op can do without; the Args itself is copied. Contracts stand beside each Args in
+// core/ops/<op>.h. Shapes are checked with CHECK: a wrong shape is our own bug.
 #pragma once
 
 #include <cstdint>

@@ -128,7 +128,7 @@ void Linear(Bench& bench, const char* name, int64_t tokens, int64_t in, int64_t 
     const bool is_forward = trans == Transpose::kYes;
     const PackedWeight packed = {pack.out, is_forward ? in : out, is_forward ? out : in};
     MatmulArgs args = is_forward ? forward : dx;
-    args.packed_b = &packed;
+    args.packed_b = packed;
     bench.Time(label, flops, 0, [&] { Kernels().matmul(bench.stream(), args); });
     bench.Time(shape + (is_forward ? " pack fwd" : " pack dX"), 0, 8.0 * w.size(),
                [&] { Kernels().pack_weight(bench.stream(), pack); });

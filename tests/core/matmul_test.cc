@@ -123,7 +123,7 @@ TEST_P(MatmulTest, PackedWeightsGiveTheProduct) {
       kernels_.pack_weight(stream_, pack);
       kernels_.matmul(
           stream_,
-          {.a = pa.view(), .b = pb.view(), .d = d.view(), .trans_b = tb, .packed_b = &weight});
+          {.a = pa.view(), .b = pb.view(), .d = d.view(), .trans_b = tb, .packed_b = weight});
       Sync();
       ExpectWithin("packed", d.mat(), Matmul(a, b), Bound(a, b, Mat(s.m, s.n)));
     }
