@@ -1,6 +1,6 @@
 // A backend is a plain struct of function pointers: memory and streams here, arithmetic in
 // core/ops/kernel_table.h, collectives through the communicator factory. Three exist: cpu, null (no
-// arithmetic: counts), async (cpu kernels on FIFO threads with random delays).
+// arithmetic: counts), guarded (cpu kernels, late, on memory that the host cannot touch).
 #pragma once
 
 #include <cstdint>
@@ -66,6 +66,6 @@ struct Backend {
 // core/backends/backends.h).
 DeviceFunctions CpuDeviceFunctions();
 DeviceFunctions NullDeviceFunctions();
-DeviceFunctions AsyncDeviceFunctions();
+DeviceFunctions GuardedDeviceFunctions();  // core/device/guarded_device.h
 
 }  // namespace blockstep

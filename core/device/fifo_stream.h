@@ -1,5 +1,5 @@
 // A stream with a thread of its own: communication on the CPU backend (for MPI the thread that owns
-// all MPI calls), and every stream of the `async` backend.
+// all MPI calls), and every stream of the `guarded` backend.
 #pragma once
 
 #include <cstdint>

@@ -77,16 +77,19 @@ enum Wanted { kDq = 1, kDk = 2, kDv = 4, kAll = 7 };
 Outputs Compute(Device& device, const Case& c, int wanted = kAll) {
   const AttentionShape& s = c.in.shape;
   constexpr int64_t kPad = 3;
-  Buffer q(c.in.q, kPad), k(c.in.k, kPad), v(c.in.v, kPad), dout(c.dout, kPad);
+  Buffer q(device, c.in.q, kPad), k(device, c.in.k, kPad), v(device, c.in.v, kPad),
+      dout(device, c.dout, kPad);
   const int64_t stats_bytes = device.kernels().attention_stats_bytes(s);
-  Outputs r = {Buffer::Poisoned(c.in.q.rows, c.in.q.cols, kPad),
-               Buffer::Poisoned(1, stats_bytes / static_cast<int64_t>(sizeof(float))),
-               Buffer::Poisoned(c.in.q.rows, c.in.q.cols, kPad),
-               Buffer::Poisoned(c.in.k.rows, c.in.k.cols, kPad),
-               Buffer::Poisoned(c.in.v.rows, c.in.v.cols, kPad)};
+  Outputs r = {Buffer::Poisoned(device, c.in.q.rows, c.in.q.cols, kPad),
+               Buffer::Poisoned(device, 1, stats_bytes / static_cast<int64_t>(sizeof(float))),
+               Buffer::Poisoned(device, c.in.q.rows, c.in.q.cols, kPad),
+               Buffer::Poisoned(device, c.in.k.rows, c.in.k.cols, kPad),
+               Buffer::Poisoned(device, c.in.v.rows, c.in.v.cols, kPad)};
   const int64_t bytes = device.kernels().attention_scratch_bytes(s, device.pool.threads());
-  std::vector<float> scratch(bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
-  const int32_t* first = c.in.first_key.empty() ? nullptr : c.in.first_key.data();
+  const std::vector<float> dead(bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
+  const DeviceArray<float> scratch(device, dead);
+  const DeviceArray<int32_t> first_key(device, c.in.first_key);
+  const int32_t* first = first_key.size() == 0 ? nullptr : first_key.data();
   const float scale = static_cast<float>(c.in.scale);
   device.kernels().attention_forward(*device.stream, {.shape = s,
                                                       .q = q.view(),
@@ -161,11 +164,11 @@ TEST_P(AttentionTest, GradientsAreOptional) {
   const Outputs all = Compute(device_, c);
   for (int wanted : {0 + kDq, 0 + kDk, 0 + kDv, kDq | kDv}) {
     const Outputs some = Compute(device_, c, wanted);
-    const Buffer dead = Buffer::Poisoned(c.in.k.rows, c.in.k.cols, 3);
+    const Buffer dead = Buffer::Poisoned(device_, c.in.k.rows, c.in.k.cols, 3);
     EXPECT_TRUE(some.dk.SameBits(wanted & kDk ? all.dk : dead)) << wanted;
     EXPECT_TRUE(some.dv.SameBits(wanted & kDv ? all.dv : dead)) << wanted;
-    EXPECT_TRUE(
-        some.dq.SameBits(wanted & kDq ? all.dq : Buffer::Poisoned(c.in.q.rows, c.in.q.cols, 3)))
+    EXPECT_TRUE(some.dq.SameBits(
+        wanted & kDq ? all.dq : Buffer::Poisoned(device_, c.in.q.rows, c.in.q.cols, 3)))
         << wanted;
   }
 }
