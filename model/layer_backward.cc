@@ -58,11 +58,11 @@ absl::Status MicroStep::BackwardLayer(int64_t l, const LayerBuffers& saved) cons
                                   .k = saved.k,
                                   .v = Any(saved.v, saved.k),
                                   .out = Any(saved.attn, saved.q),
-                                  .lse = saved.lse,
                                   .dout = scratch.attn,
                                   .dq = If(p.d_q, scratch.q),
                                   .dk = If(p.d_k, scratch.k),
                                   .dv = If(p.d_v, scratch.v),
+                                  .stats = saved.stats,
                                   .scale = AttentionScale(),
                                   .first_key = batch.first_key,
                                   .scratch = scratch.attention});

@@ -49,7 +49,7 @@ void MicroStep::ForwardLayer(int64_t l, const LayerOps& ops, const LayerBuffers&
                                  .k = key,
                                  .v = v,
                                  .out = attn,
-                                 .lse = keep.lse,
+                                 .stats = keep.stats,
                                  .scale = AttentionScale(),
                                  .first_key = batch.first_key,
                                  .scratch = scratch.attention});

@@ -155,7 +155,7 @@ absl::Status Llama::BeginPhase(const ActiveSet& set, Arena& arena) {
   CHECK_LT(0, m.shape.slots);
   m.set = set;
   m.plan = MakeSavePlan(set, m.table, m.options.recompute);
-  ASSIGN_OR_RETURN(m.phase, CarvePhaseBuffers(m.config, m.plan, m.shape, arena));
+  ASSIGN_OR_RETURN(m.phase, CarvePhaseBuffers(m.config, m.options, m.plan, m.shape, arena));
   return absl::OkStatus();
 }
 

@@ -8,20 +8,21 @@
 namespace blockstep {
 namespace {
 
-// Carves (rows, cols) fp32 of one class; the first failure sticks.
+// Carves (rows, cols) fp32, or bytes, of one class; the first failure sticks.
 class Carver {
  public:
   Carver(Arena& arena, MemoryClass cls, std::string prefix)
       : arena_(arena), cls_(cls), prefix_(std::move(prefix)) {}
 
   void Into(TensorView& view, const char* name, int64_t rows, int64_t cols) {
-    if (!status_.ok()) return;
-    auto data = arena_.Allocate(cls_, Cat(prefix_, name), rows * cols * 4);
-    if (data.ok()) {
-      view = TensorView::Of(*data, DType::kF32, rows, cols);
-    } else {
-      status_ = data.status();
-    }
+    view = TensorView::Of(Bytes(name, rows * cols * 4), DType::kF32, rows, cols);
+  }
+  void* Bytes(const char* name, int64_t bytes) {
+    if (!status_.ok()) return nullptr;
+    auto data = arena_.Allocate(cls_, Cat(prefix_, name), bytes);
+    if (data.ok()) return *data;
+    status_ = data.status();
+    return nullptr;
   }
   absl::Status status() const { return status_; }
 
@@ -59,10 +60,12 @@ TensorView FirstCols(const TensorView& view, int64_t n) {
 }
 
 struct Keep {
-  bool input, rstd1, norm1, q, k, v, lse, attn, mid, rstd2, norm2, gate, up, swiglu;
+  bool input, rstd1, norm1, q, k, v, stats, attn, mid, rstd2, norm2, gate, up, swiglu;
 };
 
-void CarveLayer(const LlamaConfig& c, const Keep& keep, int64_t n, Carver& carve, LayerBuffers& b) {
+// For n tokens whose attention keeps `stats_bytes`.
+void CarveLayer(const LlamaConfig& c, const Keep& keep, int64_t n, int64_t stats_bytes,
+                Carver& carve, LayerBuffers& b) {
   const int64_t query = c.heads * c.head_dim, key = c.kv_heads * c.head_dim;
   if (keep.input) carve.Into(b.input, "input", n, c.hidden);
   if (keep.rstd1) carve.Into(b.rstd1, "rstd1", 1, n);
@@ -70,7 +73,7 @@ void CarveLayer(const LlamaConfig& c, const Keep& keep, int64_t n, Carver& carve
   if (keep.q) carve.Into(b.q, "q", n, query);
   if (keep.k) carve.Into(b.k, "k", n, key);
   if (keep.v) carve.Into(b.v, "v", n, key);
-  if (keep.lse) carve.Into(b.lse, "lse", n, c.heads);
+  if (keep.stats) b.stats = carve.Bytes("attention stats", stats_bytes);
   if (keep.attn) carve.Into(b.attn, "attn", n, query);
   if (keep.mid) carve.Into(b.mid, "mid", n, c.hidden);
   if (keep.rstd2) carve.Into(b.rstd2, "rstd2", 1, n);
@@ -89,7 +92,7 @@ LayerBuffers LayerBuffers::First(int64_t n) const {
           .q = FirstRows(q, n),
           .k = FirstRows(k, n),
           .v = FirstRows(v, n),
-          .lse = FirstRows(lse, n),
+          .stats = stats,
           .attn = FirstRows(attn, n),
           .mid = FirstRows(mid, n),
           .rstd2 = FirstCols(rstd2, n),
@@ -156,16 +159,19 @@ absl::StatusOr<RunBuffers> CarveRunBuffers(const LlamaConfig& c, const LlamaOpti
   return run;
 }
 
-absl::StatusOr<PhaseBuffers> CarvePhaseBuffers(const LlamaConfig& config, const SavePlan& plan,
+absl::StatusOr<PhaseBuffers> CarvePhaseBuffers(const LlamaConfig& config,
+                                               const LlamaOptions& options, const SavePlan& plan,
                                                BatchShape shape, Arena& arena) {
   const int64_t n = shape.slots * shape.tokens;
+  const int64_t stats_bytes = options.backend->kernels->attention_stats_bytes(
+      AttentionShapeOf(config, shape.slots, shape.tokens));
   PhaseBuffers phase;
   phase.layers.resize(plan.layers.size());
   Keep rerun = {};
   for (size_t l = 0; l < plan.layers.size(); ++l) {
     const LayerPlan& p = plan.layers[l];
     Keep keep = {p.save_input, p.save_rstd1, p.save_norm1, p.save_q,     p.save_k,
-                 p.save_v,     p.save_lse,   p.save_attn,  p.save_mid,   p.save_rstd2,
+                 p.save_v,     p.save_stats, p.save_attn,  p.save_mid,   p.save_rstd2,
                  p.save_norm2, p.save_gate,  p.save_up,    p.save_swiglu};
     if (p.recompute) {
       rerun = {false,
@@ -174,7 +180,7 @@ absl::StatusOr<PhaseBuffers> CarvePhaseBuffers(const LlamaConfig& config, const 
                rerun.q || keep.q,
                rerun.k || keep.k,
                rerun.v || keep.v,
-               rerun.lse || keep.lse,
+               rerun.stats || keep.stats,
                rerun.attn || keep.attn,
                rerun.mid || keep.mid,
                rerun.rstd2 || keep.rstd2,
@@ -185,11 +191,11 @@ absl::StatusOr<PhaseBuffers> CarvePhaseBuffers(const LlamaConfig& config, const 
       keep = {.input = true};
     }
     Carver carve(arena, MemoryClass::kActivations, Cat("layer ", l, " "));
-    CarveLayer(config, keep, n, carve, phase.layers[l]);
+    CarveLayer(config, keep, n, stats_bytes, carve, phase.layers[l]);
     RETURN_IF_ERROR(carve.status());
   }
   Carver carve(arena, MemoryClass::kActivations, "recomputed ");
-  CarveLayer(config, rerun, n, carve, phase.rerun);
+  CarveLayer(config, rerun, n, stats_bytes, carve, phase.rerun);
   RETURN_IF_ERROR(carve.status());
 
   Carver last(arena, MemoryClass::kActivations, "final ");

@@ -19,7 +19,7 @@ struct LayerBuffers {
   TensorView q;                 // (n, H*D) rotated
   TensorView k;                 // (n, G*D) rotated
   TensorView v;                 // (n, G*D)
-  TensorView lse;               // (n, H)
+  void* stats = nullptr;        // of attention, KernelTable::attention_stats_bytes
   TensorView attn;              // (n, H*D)
   TensorView mid;               // (n, C) residual stream between attention and MLP
   TensorView rstd2;             // (1, n)
@@ -57,7 +57,8 @@ struct PhaseBuffers {
   TensorView d_residual;             // (n, C) gradient of the residual stream
   TensorView final_rstd;             // (1, n)
 };
-absl::StatusOr<PhaseBuffers> CarvePhaseBuffers(const LlamaConfig& config, const SavePlan& plan,
+absl::StatusOr<PhaseBuffers> CarvePhaseBuffers(const LlamaConfig& config,
+                                               const LlamaOptions& options, const SavePlan& plan,
                                                BatchShape shape, Arena& arena);
 
 AttentionShape AttentionShapeOf(const LlamaConfig& config, int64_t slots, int64_t tokens);

@@ -37,8 +37,8 @@ void PlanGradients(const LayerActive& a, bool below, LayerPlan& p) {
 void PlanSaves(const LayerActive& a, LayerPlan& p) {
   p.save_input = p.save_rstd1 = p.d_norm1;
   p.save_norm1 = a.w[kQ] || a.w[kK] || a.w[kV];
-  // dV = P^T dO wants the probabilities (q, k, lse); dQ and dK also want V and rowsum(dO * O).
-  p.save_q = p.save_k = p.save_lse = p.d_attn;
+  // dV = P^T dO wants the probabilities (q, k, stats); dQ and dK also want V and rowsum(dO * O).
+  p.save_q = p.save_k = p.save_stats = p.d_attn;
   p.save_v = p.d_q || p.d_k;
   p.save_attn = p.d_q || p.d_k || a.w[kO];
   p.save_mid = p.save_rstd2 = p.d_norm2;
@@ -56,7 +56,7 @@ LayerOps PlanRerun(const LayerPlan& p) {
   r.up = r.swiglu || p.save_up;
   r.norm2 = r.gate || r.up || p.save_norm2 || p.save_mid;
   r.o = r.norm2;
-  r.attention = r.o || p.save_attn || p.save_lse;
+  r.attention = r.o || p.save_attn || p.save_stats;
   r.q = r.attention || p.save_q;
   r.k = r.attention || p.save_k;
   r.v = r.attention || p.save_v;

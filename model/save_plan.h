@@ -44,7 +44,7 @@ struct LayerPlan {
   // Activations kept from forward for backward (kNone), or kept while the layer is recomputed
   // (kLayer).
   bool save_input = false, save_rstd1 = false, save_norm1 = false, save_q = false, save_k = false,
-       save_v = false, save_lse = false, save_attn = false, save_mid = false, save_rstd2 = false,
+       save_v = false, save_stats = false, save_attn = false, save_mid = false, save_rstd2 = false,
        save_norm2 = false, save_gate = false, save_up = false, save_swiglu = false;
   bool recompute = false;
   LayerOps rerun;  // recompute: the ops that lead to what is saved

@@ -1,5 +1,6 @@
 #include "core/backends/backends.h"
 
+#include "core/backends/guarded_kernels.h"
 #include "core/base/status.h"
 #include "core/ops/cpu/kernels.h"
 #include "core/ops/cpu/loops/loops.h"
@@ -29,7 +30,10 @@ const KernelTable kCpuKernels = {
     .packed_bytes = cpu::PackedBytes,
     .pack_weight = cpu::PackWeight,
     .attention_scratch_bytes = cpu::AttentionScratchBytes,
+    .attention_stats_bytes = cpu::AttentionStatsBytes,
 };
+
+const KernelTable& CpuKernels() { return kCpuKernels; }
 
 // Ops of the null backend: no memory is touched, costs are counted.
 template <OpKind kind = OpKind::kOther, typename Args>
@@ -67,6 +71,7 @@ const KernelTable kNullKernels = {
     .packed_bytes = cpu::PackedBytes,
     .pack_weight = NoPacking,
     .attention_scratch_bytes = cpu::AttentionScratchBytes,
+    .attention_stats_bytes = cpu::AttentionStatsBytes,
 };
 
 }  // namespace
@@ -82,9 +87,10 @@ const Backend& CpuBackend() {
   return backend;
 }
 
-const Backend& AsyncBackend() {
-  static const Backend backend = {
-      .name = "async", .device = AsyncDeviceFunctions(), .kernels = &kCpuKernels};
+const Backend& GuardedBackend() {
+  static const Backend backend = {.name = "guarded",
+                                  .device = GuardedDeviceFunctions(),
+                                  .kernels = &GuardedKernels<CpuKernels>()};
   return backend;
 }
 
@@ -99,10 +105,10 @@ std::string CpuInstructionSet() { return cpu::Loops().name; }
 std::string CpuGemmLibrary() { return cpu::GemmLibrary(); }
 
 absl::StatusOr<const Backend*> FindBackend(std::string_view name) {
-  for (const Backend* backend : {&CpuBackend(), &AsyncBackend(), &NullBackend()}) {
+  for (const Backend* backend : {&CpuBackend(), &GuardedBackend(), &NullBackend()}) {
     if (name == backend->name) return backend;
   }
-  return InvalidArgument("runtime.backend: expected cpu, async or null, got '", name,
+  return InvalidArgument("runtime.backend: expected cpu, guarded or null, got '", name,
                          "', which is not in this build");
 }
 

@@ -13,8 +13,9 @@
 namespace blockstep {
 
 const Backend& CpuBackend();
-// CPU kernels on FIFO threads with random delays: for finding missing waits.
-const Backend& AsyncBackend();
+// CPU kernels and copies on FIFO threads with random delays, on memory that the host cannot touch:
+// finds missing waits and host accesses without a GPU.
+const Backend& GuardedBackend();
 // No arithmetic, no memory; ops add to NullCounters() of the calling thread.
 const Backend& NullBackend();
 
@@ -31,7 +32,7 @@ OpCounters& NullCounters();
 std::string CpuInstructionSet();  // "v4": the widest vector instructions that kernels use here
 std::string CpuGemmLibrary();     // "onednn 2.6.3, instructions 1fef"
 
-// "cpu", "async" or "null"; an error names what there is.
+// "cpu", "guarded" or "null"; an error names what there is.
 absl::StatusOr<const Backend*> FindBackend(std::string_view name);
 
 }  // namespace blockstep

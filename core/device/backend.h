@@ -1,6 +1,6 @@
 // A backend is a plain struct of function pointers: memory and streams here, arithmetic in
 // core/ops/kernel_table.h, collectives through the communicator factory. Three exist: cpu, null (no
-// arithmetic: counts), async (cpu kernels on FIFO threads with random delays).
+// arithmetic: counts), guarded (cpu kernels, late, on memory that the host cannot touch).
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,7 @@ struct DeviceFunctions {
 
 struct Backend {
   // Changes whenever this struct or KernelTable does; a module with another value is refused.
-  static constexpr uint64_t kVersion = 1;
+  static constexpr uint64_t kVersion = 2;
   uint64_t version = kVersion;
   const char* name = "";
   DeviceFunctions device;
@@ -85,6 +85,6 @@ inline void CopyToHost(const Backend& backend, Stream& stream, void* host, const
 // core/backends/backends.h).
 DeviceFunctions CpuDeviceFunctions();
 DeviceFunctions NullDeviceFunctions();
-DeviceFunctions AsyncDeviceFunctions();
+DeviceFunctions GuardedDeviceFunctions();  // core/device/guarded_device.h
 
 }  // namespace blockstep

@@ -1,5 +1,5 @@
 // A stream with a thread of its own: communication between ranks that are threads, work beside
-// training, and every stream of the `async` backend.
+// training, and every stream of the `guarded` backend.
 #pragma once
 
 #include <cstdint>

@@ -65,8 +65,7 @@ OpCost Cost(const MatmulArgs& a) {
 
 OpCost Cost(const AttentionForwardArgs& a) {
   // q.k and p.v
-  return {.flops = 4 * Pairs(a.shape) * a.shape.head_dim,
-          .bytes = BytesOf({a.q, a.k, a.v, a.out, a.lse})};
+  return {.flops = 4 * Pairs(a.shape) * a.shape.head_dim, .bytes = BytesOf({a.q, a.k, a.v, a.out})};
 }
 
 OpCost Cost(const AttentionBackwardArgs& a) {
@@ -75,7 +74,7 @@ OpCost Cost(const AttentionBackwardArgs& a) {
   const int64_t products =
       scores + (a.dq.defined() ? 1 : 0) + (a.dk.defined() ? 1 : 0) + (a.dv.defined() ? 1 : 0);
   return {.flops = 2 * products * Pairs(a.shape) * a.shape.head_dim,
-          .bytes = BytesOf({a.q, a.k, a.v, a.out, a.lse, a.dout, a.dq, a.dk, a.dv})};
+          .bytes = BytesOf({a.q, a.k, a.v, a.out, a.dout, a.dq, a.dk, a.dv})};
 }
 
 }  // namespace blockstep

@@ -47,7 +47,9 @@ void Outputs(OpNotes& n, Stream& s, const MatmulArgs& a) {
 }
 void Outputs(OpNotes& n, Stream& s, const RopeArgs& a) { n.NoteInScope(s, "rope", a.x); }
 void Outputs(OpNotes& n, Stream& s, const AttentionForwardArgs& a) {
-  n.NoteInScope(s, "attention lse", a.lse);
+  // Whatever it holds, as words.
+  const int64_t words = Base().attention_stats_bytes(a.shape) / DTypeSize(DType::kF32);
+  n.NoteInScope(s, "attention stats", TensorView::Of(a.stats, DType::kF32, 1, words));
   n.NoteInScope(s, "attention out", a.out);
 }
 void Outputs(OpNotes& n, Stream& s, const AttentionBackwardArgs& a) {
@@ -160,6 +162,8 @@ const KernelTable& DigestKernels() {
           [](const AttentionShape& shape, int threads) {
             return Base().attention_scratch_bytes(shape, threads);
           },
+      .attention_stats_bytes =
+          [](const AttentionShape& shape) { return Base().attention_stats_bytes(shape); },
   };
   return table;
 }

@@ -12,8 +12,9 @@ struct EmbeddingForwardArgs {
   TensorView out;                // (n, C) =
 };
 
-// dtable[id - first_row] += dout[i] for ids in [first_row, first_row + dtable.rows), tokens in
-// ascending order for every element, whatever the threads; kAssign zeroes dtable first.
+// dtable[id - first_row] += dout[i] for ids in [first_row, first_row + dtable.rows); kAssign zeroes
+// dtable first. The order of an element's tokens is the backend's own, and for one backend the same
+// whatever the threads.
 struct EmbeddingBackwardArgs {
   TensorView dout;               // (n, C)
   const int32_t* ids = nullptr;  // (n)

@@ -1,8 +1,9 @@
 // Every op of the model as one plain struct of function pointers. All have one form,
 //   void op(Stream& stream, const OpArgs& args)
 // and return once the work is ordered on the stream; views must stay valid until an event recorded
-// later has been reached. Contracts stand beside each Args in core/ops/<op>.h. Shapes are checked
-// with CHECK: a wrong shape is our own bug.
+// later has been reached. Every pointer of an Args is memory of the backend's device, or null where
+// the op can do without; the Args itself is copied. Contracts stand beside each Args in
+// core/ops/<op>.h. Shapes are checked with CHECK: a wrong shape is our own bug.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +49,10 @@ struct KernelTable {
   int64_t (*packed_bytes)(const PackWeightArgs& args) = nullptr;
   Op<PackWeightArgs> pack_weight = nullptr;
 
-  // Bytes of scratch the attention kernels want per call, for the plan.
+  // Bytes of scratch that the attention kernels want per call, and of what forward keeps for
+  // backward: never fewer for more slots.
   int64_t (*attention_scratch_bytes)(const AttentionShape& shape, int threads) = nullptr;
+  int64_t (*attention_stats_bytes)(const AttentionShape& shape) = nullptr;
 };
 
 // What an op costs, by its Args alone; the null backend counts these, benchmarks divide by them.

@@ -27,8 +27,8 @@ struct MatmulArgs {
   Transpose trans_b = Transpose::kNo;
   float alpha = 1.0f;
   Accumulate accumulate = Accumulate::kAssign;
-  int64_t first_row = 0;                   // multiple of kMatmulRowTile
-  const PackedWeight* packed_b = nullptr;  // (optional) must hold the same values as b
+  int64_t first_row = 0;  // multiple of kMatmulRowTile
+  PackedWeight packed_b;  // (optional: data null) must hold the same values as b
 };
 
 struct PackWeightArgs {

@@ -18,7 +18,8 @@ struct RmsNormForwardArgs {
   float eps = 1e-5f;
 };
 
-// dx (+)= gradient of s;  dweight (+)= sum over tokens, in ascending token order per element.
+// dx (+)= gradient of s;  dweight (+)= sum over tokens, whose order is the backend's own and for
+// one backend the same whatever the threads.
 struct RmsNormBackwardArgs {
   TensorView dy;      // (n, C)
   TensorView s;       // (n, C), the normalised input

@@ -24,7 +24,7 @@ enum class AccumulateChoice : uint8_t { kAuto, kLocal, kSharded };  // kAuto: by
 enum class OptimizerKind : uint8_t { kAdamW };
 enum class ScheduleShape : uint8_t { kConstant, kLinear, kCosine };
 enum class PlacementMode : uint8_t { kSharded, kPinned, kBudget, kNode };
-enum class BackendKind : uint8_t { kCpu, kNull, kAsync, kCuda };
+enum class BackendKind : uint8_t { kCpu, kNull, kGuarded, kCuda };
 enum class TransportKind : uint8_t { kMpi, kLocal };
 
 // Rows of a tensor by name; the model that turns names into indices is not known here.

@@ -12,10 +12,10 @@ namespace {
 absl::StatusOr<const Backend*> BackendOf(const TrainConfig& config) {
   if (config.runtime.backend == BackendKind::kNull) {
     return InvalidArgument(
-        "runtime.backend: expected cpu or async, got null, which has no memory and is for "
+        "runtime.backend: expected cpu or guarded, got null, which has no memory and is for "
         "`estimate`");
   }
-  static constexpr std::string_view kNames[] = {"cpu", "null", "async", "cuda"};
+  static constexpr std::string_view kNames[] = {"cpu", "null", "guarded", "cuda"};
   return FindBackend(kNames[static_cast<size_t>(config.runtime.backend)]);
 }
 

@@ -128,7 +128,7 @@ void Linear(Bench& bench, const char* name, int64_t tokens, int64_t in, int64_t 
     const bool is_forward = trans == Transpose::kYes;
     const PackedWeight packed = {pack.out, is_forward ? in : out, is_forward ? out : in};
     MatmulArgs args = is_forward ? forward : dx;
-    args.packed_b = &packed;
+    args.packed_b = packed;
     bench.Time(label, flops, 0, [&] { Kernels().matmul(bench.stream(), args); });
     bench.Time(shape + (is_forward ? " pack fwd" : " pack dX"), 0, 8.0 * w.size(),
                [&] { Kernels().pack_weight(bench.stream(), pack); });
@@ -142,14 +142,14 @@ void Attention(Bench& bench) {
       .slots = 8, .q_len = 256, .kv_len = 256, .heads = 8, .kv_heads = 8, .head_dim = 64};
   TensorView t[8];
   for (TensorView& v : t) v = bench.Matrix(kTokens, kHidden);
-  const TensorView lse = bench.Matrix(kTokens, s.heads);
+  void* stats = bench.Scratch(Kernels().attention_stats_bytes(s));
   void* scratch = bench.Scratch(Kernels().attention_scratch_bytes(s, bench.threads()));
   const AttentionForwardArgs f = {.shape = s,
                                   .q = t[0],
                                   .k = t[1],
                                   .v = t[2],
                                   .out = t[3],
-                                  .lse = lse,
+                                  .stats = stats,
                                   .scale = 0.125f,
                                   .scratch = scratch};
   const AttentionBackwardArgs b = {.shape = s,
@@ -157,11 +157,11 @@ void Attention(Bench& bench) {
                                    .k = t[1],
                                    .v = t[2],
                                    .out = t[3],
-                                   .lse = lse,
                                    .dout = t[4],
                                    .dq = t[5],
                                    .dk = t[6],
                                    .dv = t[7],
+                                   .stats = stats,
                                    .scale = 0.125f,
                                    .scratch = scratch};
   bench.Time("attention forward", Cost(f).flops, 0,

@@ -69,7 +69,7 @@ std::vector<Case> Cases() {
 }
 
 struct Outputs {
-  Buffer out, lse, dq, dk, dv;
+  Buffer out, stats, dq, dk, dv;
 };
 
 enum Wanted { kDq = 1, kDk = 2, kDv = 4, kAll = 7 };
@@ -77,22 +77,26 @@ enum Wanted { kDq = 1, kDk = 2, kDv = 4, kAll = 7 };
 Outputs Compute(Device& device, const Case& c, int wanted = kAll) {
   const AttentionShape& s = c.in.shape;
   constexpr int64_t kPad = 3;
-  Buffer q(c.in.q, kPad), k(c.in.k, kPad), v(c.in.v, kPad), dout(c.dout, kPad);
-  Outputs r = {Buffer::Poisoned(c.in.q.rows, c.in.q.cols, kPad),
-               Buffer::Poisoned(c.in.q.rows, s.heads),
-               Buffer::Poisoned(c.in.q.rows, c.in.q.cols, kPad),
-               Buffer::Poisoned(c.in.k.rows, c.in.k.cols, kPad),
-               Buffer::Poisoned(c.in.v.rows, c.in.v.cols, kPad)};
+  Buffer q(device, c.in.q, kPad), k(device, c.in.k, kPad), v(device, c.in.v, kPad),
+      dout(device, c.dout, kPad);
+  const int64_t stats_bytes = device.kernels().attention_stats_bytes(s);
+  Outputs r = {Buffer::Poisoned(device, c.in.q.rows, c.in.q.cols, kPad),
+               Buffer::Poisoned(device, 1, stats_bytes / static_cast<int64_t>(sizeof(float))),
+               Buffer::Poisoned(device, c.in.q.rows, c.in.q.cols, kPad),
+               Buffer::Poisoned(device, c.in.k.rows, c.in.k.cols, kPad),
+               Buffer::Poisoned(device, c.in.v.rows, c.in.v.cols, kPad)};
   const int64_t bytes = device.kernels().attention_scratch_bytes(s, device.pool.threads());
-  std::vector<float> scratch(bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
-  const int32_t* first = c.in.first_key.empty() ? nullptr : c.in.first_key.data();
+  const std::vector<float> dead(bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
+  const DeviceArray<float> scratch(device, dead);
+  const DeviceArray<int32_t> first_key(device, c.in.first_key);
+  const int32_t* first = first_key.size() == 0 ? nullptr : first_key.data();
   const float scale = static_cast<float>(c.in.scale);
   device.kernels().attention_forward(*device.stream, {.shape = s,
                                                       .q = q.view(),
                                                       .k = k.view(),
                                                       .v = v.view(),
                                                       .out = r.out.view(),
-                                                      .lse = r.lse.view(),
+                                                      .stats = r.stats.data(),
                                                       .scale = scale,
                                                       .first_key = first,
                                                       .scratch = scratch.data()});
@@ -101,8 +105,8 @@ Outputs Compute(Device& device, const Case& c, int wanted = kAll) {
                              .k = k.view(),
                              .v = v.view(),
                              .out = r.out.view(),
-                             .lse = r.lse.view(),
                              .dout = dout.view(),
+                             .stats = r.stats.data(),
                              .scale = scale,
                              .first_key = first,
                              .scratch = scratch.data()};
@@ -131,14 +135,12 @@ TEST_P(AttentionTest, MatchesTheReference) {
     const auto bound = [&](const Mat& magnitude, double factor) {
       return Map(magnitude, [&](double x) { return factor * x + 1e-30; });
     };
-    ExpectWithin("lse", got.lse.mat(), want.lse,
-                 Mat(want.lse.rows, want.lse.cols, score + (t + 8) * kUnit));
     ExpectWithin("out", got.out.mat(), want.out,
                  Mat(want.out.rows, want.out.cols, relative * MaxAbs(c.in.v)));
     ExpectWithin("dv", got.dv.mat(), grad.dv, bound(grad.dv_magnitude, 2 * relative));
     ExpectWithin("dq", got.dq.mat(), grad.dq, bound(grad.dq_magnitude, 3 * relative));
     ExpectWithin("dk", got.dk.mat(), grad.dk, bound(grad.dk_magnitude, 3 * relative));
-    for (const Buffer* b : {&got.out, &got.lse, &got.dq, &got.dk, &got.dv}) {
+    for (const Buffer* b : {&got.out, &got.stats, &got.dq, &got.dk, &got.dv}) {
       EXPECT_TRUE(b->GuardsIntact());
     }
   }
@@ -149,7 +151,7 @@ TEST_P(AttentionTest, SameBitsForAnyThreads) {
   for (const Case& c : Cases()) {
     const Outputs a = Compute(one, c), b = Compute(device_, c);
     EXPECT_TRUE(a.out.SameBits(b.out));
-    EXPECT_TRUE(a.lse.SameBits(b.lse));
+    EXPECT_TRUE(a.stats.SameBits(b.stats));
     EXPECT_TRUE(a.dq.SameBits(b.dq));
     EXPECT_TRUE(a.dk.SameBits(b.dk));
     EXPECT_TRUE(a.dv.SameBits(b.dv));
@@ -162,11 +164,11 @@ TEST_P(AttentionTest, GradientsAreOptional) {
   const Outputs all = Compute(device_, c);
   for (int wanted : {0 + kDq, 0 + kDk, 0 + kDv, kDq | kDv}) {
     const Outputs some = Compute(device_, c, wanted);
-    const Buffer dead = Buffer::Poisoned(c.in.k.rows, c.in.k.cols, 3);
+    const Buffer dead = Buffer::Poisoned(device_, c.in.k.rows, c.in.k.cols, 3);
     EXPECT_TRUE(some.dk.SameBits(wanted & kDk ? all.dk : dead)) << wanted;
     EXPECT_TRUE(some.dv.SameBits(wanted & kDv ? all.dv : dead)) << wanted;
-    EXPECT_TRUE(
-        some.dq.SameBits(wanted & kDq ? all.dq : Buffer::Poisoned(c.in.q.rows, c.in.q.cols, 3)))
+    EXPECT_TRUE(some.dq.SameBits(
+        wanted & kDq ? all.dq : Buffer::Poisoned(device_, c.in.q.rows, c.in.q.cols, 3)))
         << wanted;
   }
 }

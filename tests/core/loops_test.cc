@@ -21,6 +21,7 @@ class LoopsTest : public ::testing::TestWithParam<int> {
     loops_ = AvailableLoops().sets[GetParam()];
   }
   const CpuLoops* loops_ = nullptr;
+  Device device_;  // whose memory the host reads
 };
 
 TEST_P(LoopsTest, ExpIsWithinItsBound) {
@@ -54,7 +55,7 @@ TEST_P(LoopsTest, ExpAtTheEnds) {
 
 // An element gets the same bits from the vector body and from the tail.
 TEST_P(LoopsTest, PositionDoesNotMatter) {
-  Buffer x(RandomMat(1, 64, 1)), u(RandomMat(1, 64, 2));
+  Buffer x(device_, RandomMat(1, 64, 1)), u(device_, RandomMat(1, 64, 2));
   std::vector<float> whole(64), part(64);
   loops_->swiglu(x.data(), u.data(), whole.data(), 64);
   for (int64_t begin = 0; begin < 33; ++begin) {
@@ -66,7 +67,7 @@ TEST_P(LoopsTest, PositionDoesNotMatter) {
 }
 
 TEST_P(LoopsTest, SquaredQuantumIgnoresVectorWidth) {
-  Buffer x(RandomMat(1, 256, 1));
+  Buffer x(device_, RandomMat(1, 256, 1));
   for (int64_t n : {1, 15, 16, 255, 256}) {
     EXPECT_EQ(loops_->squared_quantum(x.data(), n),
               AvailableLoops().sets[0]->squared_quantum(x.data(), n));
@@ -74,7 +75,7 @@ TEST_P(LoopsTest, SquaredQuantumIgnoresVectorWidth) {
 }
 
 TEST_P(LoopsTest, AdamQuantumIgnoresVectorWidth) {
-  Buffer m(RandomMat(1, 256, 1)), v(reference::Abs(RandomMat(1, 256, 2)));
+  Buffer m(device_, RandomMat(1, 256, 1)), v(device_, reference::Abs(RandomMat(1, 256, 2)));
   const AdamNormScalars s = {1.25, 3.5, 1e-8};
   for (int64_t n : {1, 15, 16, 255, 256}) {
     EXPECT_EQ(loops_->adam_quantum(s, m.data(), v.data(), n),
@@ -85,13 +86,14 @@ TEST_P(LoopsTest, AdamQuantumIgnoresVectorWidth) {
 // Without a fused multiply-add in them, loops agree to the bit between instruction sets.
 TEST_P(LoopsTest, UnfusedLoopsAgreeBetweenSets) {
   const CpuLoops& base = *AvailableLoops().sets[0];
-  Buffer x(RandomMat(1, 100, 1)), d(RandomMat(1, 100, 2)), w(RandomMat(1, 100, 3));
+  Buffer x(device_, RandomMat(1, 100, 1)), d(device_, RandomMat(1, 100, 2)),
+      w(device_, RandomMat(1, 100, 3));
   std::vector<float> y(100), z(100);
   EXPECT_EQ(base.norm_row(x.data(), d.data(), nullptr, w.data(), y.data(), 100, 1e-5f),
             loops_->norm_row(x.data(), d.data(), nullptr, w.data(), z.data(), 100, 1e-5f));
   EXPECT_EQ(y, z);
-  Buffer p(RandomMat(1, 100, 4)), p2 = p, m(RandomMat(1, 100, 5)), m2 = m,
-                                  v(reference::Abs(RandomMat(1, 100, 6))), v2 = v;
+  Buffer p(device_, RandomMat(1, 100, 4)), p2 = p, m(device_, RandomMat(1, 100, 5)), m2 = m,
+                                           v(device_, reference::Abs(RandomMat(1, 100, 6))), v2 = v;
   const AdamWScalars s = {1, 0.9f, 0.9f, 0.1f, 0.99f, 0.01f, 0.1f, 2.0f, 1e-8f};
   base.adamw(s, p.data(), x.data(), m.data(), v.data(), 100);
   loops_->adamw(s, p2.data(), x.data(), m2.data(), v2.data(), 100);
@@ -100,13 +102,13 @@ TEST_P(LoopsTest, UnfusedLoopsAgreeBetweenSets) {
 
 TEST_P(LoopsTest, AttentionAgreesWithBaseline) {
   constexpr int64_t kTokens = 100, kDim = 40;
-  Buffer q(RandomMat(kTokens, kDim, 1)), k(RandomMat(kTokens, kDim, 2)),
-      v(RandomMat(kTokens, kDim, 3)), dout(RandomMat(kTokens, kDim, 4));
+  Buffer q(device_, RandomMat(kTokens, kDim, 1)), k(device_, RandomMat(kTokens, kDim, 2)),
+      v(device_, RandomMat(kTokens, kDim, 3)), dout(device_, RandomMat(kTokens, kDim, 4));
   const CpuLoops* sets[] = {AvailableLoops().sets[0], loops_};
   std::vector<reference::Mat> results[2];
   for (int i = 0; i < 2; ++i) {
-    Buffer out(kTokens, kDim), lse(kTokens, 1), dq(kTokens, kDim), dk(kTokens, kDim),
-        dv(kTokens, kDim);
+    Buffer out(device_, kTokens, kDim), lse(device_, kTokens, 1), dq(device_, kTokens, kDim),
+        dk(device_, kTokens, kDim), dv(device_, kTokens, kDim);
     std::vector<float> scratch(AttentionScratchFloats(kTokens, kDim));
     const AttentionTask task = {.q_len = kTokens,
                                 .kv_len = kTokens,

@@ -20,8 +20,8 @@ const Shape kShapes[] = {{1, 1, 1},    {64, 64, 64}, {65, 1, 7},     {3, 33, 1},
 
 const Transpose kBoth[] = {Transpose::kNo, Transpose::kYes};
 
-Buffer Stored(const Mat& m, Transpose t, int64_t pad) {
-  return Buffer(t == Transpose::kYes ? reference::Transposed(m) : m, pad);
+Buffer Stored(Device& device, const Mat& m, Transpose t, int64_t pad) {
+  return Buffer(device, t == Transpose::kYes ? reference::Transposed(m) : m, pad);
 }
 
 // (K + 4) roundings of terms that sum to |A| |B|, and of what was there.
@@ -43,8 +43,8 @@ TEST_P(MatmulTest, MatchesTheReference) {
     for (Transpose ta : kBoth) {
       for (Transpose tb : kBoth) {
         for (float alpha : {1.0f, -0.75f}) {
-          Buffer pa = Stored(a, ta, 2), pb = Stored(b, tb, 5);
-          Buffer assigned = Buffer::Poisoned(s.m, s.n, 1), added(old, 1);
+          Buffer pa = Stored(device_, a, ta, 2), pb = Stored(device_, b, tb, 5);
+          Buffer assigned = Buffer::Poisoned(device_, s.m, s.n, 1), added(device_, old, 1);
           MatmulArgs args = {.a = pa.view(),
                              .b = pb.view(),
                              .d = assigned.view(),
@@ -78,17 +78,18 @@ TEST_P(MatmulTest, RowsDoNotDependOnTheirRange) {
     for (Transpose ta : kBoth) {
       for (Transpose tb : kBoth) {
         for (Accumulate acc : {Accumulate::kAssign, Accumulate::kAdd}) {
-          Buffer pa = Stored(a, ta, 0), pb = Stored(b, tb, 0);
-          Buffer whole(RandomMat(s.m, s.n, 3));
-          const Buffer start = whole;
-          one.kernels().matmul(*one.stream, {.a = pa.view(),
-                                             .b = pb.view(),
-                                             .d = whole.view(),
+          const Mat start = RandomMat(s.m, s.n, 3);
+          const Buffer pa1 = Stored(one, a, ta, 0), pb1 = Stored(one, b, tb, 0), all(one, start);
+          one.kernels().matmul(*one.stream, {.a = pa1.view(),
+                                             .b = pb1.view(),
+                                             .d = all.view(),
                                              .trans_a = ta,
                                              .trans_b = tb,
                                              .accumulate = acc});
+          const std::vector<float> whole = all.values();
+          const Buffer pa = Stored(device_, a, ta, 0), pb = Stored(device_, b, tb, 0);
           for (Range r : {Range{0, 64}, Range{64, s.m}, Range{128, 256}, Range{192, s.m}}) {
-            Buffer d = start;
+            const Buffer d(device_, start);
             const TensorView a_rows = ta == Transpose::kYes ? pa.view().Cols(r.begin, r.end)
                                                             : pa.view().Rows(r.begin, r.end);
             kernels_.matmul(stream_, {.a = a_rows,
@@ -98,9 +99,9 @@ TEST_P(MatmulTest, RowsDoNotDependOnTheirRange) {
                                       .trans_b = tb,
                                       .accumulate = acc,
                                       .first_row = r.begin});
-            Sync();
+            const std::vector<float> rows = d.values();
             for (int64_t i = r.begin; i < r.end; ++i) {
-              ASSERT_EQ(std::memcmp(d.view().f32(i), whole.view().f32(i), s.n * sizeof(float)), 0)
+              ASSERT_EQ(std::memcmp(&rows[i * s.n], &whole[i * s.n], s.n * sizeof(float)), 0)
                   << "row " << i << " of [" << r.begin << ", " << r.end << ")";
             }
           }
@@ -115,15 +116,16 @@ TEST_P(MatmulTest, PackedWeightsGiveTheProduct) {
        {Shape{130, 48, 33}, Shape{64, 2100, 24}, Shape{5, 4096, 16}, Shape{1, 1, 1}}) {
     for (Transpose tb : kBoth) {
       const Mat a = RandomMat(s.m, s.k, 1), b = RandomMat(s.k, s.n, 2);
-      Buffer pa(a), pb = Stored(b, tb, 3), d = Buffer::Poisoned(s.m, s.n);
+      Buffer pa(device_, a), pb = Stored(device_, b, tb, 3),
+                             d = Buffer::Poisoned(device_, s.m, s.n);
       PackWeightArgs pack = {.b = pb.view(), .trans_b = tb, .rows_per_call = s.m};
-      std::vector<float> packed(kernels_.packed_bytes(pack) / sizeof(float) + 16);
-      pack.out = reinterpret_cast<void*>(RoundUp(reinterpret_cast<int64_t>(packed.data()), 64));
+      const DeviceArray<char> packed(device_, std::vector<char>(kernels_.packed_bytes(pack)));
+      pack.out = packed.data();
       const PackedWeight weight = {.data = pack.out, .k = s.k, .n = s.n};
       kernels_.pack_weight(stream_, pack);
       kernels_.matmul(
           stream_,
-          {.a = pa.view(), .b = pb.view(), .d = d.view(), .trans_b = tb, .packed_b = &weight});
+          {.a = pa.view(), .b = pb.view(), .d = d.view(), .trans_b = tb, .packed_b = weight});
       Sync();
       ExpectWithin("packed", d.mat(), Matmul(a, b), Bound(a, b, Mat(s.m, s.n)));
     }
@@ -131,7 +133,7 @@ TEST_P(MatmulTest, PackedWeightsGiveTheProduct) {
 }
 
 TEST_P(MatmulTest, EmptyShapes) {
-  Buffer a(3, 1), b(1, 4), d(RandomMat(3, 4, 1));
+  Buffer a(device_, 3, 1), b(device_, 1, 4), d(device_, RandomMat(3, 4, 1));
   const Buffer before = d;
   MatmulArgs args = {.a = a.view().Cols(0, 0),
                      .b = b.view().Rows(0, 0),
@@ -196,7 +198,7 @@ TEST(MatmulThreads, OnlyThePoolsThreads) {
   std::thread([] {}).join();  // a sanitizer's own thread starts with the first
   const int before = ProcessThreads();
   Device device("cpu", 3);
-  Buffer a(RandomMat(512, 64, 1)), b(RandomMat(64, 256, 2)), d(512, 256);
+  Buffer a(device, RandomMat(512, 64, 1)), b(device, RandomMat(64, 256, 2)), d(device, 512, 256);
   for (int i = 0; i < 3; ++i) {
     device.kernels().matmul(*device.stream, {.a = a.view(), .b = b.view(), .d = d.view()});
   }

@@ -1,5 +1,5 @@
-// What op tests share: matrices with random contents in both precisions, a backend with a stream
-// and a pool, and comparison against a bound whose used share is printed.
+// What op tests share: matrices of a device with random contents in both precisions, and comparison
+// against a bound whose used share is printed.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,53 +11,66 @@
 #include <string>
 #include <vector>
 
-#include "core/backends/backends.h"
 #include "core/base/math.h"
 #include "core/base/philox.h"
+#include "tests/core/device_array.h"
 #include "tests/core/reference.h"
 
 namespace blockstep {
 
 inline constexpr double kUnit = 0x1p-24;  // rounding error of one fp32 operation
 
-// An fp32 matrix whose rows are `ld` apart; what lies between rows must stay as it is.
+// An fp32 matrix in device memory whose rows are `ld` apart; what lies between rows must stay as it
+// is. A copy is a matrix of its own on the same device.
 class Buffer {
  public:
-  Buffer(int64_t rows, int64_t cols, int64_t pad = 0)
-      : rows_(rows), cols_(cols), ld_(cols + pad), data_(rows * ld_ + 1, kGuard) {}
-  Buffer(const reference::Mat& m, int64_t pad = 0) : Buffer(m.rows, m.cols, pad) {
-    for (int64_t r = 0; r < rows_; ++r) {
-      for (int64_t c = 0; c < cols_; ++c) data_[r * ld_ + c] = static_cast<float>(m(r, c));
-    }
-  }
+  Buffer(Device& device, int64_t rows, int64_t cols, int64_t pad = 0)
+      : Buffer(device, reference::Mat(rows, cols, kGuard), pad) {}
+  Buffer(Device& device, const reference::Mat& m, int64_t pad = 0)
+      : rows_(m.rows), cols_(m.cols), ld_(m.cols + pad), array_(device, Padded(m, pad)) {}
   // Every element NaN: shows elements that `=` forgets, and old contents that are read.
-  static Buffer Poisoned(int64_t rows, int64_t cols, int64_t pad = 0) {
-    return Buffer(reference::Mat(rows, cols, std::numeric_limits<double>::quiet_NaN()), pad);
+  static Buffer Poisoned(Device& device, int64_t rows, int64_t cols, int64_t pad = 0) {
+    return Buffer(device, reference::Mat(rows, cols, std::numeric_limits<double>::quiet_NaN()),
+                  pad);
   }
-  TensorView view() { return {data_.data(), DType::kF32, rows_, cols_, ld_}; }
-  float* data() { return data_.data(); }
+  TensorView view() const { return {data(), DType::kF32, rows_, cols_, ld_}; }
+  float* data() const { return array_.data(); }
+  void Set(int64_t element, float value) { array_.Write(element, {value}); }
+  // As it lies in memory: what is between rows too.
+  std::vector<float> values() const { return array_.Read(); }
   reference::Mat mat() const {
+    const std::vector<float> all = values();
     reference::Mat m(rows_, cols_);
     for (int64_t r = 0; r < rows_; ++r) {
-      for (int64_t c = 0; c < cols_; ++c) m(r, c) = data_[r * ld_ + c];
+      for (int64_t c = 0; c < cols_; ++c) m(r, c) = all[r * ld_ + c];
     }
     return m;
   }
   bool GuardsIntact() const {
-    for (int64_t i = 0; i < static_cast<int64_t>(data_.size()); ++i) {
-      if ((i / ld_ >= rows_ || i % ld_ >= cols_) && data_[i] != kGuard) return false;
+    const std::vector<float> all = values();
+    for (int64_t i = 0; i < static_cast<int64_t>(all.size()); ++i) {
+      if ((i / ld_ >= rows_ || i % ld_ >= cols_) && all[i] != kGuard) return false;
     }
     return true;
   }
   bool SameBits(const Buffer& other) const {
-    return data_.size() == other.data_.size() &&
-           std::memcmp(data_.data(), other.data_.data(), data_.size() * sizeof(float)) == 0;
+    const std::vector<float> mine = values(), theirs = other.values();
+    return mine.size() == theirs.size() &&
+           std::memcmp(mine.data(), theirs.data(), mine.size() * sizeof(float)) == 0;
   }
 
  private:
   static constexpr float kGuard = 12345.0f;
+  static std::vector<float> Padded(const reference::Mat& m, int64_t pad) {
+    const int64_t ld = m.cols + pad;
+    std::vector<float> all(m.rows * ld + 1, kGuard);
+    for (int64_t r = 0; r < m.rows; ++r) {
+      for (int64_t c = 0; c < m.cols; ++c) all[r * ld + c] = static_cast<float>(m(r, c));
+    }
+    return all;
+  }
   int64_t rows_, cols_, ld_;
-  std::vector<float> data_;
+  DeviceArray<float> array_;
 };
 
 // Standard normal values rounded to fp32, so that both precisions start from the same numbers.
@@ -91,19 +104,7 @@ inline void ExpectRelative(const char* what, const reference::Mat& got, const re
                }));
 }
 
-struct Device {
-  explicit Device(const char* name = "cpu", int threads = 1)
-      : pool(threads),
-        backend(FindBackend(name).value()),
-        stream(backend->device.new_compute_stream("test", &pool, 7)) {}
-  const KernelTable& kernels() const { return *backend->kernels; }
-
-  ThreadPool pool;
-  const Backend* backend;
-  std::unique_ptr<Stream> stream;
-};
-
-// A test for the cpu backend with 1 and 3 threads, and for async with 2.
+// A test for the cpu backend with 1 and 3 threads, and for guarded with 2.
 struct DeviceParam {
   const char* backend;
   int threads;
@@ -115,12 +116,12 @@ class OpTest : public ::testing::TestWithParam<DeviceParam> {
   Stream& stream_ = *device_.stream;
   void Sync() { ASSERT_TRUE(stream_.Synchronize().ok()); }
 };
-#define BLOCKSTEP_OP_SUITE(Suite)                                                               \
-  INSTANTIATE_TEST_SUITE_P(                                                                     \
-      Devices, Suite,                                                                           \
-      ::testing::Values(DeviceParam{"cpu", 1}, DeviceParam{"cpu", 3}, DeviceParam{"async", 2}), \
-      [](const auto& info) {                                                                    \
-        return std::string(info.param.backend) + std::to_string(info.param.threads);            \
+#define BLOCKSTEP_OP_SUITE(Suite)                                                                 \
+  INSTANTIATE_TEST_SUITE_P(                                                                       \
+      Devices, Suite,                                                                             \
+      ::testing::Values(DeviceParam{"cpu", 1}, DeviceParam{"cpu", 3}, DeviceParam{"guarded", 2}), \
+      [](const auto& info) {                                                                      \
+        return std::string(info.param.backend) + std::to_string(info.param.threads);              \
       })
 
 }  // namespace blockstep

@@ -21,9 +21,9 @@ TEST_P(RowOpTest, RmsNormForward) {
     const reference::Norm want = reference::RmsNorm(s, w, 1e-5f);
     // Squares are summed in 64 lanes; a few roundings more for the root and the products.
     const double units = static_cast<double>(cols) / 64 + 16;
-    Buffer bx(x, 3), bd(delta, 1), bw(w), by = Buffer::Poisoned(n, cols, 2),
-                                          bs = Buffer::Poisoned(n, cols),
-                                          br = Buffer::Poisoned(1, n);
+    Buffer bx(device_, x, 3), bd(device_, delta, 1), bw(device_, w),
+        by = Buffer::Poisoned(device_, n, cols, 2), bs = Buffer::Poisoned(device_, n, cols),
+        br = Buffer::Poisoned(device_, 1, n);
     kernels_.rms_norm_forward(stream_, {.x = bx.view(),
                                         .delta = bd.view(),
                                         .sum = bs.view(),
@@ -37,7 +37,7 @@ TEST_P(RowOpTest, RmsNormForward) {
     EXPECT_TRUE(by.GuardsIntact());
 
     // The sum in place of x, and nothing stored but y: the same bits.
-    Buffer in_place = bx, y2 = Buffer::Poisoned(n, cols, 2), y3 = y2;
+    Buffer in_place = bx, y2 = Buffer::Poisoned(device_, n, cols, 2), y3 = y2;
     kernels_.rms_norm_forward(stream_, {.x = in_place.view(),
                                         .delta = bd.view(),
                                         .sum = in_place.view(),
@@ -51,7 +51,7 @@ TEST_P(RowOpTest, RmsNormForward) {
     ExpectRelative("sum in place", in_place.mat(), s, 0);
 
     // Without a delta.
-    Buffer y4 = Buffer::Poisoned(n, cols, 2);
+    Buffer y4 = Buffer::Poisoned(device_, n, cols, 2);
     kernels_.rms_norm_forward(stream_, {.x = bs.view(), .weight = bw.view(), .y = y4.view()});
     Sync();
     EXPECT_TRUE(y4.SameBits(by));
@@ -79,11 +79,11 @@ TEST_P(RowOpTest, RmsNormBackward) {
       }
     }
     for (double& x : dw_bound.v) x += 2 * kUnit * 4;
-    Buffer bdy(dy, 1), bs(s, 2), bw(w), br(f.rstd);
+    Buffer bdy(device_, dy, 1), bs(device_, s, 2), bw(device_, w), br(device_, f.rstd);
     for (Accumulate acc : {Accumulate::kAssign, Accumulate::kAdd}) {
       const bool add = acc == Accumulate::kAdd;
-      Buffer dx = add ? Buffer(old, 3) : Buffer::Poisoned(n, cols, 3);
-      Buffer dw = add ? Buffer(old_w) : Buffer::Poisoned(1, cols);
+      Buffer dx = add ? Buffer(device_, old, 3) : Buffer::Poisoned(device_, n, cols, 3);
+      Buffer dw = add ? Buffer(device_, old_w) : Buffer::Poisoned(device_, 1, cols);
       kernels_.rms_norm_backward(stream_, {.dy = bdy.view(),
                                            .s = bs.view(),
                                            .rstd = br.view(),
@@ -101,7 +101,7 @@ TEST_P(RowOpTest, RmsNormBackward) {
       EXPECT_TRUE(dx.GuardsIntact() && dw.GuardsIntact());
     }
     // Each output alone.
-    Buffer dx = Buffer::Poisoned(n, cols, 3), dw = Buffer::Poisoned(1, cols);
+    Buffer dx = Buffer::Poisoned(device_, n, cols, 3), dw = Buffer::Poisoned(device_, 1, cols);
     kernels_.rms_norm_backward(stream_, {.dy = bdy.view(),
                                          .s = bs.view(),
                                          .rstd = br.view(),
@@ -122,9 +122,9 @@ TEST_P(RowOpTest, Rope) {
   for (int64_t d : {2, 6, 24, 32, 64, 90}) {
     const int64_t heads = 3, tokens = 5, offset = 2, n = 10;
     const Mat x = RandomMat(n, heads * d, 1), angle = RandomMat(tokens + offset, d / 2, 2);
-    Buffer cos(reference::Map(angle, [](double a) { return std::cos(a); }), 1);
-    Buffer sin(reference::Map(angle, [](double a) { return std::sin(a); }), 1);
-    Buffer y(x, 3);
+    Buffer cos(device_, reference::Map(angle, [](double a) { return std::cos(a); }), 1);
+    Buffer sin(device_, reference::Map(angle, [](double a) { return std::sin(a); }), 1);
+    Buffer y(device_, x, 3);
     RopeArgs args = {.x = y.view(),
                      .heads = heads,
                      .head_dim = d,
@@ -154,9 +154,9 @@ TEST_P(RowOpTest, SwiGlu) {
     gate.v[0] = -100;  // exp overflows single precision there
     const Mat want = reference::SwiGlu(gate, up);
     const reference::SwiGluGrad grad = reference::SwiGluBackward(gate, up, dout);
-    Buffer bg(gate, 1), bu(up, 2), bo(dout), out = Buffer::Poisoned(n, cols, 1),
-                                             dg = Buffer::Poisoned(n, cols),
-                                             du = Buffer::Poisoned(n, cols, 5);
+    Buffer bg(device_, gate, 1), bu(device_, up, 2), bo(device_, dout),
+        out = Buffer::Poisoned(device_, n, cols, 1), dg = Buffer::Poisoned(device_, n, cols),
+        du = Buffer::Poisoned(device_, n, cols, 5);
     kernels_.swiglu_forward(stream_, {.gate = bg.view(), .up = bu.view(), .out = out.view()});
     kernels_.swiglu_backward(stream_, {.gate = bg.view(),
                                        .up = bu.view(),
@@ -207,9 +207,10 @@ TEST_P(RowOpTest, CrossEntropy) {
     targets[3] = -1;
     const double scale = 0.25;
     const reference::Loss want = reference::CrossEntropy(logits, targets, scale);
-    Buffer x(logits, 3), kept = x, loss = Buffer::Poisoned(1, n), loss2 = loss;
+    const DeviceArray<int32_t> targets_there(device_, targets);
+    Buffer x(device_, logits, 3), kept = x, loss = Buffer::Poisoned(device_, 1, n), loss2 = loss;
     CrossEntropyArgs args = {.logits = kept.view(),
-                             .targets = targets.data(),
+                             .targets = targets_there.data(),
                              .loss = loss.data(),
                              .grad_scale = static_cast<float>(scale),
                              .grad = CrossEntropyGrad::kNone};
@@ -241,13 +242,13 @@ TEST_P(RowOpTest, CrossEntropyShowsNonFiniteLogits) {
                        std::numeric_limits<float>::infinity()};
   for (float value : bad) {
     for (int64_t at : {0, 5, 99}) {
-      Buffer x(RandomMat(1, 100, 1));
-      x.data()[at] = value;
-      const int32_t target = 7;
-      float loss = 0;
-      kernels_.cross_entropy(stream_, {.logits = x.view(), .targets = &target, .loss = &loss});
-      Sync();
-      EXPECT_FALSE(std::isfinite(loss)) << value << " at " << at;
+      Buffer x(device_, RandomMat(1, 100, 1));
+      x.Set(at, value);
+      const DeviceArray<int32_t> target(device_, {7});
+      const Buffer loss(device_, Mat(1, 1));
+      kernels_.cross_entropy(stream_,
+                             {.logits = x.view(), .targets = target.data(), .loss = loss.data()});
+      EXPECT_FALSE(std::isfinite(loss.mat()(0, 0))) << value << " at " << at;
     }
   }
 }
@@ -257,17 +258,20 @@ TEST_P(RowOpTest, Embedding) {
   const Mat table = RandomMat(vocab, cols, 1), dout = RandomMat(n, cols, 2);
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < n; ++i) ids.push_back(static_cast<int32_t>((i * i) % vocab));
-  Buffer t(table, 2), out = Buffer::Poisoned(n, cols, 1), d(dout, 3);
-  kernels_.embedding_forward(stream_, {.table = t.view(), .ids = ids.data(), .out = out.view()});
-  Sync();
+  const DeviceArray<int32_t> ids_there(device_, ids);
+  Buffer t(device_, table, 2), out = Buffer::Poisoned(device_, n, cols, 1), d(device_, dout, 3);
+  kernels_.embedding_forward(stream_,
+                             {.table = t.view(), .ids = ids_there.data(), .out = out.view()});
+  const Mat rows_of_ids = out.mat();
   for (int64_t i = 0; i < n; ++i) {
-    for (int64_t c = 0; c < cols; ++c) ASSERT_EQ(out.mat()(i, c), table(ids[i], c));
+    for (int64_t c = 0; c < cols; ++c) ASSERT_EQ(rows_of_ids(i, c), table(ids[i], c));
   }
   for (Range rows : {Range{0, vocab}, Range{10, 30}}) {
     for (Accumulate acc : {Accumulate::kAssign, Accumulate::kAdd}) {
       const Mat old = RandomMat(rows.size(), cols, 5);
-      Buffer dt = acc == Accumulate::kAdd ? Buffer(old, 1) : Buffer::Poisoned(rows.size(), cols, 1);
-      // In fp32 and in token order: equal to the bit.
+      Buffer dt = acc == Accumulate::kAdd ? Buffer(device_, old, 1)
+                                          : Buffer::Poisoned(device_, rows.size(), cols, 1);
+      // The CPU's kernels add in fp32 and in token order: equal to the bit.
       std::vector<float> want(rows.size() * cols, 0.0f);
       if (acc == Accumulate::kAdd) want.assign(old.v.begin(), old.v.end());
       for (int64_t i = 0; i < n; ++i) {
@@ -277,7 +281,7 @@ TEST_P(RowOpTest, Embedding) {
         }
       }
       kernels_.embedding_backward(stream_, {.dout = d.view(),
-                                            .ids = ids.data(),
+                                            .ids = ids_there.data(),
                                             .dtable = dt.view(),
                                             .first_row = rows.begin,
                                             .accumulate = acc});

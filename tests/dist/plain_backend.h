@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "core/backends/guarded_kernels.h"
 #include "core/device/backend.h"
 #include "core/device/host_stream.h"
 #include "core/ops/kernel_table.h"
@@ -64,8 +65,10 @@ inline const KernelTable& IgnoringKernels() {
 inline Backend PlainCpu() {
   return {.name = "cpu", .device = CpuDeviceFunctions(), .kernels = &PlainKernels()};
 }
-inline Backend PlainAsync() {
-  return {.name = "async", .device = AsyncDeviceFunctions(), .kernels = &PlainKernels()};
+inline Backend PlainGuarded() {
+  return {.name = "guarded",
+          .device = GuardedDeviceFunctions(),
+          .kernels = &GuardedKernels<PlainKernels>()};
 }
 inline Backend PlainNull() {
   return {.name = "null", .device = NullDeviceFunctions(), .kernels = &IgnoringKernels()};

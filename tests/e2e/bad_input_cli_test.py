@@ -66,9 +66,9 @@ class BadInput(BadInputTest):
             "expected only one of model.path, model.config, model.preset, got 2 of them")
         self.train("unknown preset", {"model.config": "", "model.preset": "9t"}, USAGE, "rank 0: model.preset: expected one of 9m", "got '9t'")
         self.train("no such backend", {"runtime.backend": "cuda"}, USAGE,
-            "rank 0: runtime.backend: expected cpu, async or null, got 'cuda', which is not in this build")
+            "rank 0: runtime.backend: expected cpu, guarded or null, got 'cuda', which is not in this build")
         self.train("backend without memory", {"runtime.backend": "null"}, USAGE,
-            "rank 0: runtime.backend: expected cpu or async, got null, which has no memory")
+            "rank 0: runtime.backend: expected cpu or guarded, got null, which has no memory")
         self.train("sequence beyond the model", {"data.tokens": 1000}, USAGE,
             "rank 0: data.tokens: expected at most 128 (the model's max_position_embeddings), got 1000")
         self.train("more ranks than slots", {}, USAGE,

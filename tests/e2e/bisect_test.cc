@@ -126,7 +126,7 @@ TEST(Bisect, RunsThatAreEqualAgreeInEveryDigest) {
 // Digests watch: they change no bit, on queued streams neither.
 TEST(Bisect, DigestsDoNotShow) {
   RunSpec spec = Spec("blockllm", 3);
-  spec.backend = "async";
+  spec.backend = "guarded";
   spec.comm_delay_us = 100;
   RunSpec plain = Spec("blockllm", 1);
   plain.digests.clear();

@@ -11,7 +11,7 @@
 namespace blockstep::testing {
 namespace {
 
-constexpr int64_t kSteps = kSanitized ? 12 : 100, kAsyncSteps = kSanitized ? 4 : 12;
+constexpr int64_t kSteps = kSanitized ? 12 : 100, kDelayedSteps = kSanitized ? 4 : 12;
 
 // "blockllm adam" and "blockllm paper" read the norms of Adam's direction; "badam split" has blocks
 // of rows of embedding and head.
@@ -82,7 +82,7 @@ TEST(OneHashRowBlocks, RowsOfTheEmbeddingLearnByThemselves) {
 
 // placement.mode budget: some units are pinned, others gathered.
 TEST(OneHashPlacement, PinsOfSomeUnitsDoNotShow) {
-  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kSanitized ? kAsyncSteps : 40};
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kSanitized ? kDelayedSteps : 40};
   const RunOutcome one = RunTraining(spec);
   for (const int ranks : {2, 3}) {
     for (const std::vector<char>& pins :
@@ -128,28 +128,28 @@ TEST(OneHashGroups, GroupsDoNotShow) {
 
 // Threads of a rank take tiles, they do not make them.
 TEST(OneHashThreads, ThreadsDoNotShow) {
-  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kAsyncSteps};
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kDelayedSteps};
   const RunOutcome one = RunTraining(spec);
   spec.threads = 3;
   EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
 }
 
 TEST(OneHashRecompute, RecomputeDoesNotShow) {
-  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kAsyncSteps};
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kDelayedSteps};
   const RunOutcome one = RunTraining(spec);
   spec.recompute = Recompute::kLayer;
   EXPECT_EQ(RunTraining(spec).weights_hash, one.weights_hash);
 }
 
-// The async backend delays every kernel and every message at random and poisons released buffers: a
-// missing wait anywhere shows as another hash (or as a race under ThreadSanitizer).
-TEST(OneHashAsync, RandomDelaysDoNotShow) {
+// The guarded backend delays every kernel and every message at random and poisons released buffers:
+// a missing wait anywhere shows as another hash (or as a race under ThreadSanitizer).
+TEST(OneHashGuarded, RandomDelaysDoNotShow) {
   for (const std::string policy : {"full", "badam", "blockllm", "blockllm paper"}) {
     SCOPED_TRACE(policy);
-    RunSpec spec{.policy = PolicyNamed(policy), .steps = kAsyncSteps, .slots = 4};
+    RunSpec spec{.policy = PolicyNamed(policy), .steps = kDelayedSteps, .slots = 4};
     spec.policy.block_steps = 3;
     const RunOutcome one = RunTraining(spec);
-    spec.backend = "async";
+    spec.backend = "guarded";
     spec.comm_delay_us = 200;
     for (const int ranks : {1, 3}) {
       for (const bool pinned : {false, true}) {

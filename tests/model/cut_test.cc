@@ -63,7 +63,7 @@ struct CutLayer {
   int64_t rerun = 0;  // GEMMs of recomputation
   std::set<std::string> kept;
 };
-const std::set<std::string> kWhole = {"input", "rstd1", "q",     "k",    "v", "lse",
+const std::set<std::string> kWhole = {"input", "rstd1", "q",     "k",    "v", "stats",
                                       "attn",  "mid",   "rstd2", "gate", "up"};
 const std::map<std::string, CutLayer> kCuts = {
     {"mlp.down_proj", {0, 1, 6, {"swiglu"}}},
@@ -72,10 +72,10 @@ const std::map<std::string, CutLayer> kCuts = {
     {"post_attention_layernorm", {3, 0, 6, {"mid", "rstd2", "gate", "up"}}},
     {"self_attn.o_proj", {3, 1, 6, {"attn", "mid", "rstd2", "gate", "up"}}},
     {"self_attn.q_proj",
-     {4, 1, 6, {"norm1", "q", "k", "v", "lse", "attn", "mid", "rstd2", "gate", "up"}}},
+     {4, 1, 6, {"norm1", "q", "k", "v", "stats", "attn", "mid", "rstd2", "gate", "up"}}},
     {"self_attn.k_proj",
-     {4, 1, 6, {"norm1", "q", "k", "v", "lse", "attn", "mid", "rstd2", "gate", "up"}}},
-    {"self_attn.v_proj", {4, 1, 6, {"norm1", "q", "k", "lse", "mid", "rstd2", "gate", "up"}}},
+     {4, 1, 6, {"norm1", "q", "k", "v", "stats", "attn", "mid", "rstd2", "gate", "up"}}},
+    {"self_attn.v_proj", {4, 1, 6, {"norm1", "q", "k", "stats", "mid", "rstd2", "gate", "up"}}},
     {"input_layernorm", {7, 0, 6, kWhole}},
 };
 
@@ -125,7 +125,7 @@ int64_t BytesOf(const LlamaConfig& c, const std::string& kept) {
                                                   {"q", query},
                                                   {"k", key},
                                                   {"v", key},
-                                                  {"lse", c.heads},
+                                                  {"stats", c.heads},
                                                   {"attn", query},
                                                   {"mid", c.hidden},
                                                   {"rstd2", 1},

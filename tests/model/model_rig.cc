@@ -55,11 +55,15 @@ ModelRig::ModelRig(const LlamaConfig& config, const RigOptions& rig_options)
 void ModelRig::FillRandom(uint64_t seed) {
   for (size_t i = 0; i < table().tensors.size(); ++i) {
     const TensorInfo& t = table().tensors[i];
-    float* data = units->Owned(static_cast<int>(i)).f32();
-    for (int64_t e = 0; e < t.size(); ++e) {
-      const double z = NormalPair(Draw(seed, RandomUse::kTest, static_cast<uint32_t>(i), e))[0];
-      data[e] = static_cast<float>(t.vector ? 1.0 + 0.2 * z : 0.1 * z);
-    }
+    CHECK_OK(access().Fill(
+        units->Owned(static_cast<int>(i)), [&](const TensorView& rows, int64_t first) {
+          for (int64_t e = 0; e < rows.size(); ++e) {
+            const double z = NormalPair(
+                Draw(seed, RandomUse::kTest, static_cast<uint32_t>(i), first * t.cols + e))[0];
+            rows.f32()[e] = static_cast<float>(t.vector ? 1.0 + 0.2 * z : 0.1 * z);
+          }
+          return absl::OkStatus();
+        }));
   }
 }
 
@@ -69,31 +73,35 @@ void ModelRig::LoadWeights(const std::string& folder) {
   CHECK_OK(files->Matches(table()));
   for (size_t i = 0; i < table().tensors.size(); ++i) {
     const TensorInfo& t = table().tensors[i];
-    CHECK_OK(files->ReadRows(t.name, {0, t.rows}, units->Owned(static_cast<int>(i)).f32()));
+    CHECK_OK(access().Fill(units->Owned(static_cast<int>(i)),
+                           [&](const TensorView& rows, int64_t first) {
+                             return files->ReadRows(t.name, {first, first + rows.rows}, rows.f32());
+                           }));
   }
 }
 
-void ModelRig::SetBatch(const std::vector<int32_t>& inputs, const std::vector<int32_t>& targets) {
-  CHECK_EQ(static_cast<int64_t>(inputs.size()), n());
-  std::memcpy(const_cast<int32_t*>(batch.inputs), inputs.data(), inputs.size() * 4);
-  std::memcpy(const_cast<int32_t*>(batch.targets), targets.data(), targets.size() * 4);
+void ModelRig::SetBatch(const std::vector<int32_t>& new_inputs,
+                        const std::vector<int32_t>& new_targets) {
+  inputs = new_inputs;
+  targets = new_targets;
+  Write(inputs, batch.inputs);
+  Write(targets, batch.targets);
 }
 
 void ModelRig::SetDocuments(const std::vector<int32_t>& first_key) {
-  int32_t* keys = CarveData<int32_t>(arena, "first keys", n());
-  std::memcpy(keys, first_key.data(), first_key.size() * 4);
-  batch.first_key = keys;
+  batch.first_key = CarveData<int32_t>(arena, "first keys", n());
+  Write(first_key, batch.first_key);
   mark_ = arena.GetMark();
 }
 
 void ModelRig::RandomBatch(uint64_t seed) {
-  std::vector<int32_t> inputs(n()), targets(n());
+  std::vector<int32_t> ids(n()), next(n());
   for (int64_t i = 0; i < n(); ++i) {
     const PhiloxBlock words = Draw(seed, RandomUse::kTest, 1u << 20, i);
-    inputs[i] = static_cast<int32_t>(words[0] % llama->config().vocab);
-    targets[i] = words[2] % 8 == 0 ? -1 : static_cast<int32_t>(words[1] % llama->config().vocab);
+    ids[i] = static_cast<int32_t>(words[0] % llama->config().vocab);
+    next[i] = words[2] % 8 == 0 ? -1 : static_cast<int32_t>(words[1] % llama->config().vocab);
   }
-  SetBatch(inputs, targets);
+  SetBatch(ids, next);
 }
 
 Gradients ModelRig::Run(const ActiveSet& set, float grad_scale, int64_t slots) {
@@ -113,10 +121,9 @@ Gradients ModelRig::Run(const ActiveSet& set, float grad_scale, int64_t slots) {
   CHECK(units->idle());
   done_order = sink.done_order;
   Gradients result;
-  result.loss = Read(loss_, n());
+  result.loss = Read(TensorView::Of(loss_, DType::kF32, 1, n()));
   for (size_t i = 0; i < set.entries.size(); ++i) {
-    const TensorView dw = sink.dw(static_cast<int>(i));
-    result.dw.push_back(Read(dw.f32(), dw.size()));
+    result.dw.push_back(Read(sink.dw(static_cast<int>(i))));
   }
   return result;
 }
@@ -124,10 +131,13 @@ Gradients ModelRig::Run(const ActiveSet& set, float grad_scale, int64_t slots) {
 // Whatever a phase carves starts as NaN, so that reading what nobody wrote shows.
 void ModelRig::PoisonFreeMemory() {
   if (!backend.device.real_memory) return;
-  constexpr int64_t kBytes = int64_t{8} << 20;
-  auto data = arena.Allocate(MemoryClass::kData, "poison", kBytes);
-  CHECK_OK(data);
-  std::memset(*data, 0xff, kBytes);
+  const TensorView free = Carve(arena, MemoryClass::kData, "poison", 512, 4096);
+  if (backend.device.poison == nullptr) {  // else it happens at the release
+    CHECK_OK(access().Fill(free, [](const TensorView& rows, int64_t) {
+      std::memset(rows.data, 0xff, static_cast<size_t>(rows.bytes()));
+      return absl::OkStatus();
+    }));
+  }
   arena.ReleaseTo(mark_);
 }
 
@@ -135,7 +145,7 @@ std::vector<float> ModelRig::Loss() {
   CHECK_OK(llama->ForwardLoss(batch, *units, *compute, loss_));
   CHECK_OK(compute->Synchronize());
   CHECK(units->idle());
-  return Read(loss_, n());
+  return Read(TensorView::Of(loss_, DType::kF32, 1, n()));
 }
 
 std::vector<float> ModelRig::Logits() {
@@ -144,12 +154,25 @@ std::vector<float> ModelRig::Logits() {
   const TensorView logits = Carve(arena, MemoryClass::kData, "logits", n(), llama->config().vocab);
   CHECK_OK(llama->ForwardLogits(batch, *units, *compute, logits));
   CHECK_OK(compute->Synchronize());
-  return Read(logits.f32(), logits.size());
+  return Read(logits);
 }
 
-std::vector<float> ModelRig::Read(const float* data, int64_t count) {
+std::vector<float> ModelRig::Read(const TensorView& view) {
   if (!backend.device.real_memory) return {};
-  return {data, data + count};
+  std::vector<char> buffer;
+  const auto data = access().Read(view, buffer);
+  CHECK_OK(data);
+  const auto* values = reinterpret_cast<const float*>(*data);
+  return {values, values + view.size()};
+}
+
+void ModelRig::Write(const std::vector<int32_t>& values, const int32_t* device) {
+  CHECK_EQ(static_cast<int64_t>(values.size()), n());
+  const TensorView view = TensorView::Of(const_cast<int32_t*>(device), DType::kI32, 1, n());
+  CHECK_OK(access().Fill(view, [&](const TensorView& rows, int64_t) {
+    std::memcpy(rows.data, values.data(), static_cast<size_t>(rows.bytes()));
+    return absl::OkStatus();
+  }));
 }
 
 ActiveSet Everything(const TensorTable& table) {

@@ -8,6 +8,7 @@
 
 #include "core/backends/backends.h"
 #include "core/data/safetensors.h"
+#include "core/tensor/device_access.h"
 #include "model/init.h"
 #include "model/llama.h"
 #include "tests/model/simple_units.h"
@@ -54,13 +55,16 @@ class ModelRig {
   std::unique_ptr<Stream> compute;
   std::unique_ptr<Llama> llama;
   std::unique_ptr<SimpleUnits> units;
-  std::vector<int> done_order;  // of the last Run
-  MemoryUse use;                // of the last Run, run-lived blocks included
-  MicroBatch batch;
+  std::vector<int> done_order;           // of the last Run
+  MemoryUse use;                         // of the last Run, run-lived blocks included
+  MicroBatch batch;                      // on the device
+  std::vector<int32_t> inputs, targets;  // the same, here
 
  private:
+  DeviceAccess access() const { return {.backend = &backend, .stream = compute.get()}; }
   void PoisonFreeMemory();
-  std::vector<float> Read(const float* data, int64_t count);
+  std::vector<float> Read(const TensorView& view);
+  void Write(const std::vector<int32_t>& values, const int32_t* device);
   float* loss_ = nullptr;
   Arena::Mark mark_;
 };

@@ -118,9 +118,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, TruncatedTest,
                                            Case{"Tied", true, Recompute::kNone, "cpu"},
                                            Case{"Recompute", false, Recompute::kLayer, "cpu"},
                                            Case{"TiedRecompute", true, Recompute::kLayer, "cpu"},
-                                           Case{"Async", false, Recompute::kNone, "async"},
-                                           Case{"AsyncTiedRecompute", true, Recompute::kLayer,
-                                                "async"}),
+                                           Case{"Guarded", false, Recompute::kNone, "guarded"},
+                                           Case{"GuardedTiedRecompute", true, Recompute::kLayer,
+                                                "guarded"}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // Slots are independent of their neighbours: one slot alone has the losses it has beside another.
@@ -134,8 +134,8 @@ TEST(Slots, FewerThanReserved) {
   EXPECT_TRUE(std::equal(one.loss.begin(), one.loss.begin() + tokens, both.loss.begin()));
   ModelRig alone(TinyConfig(), {.shape = {.slots = 1, .tokens = tokens}});
   alone.FillRandom(3);
-  alone.SetBatch({rig.batch.inputs, rig.batch.inputs + tokens},
-                 {rig.batch.targets, rig.batch.targets + tokens});
+  alone.SetBatch({rig.inputs.begin(), rig.inputs.begin() + tokens},
+                 {rig.targets.begin(), rig.targets.begin() + tokens});
   EXPECT_EQ(alone.Run(all).dw, one.dw);
 }
 
@@ -171,8 +171,8 @@ TEST(Documents, DoNotSeeEachOther) {
   const std::vector<float> masked = rig.Loss();
   ModelRig alone(config, {.shape = {.slots = 1, .tokens = 23}});
   alone.FillRandom(3);
-  alone.SetBatch({rig.batch.inputs + 17, rig.batch.inputs + 40},
-                 {rig.batch.targets + 17, rig.batch.targets + 40});
+  alone.SetBatch({rig.inputs.begin() + 17, rig.inputs.begin() + 40},
+                 {rig.targets.begin() + 17, rig.targets.begin() + 40});
   const std::vector<float> second = alone.Loss();
   double apart = 0;
   for (int64_t i = 0; i < 23; ++i) {

@@ -23,6 +23,13 @@ void CheckAttention(const AttentionShape& s, const TensorView& q, const TensorVi
   CHECK(scratch != nullptr || s.slots == 0);
 }
 
+// The log-sum-exp of a row's scores: (B*T_q, H) fp32.
+float* StatsOf(const AttentionForwardArgs& a) { return static_cast<float*>(a.stats); }
+// The loops take both directions in one struct; backward only reads.
+float* StatsOf(const AttentionBackwardArgs& a) {
+  return static_cast<float*>(const_cast<void*>(a.stats));
+}
+
 // What both directions share; a view that is not defined stays null.
 template <typename Args>
 AttentionTask TaskOf(const Args& a, int64_t slot, int64_t kv_head, int worker) {
@@ -38,12 +45,12 @@ AttentionTask TaskOf(const Args& a, int64_t slot, int64_t kv_head, int worker) {
   t.k = a.k.f32(kv_row) + kv_col;
   t.v = a.v.f32(kv_row) + kv_col;
   t.out = a.out.f32(q_row) + q_col;
-  t.lse = a.lse.defined() ? a.lse.f32(q_row) + kv_head * q_per_kv : nullptr;
+  if (a.stats != nullptr) t.lse = StatsOf(a) + q_row * s.heads + kv_head * q_per_kv;
   t.ldq = a.q.ld;
   t.ldk = a.k.ld;
   t.ldv = a.v.ld;
   t.ldo = a.out.ld;
-  t.ldl = a.lse.ld;
+  t.ldl = s.heads;
   t.scale = a.scale;
   t.first_key = a.first_key != nullptr ? a.first_key + q_row : nullptr;
   t.scratch = static_cast<float*>(a.scratch) + worker * ScratchFloatsPerThread(s);
@@ -56,11 +63,12 @@ int64_t AttentionScratchBytes(const AttentionShape& shape, int threads) {
   return threads * ScratchFloatsPerThread(shape) * static_cast<int64_t>(sizeof(float));
 }
 
+int64_t AttentionStatsBytes(const AttentionShape& shape) {
+  return shape.slots * shape.q_len * shape.heads * static_cast<int64_t>(sizeof(float));
+}
+
 void AttentionForward(Stream& stream, const AttentionForwardArgs& args) {
   CheckAttention(args.shape, args.q, args.k, args.v, args.out, args.scratch);
-  if (args.lse.defined()) {
-    CheckShape(args.lse, args.shape.slots * args.shape.q_len, args.shape.heads);
-  }
   OnHost(stream).Run([args, pool = stream.pool()] {
     const int64_t kv_heads = args.shape.kv_heads;
     pool->ParallelForWorker(args.shape.slots * kv_heads, [&](int64_t item, int worker) {
@@ -72,7 +80,7 @@ void AttentionForward(Stream& stream, const AttentionForwardArgs& args) {
 void AttentionBackward(Stream& stream, const AttentionBackwardArgs& args) {
   const AttentionShape& s = args.shape;
   CheckAttention(s, args.q, args.k, args.v, args.out, args.scratch);
-  CheckShape(args.lse, s.slots * s.q_len, s.heads);
+  CHECK(args.stats != nullptr || s.slots == 0);
   CheckShape(args.dout, s.slots * s.q_len, s.heads * s.head_dim);
   if (args.dq.defined()) CheckShape(args.dq, s.slots * s.q_len, s.heads * s.head_dim);
   for (const TensorView& v : {args.dk, args.dv}) {

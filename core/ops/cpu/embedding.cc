@@ -10,7 +10,7 @@ namespace blockstep::cpu {
 namespace {
 
 // An item of the backward pass is a strip of columns and walks all tokens, so every element adds in
-// token order.
+// ascending token order.
 constexpr int64_t kStrip = 64;
 
 }  // namespace

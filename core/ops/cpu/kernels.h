@@ -19,6 +19,7 @@ void Rope(Stream& stream, const RopeArgs& args);
 void AttentionForward(Stream& stream, const AttentionForwardArgs& args);
 void AttentionBackward(Stream& stream, const AttentionBackwardArgs& args);
 int64_t AttentionScratchBytes(const AttentionShape& shape, int threads);
+int64_t AttentionStatsBytes(const AttentionShape& shape);
 void SwiGluForward(Stream& stream, const SwiGluForwardArgs& args);
 void SwiGluBackward(Stream& stream, const SwiGluBackwardArgs& args);
 void CrossEntropy(Stream& stream, const CrossEntropyArgs& args);

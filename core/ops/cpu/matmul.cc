@@ -22,9 +22,9 @@ Problem CheckMatmul(const MatmulArgs& args) {
   CHECK_EQ(tb ? args.b.cols : args.b.rows, p.k);
   CHECK_EQ(tb ? args.b.rows : args.b.cols, p.n);
   CHECK_EQ(args.first_row % kMatmulRowTile, 0);
-  if (args.packed_b != nullptr) {
-    CHECK_EQ(args.packed_b->k, p.k);
-    CHECK_EQ(args.packed_b->n, p.n);
+  if (args.packed_b.data != nullptr) {
+    CHECK_EQ(args.packed_b.k, p.k);
+    CHECK_EQ(args.packed_b.n, p.n);
   }
   return p;
 }
@@ -70,7 +70,7 @@ Tiling TilingOf(const MatmulArgs& args, const Problem& p) {
 
 void RunMatmul(const MatmulArgs& args, const Problem& p, ThreadPool& pool) {
   // The library's code for packed weights writes dense rows only.
-  const bool packed = args.packed_b != nullptr && Ld(args.d) == p.n;
+  const bool packed = args.packed_b.data != nullptr && Ld(args.d) == p.n;
   const TileShape shape = {.n = p.n,
                            .k = p.k,
                            .lda = Ld(args.a),
@@ -80,7 +80,7 @@ void RunMatmul(const MatmulArgs& args, const Problem& p, ThreadPool& pool) {
                            .trans_b = packed ? Transpose::kNo : args.trans_b,
                            .accumulate = args.accumulate,
                            .packed_b = packed};
-  const float* b = packed ? static_cast<const float*>(args.packed_b->data) : args.b.f32();
+  const float* b = packed ? static_cast<const float*>(args.packed_b.data) : args.b.f32();
   const bool whole_rows = packed || args.alpha != 1.0f;
   const Tiling tiling = whole_rows ? Tiling{kMatmulRowTile, p.n} : TilingOf(args, p);
   const int64_t panels = DivCeil(p.n, tiling.cols);
@@ -114,13 +114,7 @@ void Matmul(Stream& stream, const MatmulArgs& args) {
     if (args.accumulate == Accumulate::kAssign) Fill(stream, {.dst = args.d, .value = 0.0f});
     return;
   }
-  // The packed weight is a small struct of the caller's; the copy outlives the call.
-  const PackedWeight packed = args.packed_b != nullptr ? *args.packed_b : PackedWeight{};
-  OnHost(stream).Run([args, packed, p, pool = stream.pool()] {
-    MatmulArgs mine = args;
-    if (args.packed_b != nullptr) mine.packed_b = &packed;
-    RunMatmul(mine, p, *pool);
-  });
+  OnHost(stream).Run([args, p, pool = stream.pool()] { RunMatmul(args, p, *pool); });
 }
 
 int64_t PackedBytes(const PackWeightArgs& args) {

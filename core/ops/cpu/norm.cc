@@ -7,7 +7,7 @@
 namespace blockstep::cpu {
 namespace {
 
-// Columns per item of the weight gradient: each walks all tokens in order.
+// Columns per item of the weight gradient: each walks all tokens in ascending order.
 constexpr int64_t kStrip = 64;
 
 float* RowOrNull(const TensorView& v, int64_t row) { return v.defined() ? v.f32(row) : nullptr; }

@@ -93,19 +93,19 @@ class Bench {
     ASSIGN_OR_RETURN(const TensorView k, Make(n, narrow));
     ASSIGN_OR_RETURN(const TensorView v, Make(n, narrow));
     ASSIGN_OR_RETURN(const TensorView out, Make(n, wide));
-    ASSIGN_OR_RETURN(const TensorView lse, Make(n, model.heads));
     ASSIGN_OR_RETURN(const TensorView dout, Make(n, wide));
     ASSIGN_OR_RETURN(const TensorView dq, Make(n, wide));
     ASSIGN_OR_RETURN(const TensorView dk, Make(n, narrow));
     ASSIGN_OR_RETURN(const TensorView dv, Make(n, narrow));
     ASSIGN_OR_RETURN(void* scratch,
                      Reserve(kernels_.attention_scratch_bytes(shape, pool_.threads())));
+    ASSIGN_OR_RETURN(void* stats, Reserve(kernels_.attention_stats_bytes(shape)));
     const AttentionForwardArgs forward{.shape = shape,
                                        .q = q,
                                        .k = k,
                                        .v = v,
                                        .out = out,
-                                       .lse = lse,
+                                       .stats = stats,
                                        .scale = 1.0f,
                                        .scratch = scratch};
     const AttentionBackwardArgs backward{.shape = shape,
@@ -113,11 +113,11 @@ class Bench {
                                          .k = k,
                                          .v = v,
                                          .out = out,
-                                         .lse = lse,
                                          .dout = dout,
                                          .dq = dq,
                                          .dk = dk,
                                          .dv = dv,
+                                         .stats = stats,
                                          .scale = 1.0f,
                                          .scratch = scratch};
     rates.attention_flops =

@@ -338,7 +338,7 @@ TEST(TrainConfig, Contradictions) {
       {{"train.precision=bf16"},
        "train.precision: expected fp32 (this build has no bf16), got bf16"},
       {{"runtime.backend=opencl"},
-       "runtime.backend: expected one of cpu, null, async, cuda, got opencl"},
+       "runtime.backend: expected one of cpu, null, guarded, cuda, got opencl"},
       {{"train.steps=0"}, "train.steps: expected >= 1, got 0"},
       {{"optimizer.lr=0"}, "optimizer.lr: expected > 0, got 0"},
       {{"optimizer.lr=nan"}, "optimizer.lr: expected a finite number, got nan"},

@@ -94,7 +94,7 @@ TEST(BackgroundSave, WaitsForKernelsInFlight) {
   TemporaryFolder root;
   const std::string train = Cat("train { steps: 7 }\n", Policies().at("badam"), "\n");
   ExpectOk(RunTrainer(SmallConfig(train + Saves(1, false)), root.path() + "/wanted", 2).statuses);
-  ExpectOk(RunTrainer(SmallConfig(train + Saves(3, true) + "runtime { backend: async }"),
+  ExpectOk(RunTrainer(SmallConfig(train + Saves(3, true) + "runtime { backend: guarded }"),
                       root.path() + "/run", 2, SlowWrites(std::chrono::microseconds(400)))
                .statuses);
   ExpectSameBytes(root.path() + "/wanted", root.path() + "/run");

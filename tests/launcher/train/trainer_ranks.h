@@ -76,7 +76,7 @@ inline TrainerRun RunTrainer(
   const TensorTable table = LlamaTensors(model);
   SharedPolicy policy(MakePolicy(ResolvePolicy(config, table).value(), table).value());
   const Backend* backend =
-      FindBackend(config.runtime.backend == BackendKind::kAsync ? "async" : "cpu").value();
+      FindBackend(config.runtime.backend == BackendKind::kGuarded ? "guarded" : "cpu").value();
   const auto groups = LocalGroup::CreatePairs(ranks);
   TrainerRun out;
   out.statuses.resize(ranks);
