@@ -181,7 +181,7 @@ class Mutants(unittest.TestCase):
             with self.subTest(mutant=name):
                 self.assertEqual(read(mutant["file"]).count(mutant["old"].strip("\n")), 1)
                 for chosen in filter(None, re.split("[: ]", mutant["filter"])):
-                    suite, test = re.fullmatch(r"(?:.*/)?\*?(\w+)\.(\w*)\*?(?:/.*)?", chosen).groups()
+                    suite, test = re.fullmatch(r"(?:.*/)?\*?(\w+)\.(\w*)[*\w]*(?:/.*)?", chosen).groups()
                     there = re.search(rf"(TEST\w*\(|class ){suite}\b", sources) and \
                         re.search(rf"(TEST\w*\(\w+, |def ){test}", sources)
                     self.assertTrue(there, f"expected a test {chosen}, got none")

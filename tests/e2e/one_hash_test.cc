@@ -97,7 +97,7 @@ TEST(OneHashPlacement, PinsOfSomeUnitsDoNotShow) {
 
 // Each step has a number of slots of its own; phases go on over the change.
 TEST(OneHashShape, StepsOfDifferentSizesDoNotShowTheRanks) {
-  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kAsyncSteps, .slots = 9};
+  RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kDelayedSteps, .slots = 9};
   for (int64_t step = 0; step < spec.steps; ++step) spec.slots_by_step.push_back(4 + step % 6);
   const RunOutcome one = RunTraining(spec);
   for (const int ranks : {2, 3}) {
@@ -115,7 +115,7 @@ TEST(OneHashShape, StepsOfDifferentSizesDoNotShowTheRanks) {
 TEST(OneHashGroups, GroupsDoNotShow) {
   for (const std::string policy : {"full", "badam", "blockllm paper"}) {
     SCOPED_TRACE(policy);
-    RunSpec spec{.policy = PolicyNamed(policy), .steps = kAsyncSteps, .slots = 7};
+    RunSpec spec{.policy = PolicyNamed(policy), .steps = kDelayedSteps, .slots = 7};
     const RunOutcome one = RunTraining(spec);
     for (const auto& [ranks, group_size] : {std::pair{4, 2}, {4, 1}, {6, 3}, {3, 1}}) {
       SCOPED_TRACE(Cat(ranks, " ranks, groups of ", group_size));
