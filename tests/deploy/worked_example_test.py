@@ -80,7 +80,7 @@ class WorkedExample(unittest.TestCase):
         rows = table(self.text, "what |")
         parts = [int(row[3]) for row in rows if row[0]]
         total = re.search(r"\*\*(\d+)\*\*", self.text).group(1)
-        self.assertEqual(len(parts), 7)
+        self.assertEqual(len(parts), 8)
         self.assertEqual(sum(parts), int(total))
         self.assertEqual(self.plan[0]["phases"][1]["sent_bytes"], int(total))
 
