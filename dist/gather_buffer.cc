@@ -8,9 +8,7 @@ namespace {
 
 constexpr int64_t kAlignment = 256;
 
-int64_t PlaceBytes(const TensorInfo& t) {
-  return RoundUp(t.bytes(), kAlignment);
-}
+int64_t PlaceBytes(const TensorInfo& t) { return RoundUp(t.bytes(), kAlignment); }
 
 }  // namespace
 

@@ -3,7 +3,6 @@
 // its kind, and polled to its end.
 #pragma once
 
-#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -57,13 +56,6 @@ class OrderedCommunicator : public Communicator {
                 std::string what) override;
   void Barrier(std::string what) override;
 
-  // Before the first call of either: the calls of both are numbered together, so that the number of
-  // a rank's last call says whether that rank is behind. All ranks issue the calls of both in one
-  // order.
-  static void NumberTogether(OrderedCommunicator& a, OrderedCommunicator& b) {
-    b.issued_ = a.issued_;
-  }
-
   CommBytes bytes_sent() const override;
   CommProgress progress() const override;
 
@@ -94,7 +86,7 @@ class OrderedCommunicator : public Communicator {
 
   const int rank_, size_;
   Tracer* const tracer_;
-  std::shared_ptr<int64_t> issued_ = std::make_shared<int64_t>(0);
+  int64_t issued_ = 0;
   mutable std::mutex mutex_;
   CommBytes bytes_;
   CommProgress progress_;

@@ -2,8 +2,8 @@
 // rows the others want when a batch is read (dist/row_lists.h). Then, per micro-step, N-1
 // exchanges: in round k a rank sends to rank + k the rows that one wants of it and receives from
 // rank - k. Steps: N-1. Bytes per rank: for each other rank row_bytes * (distinct ids in its list
-// that this rank owns). Memory, kCommunication: 4 * max_tokens indices, 2 * L * row_bytes slabs, L =
-// min(max_tokens, rows).
+// that this rank owns). Memory, kCommunication: 4 * max_tokens indices, 2 * L * row_bytes slabs, L
+// = min(max_tokens, rows).
 #pragma once
 
 #include <memory>

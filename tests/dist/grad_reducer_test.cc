@@ -111,7 +111,7 @@ INSTANTIATE_TEST_SUITE_P(GradReducer, Fast,
                                           testing::Values(3, 8), testing::Values(1, 2)));
 
 // The same under random delays on both streams: order by events alone.
-TEST(GradReducerGuarded, IsRightUnderDelays) {
+TEST(GradReducerDelayed, IsRightUnderDelays) {
   const TensorTable table = TinyTable(Tie::kNo);
   const auto tree = [](int tensor, int64_t element, float value, int64_t first) {
     return value == TreeSum(tensor, first, 0, 8, 6, element);
@@ -127,10 +127,10 @@ TEST(GradReducerGuarded, IsRightUnderDelays) {
   };
   for (const int delay : {0, 400}) {  // compute is the slow one, then comm
     for (int ranks = 2; ranks <= 4; ++ranks) {
-      ExpectReduced(table, {.numerics = Numerics::kSlotExact, .slots = 6}, PlainGuarded(), ranks,
+      ExpectReduced(table, {.numerics = Numerics::kSlotExact, .slots = 6}, PlainDelayed(), ranks,
                     delay, tree);
-      ExpectReduced(table, {.slots = 6}, PlainGuarded(), ranks, delay, near);
-      ExpectReduced(table, {.accumulation = GradAccumulation::kSharded, .slots = 6}, PlainGuarded(),
+      ExpectReduced(table, {.slots = 6}, PlainDelayed(), ranks, delay, near);
+      ExpectReduced(table, {.accumulation = GradAccumulation::kSharded, .slots = 6}, PlainDelayed(),
                     ranks, delay, near);
     }
   }

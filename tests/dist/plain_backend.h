@@ -4,8 +4,8 @@
 
 #include <cstring>
 
-#include "core/backends/guarded_kernels.h"
 #include "core/device/backend.h"
+#include "core/device/fifo_stream.h"
 #include "core/device/host_stream.h"
 #include "core/ops/kernel_table.h"
 
@@ -65,10 +65,19 @@ inline const KernelTable& IgnoringKernels() {
 inline Backend PlainCpu() {
   return {.name = "cpu", .device = CpuDeviceFunctions(), .kernels = &PlainKernels()};
 }
-inline Backend PlainGuarded() {
-  return {.name = "guarded",
-          .device = GuardedDeviceFunctions(),
-          .kernels = &GuardedKernels<PlainKernels>()};
+// The same on threads that are late at random, with dead ranges poisoned, for missing waits. Tests
+// look into its memory, which `guarded` would not let them.
+inline Backend PlainDelayed() {
+  DeviceFunctions device = CpuDeviceFunctions();
+  device.new_compute_stream = [](const std::string& name, ThreadPool* pool,
+                                 uint64_t index) -> std::unique_ptr<Stream> {
+    return std::make_unique<FifoStream>(name, pool,
+                                        FifoOptions{.max_delay_us = 200, .seed = index});
+  };
+  device.poison = [](Stream& stream, void* data, int64_t bytes) {
+    OnHost(stream).Run([=] { std::memset(data, 0xff, static_cast<size_t>(bytes)); });
+  };
+  return {.name = "delayed", .device = device, .kernels = &PlainKernels()};
 }
 inline Backend PlainNull() {
   return {.name = "null", .device = NullDeviceFunctions(), .kernels = &IgnoringKernels()};

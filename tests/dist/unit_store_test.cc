@@ -16,7 +16,7 @@ class Weights : public testing::TestWithParam<std::tuple<int, Pins, Tie>> {};
 TEST_P(Weights, AreRightUnderDelays) {
   const auto [ranks, pins, tie] = GetParam();
   const TensorTable table = TinyTable(tie);
-  const Backend backend = PlainGuarded();
+  const Backend backend = PlainDelayed();
   for (const int delay : {0, 400}) {  // compute is the slow one, then comm
     RunPairs(ranks, {.max_delay_us = delay, .delay_seed = 1000}, [&, pins = pins](auto& group) {
       Rank rank(table, pins, backend, group);

@@ -11,6 +11,7 @@
 
 #include "core/backends/backends.h"
 #include "core/base/str.h"
+#include "tests/dist/plain_backend.h"
 #include "tests/e2e/engine_harness.h"
 
 namespace blockstep::testing {
@@ -126,7 +127,9 @@ TEST(Bisect, RunsThatAreEqualAgreeInEveryDigest) {
 // Digests watch: they change no bit, on queued streams neither.
 TEST(Bisect, DigestsDoNotShow) {
   RunSpec spec = Spec("blockllm", 3);
-  spec.backend = "guarded";
+  Backend delayed = CpuBackend();
+  delayed.device = PlainDelayed().device;
+  spec.own_backend = &delayed;
   spec.comm_delay_us = 100;
   RunSpec plain = Spec("blockllm", 1);
   plain.digests.clear();
