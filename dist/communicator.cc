@@ -71,8 +71,11 @@ void RankGroup::Abandon(const absl::Status& why) const {
 
 CommProgress RankGroup::progress() const {
   const CommProgress a = control->progress(), b = data->progress();
-  if (a.running != b.running) return a.running ? a : b;
-  return (a.since_ns < b.since_ns) == a.running ? a : b;
+  const bool of_control =
+      a.running == b.running ? (a.since_ns < b.since_ns) == a.running : a.running;
+  CommProgress progress = of_control ? a : b;
+  progress.sequence = a.sequence + b.sequence;
+  return progress;
 }
 
 }  // namespace blockstep

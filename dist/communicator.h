@@ -148,7 +148,8 @@ struct RankGroup {
   int size() const { return control->size(); }
   friend bool operator==(const RankGroup&, const RankGroup&) = default;
   CommBytes bytes_sent() const;
-  // Of the call that has been running longest; if none is, of the one that ended last.
+  // Of the call that has been running longest; if none is, of the one that ended last. `sequence`
+  // is how many calls of both have begun: a rank whose number is lower is behind.
   CommProgress progress() const;
   // This rank takes part in no further call of either.
   void Abandon(const absl::Status& why) const;

@@ -81,8 +81,9 @@ class OrderedCommunicator::Flight {
 
 void OrderedCommunicator::Order(std::string_view op, std::string what, Begin begin) {
   stream().RunPolled(
-      [flight = std::make_shared<Flight>(*this, op, std::move(what), ++*issued_,
-                                         std::move(begin))] { return flight->Poll(); });
+      [flight = std::make_shared<Flight>(*this, op, std::move(what), ++issued_, std::move(begin))] {
+        return flight->Poll();
+      });
 }
 
 void OrderedCommunicator::ShowProgress(const CommCall& call, bool running) {

@@ -9,12 +9,12 @@
 
 namespace blockstep {
 
-std::vector<std::unique_ptr<LocalCommunicator>> LocalGroup::CreateOn(const char* stream, int ranks,
-                                                                     const LocalOptions& options) {
+std::vector<std::unique_ptr<Communicator>> LocalGroup::CreateOn(const char* stream, int ranks,
+                                                                const LocalOptions& options) {
   CHECK_GE(ranks, 1);
   CHECK(options.tracers.empty() || static_cast<int>(options.tracers.size()) == ranks);
   auto meet = std::make_shared<LocalRendezvous>(ranks, options.timeout);
-  std::vector<std::unique_ptr<LocalCommunicator>> group;
+  std::vector<std::unique_ptr<Communicator>> group;
   for (int r = 0; r < ranks; ++r) {
     Tracer* tracer = options.tracers.empty() ? nullptr : options.tracers[r];
     std::unique_ptr<LocalCommunicator> c(
@@ -30,9 +30,7 @@ std::vector<std::unique_ptr<LocalCommunicator>> LocalGroup::CreateOn(const char*
 }
 
 std::vector<std::unique_ptr<Communicator>> LocalGroup::Create(int ranks, LocalOptions options) {
-  std::vector<std::unique_ptr<Communicator>> group;
-  for (auto& c : CreateOn("comm", ranks, options)) group.push_back(std::move(c));
-  return group;
+  return CreateOn("comm", ranks, options);
 }
 
 std::vector<LocalPair> LocalGroup::CreatePairs(int ranks, LocalOptions options) {
@@ -40,10 +38,7 @@ std::vector<LocalPair> LocalGroup::CreatePairs(int ranks, LocalOptions options) 
   options.delay_seed += static_cast<uint64_t>(ranks);  // so that the two are late at other times
   auto control = CreateOn("control", ranks, options);
   std::vector<LocalPair> pairs;
-  for (int r = 0; r < ranks; ++r) {
-    OrderedCommunicator::NumberTogether(*control[r], *data[r]);
-    pairs.push_back({std::move(control[r]), std::move(data[r])});
-  }
+  for (int r = 0; r < ranks; ++r) pairs.push_back({std::move(control[r]), std::move(data[r])});
   return pairs;
 }
 

@@ -74,8 +74,8 @@ class LocalGroup {
   static std::vector<LocalPair> CreatePairs(int ranks, LocalOptions options = {});
 
  private:
-  static std::vector<std::unique_ptr<LocalCommunicator>> CreateOn(const char* stream, int ranks,
-                                                                  const LocalOptions& options);
+  static std::vector<std::unique_ptr<Communicator>> CreateOn(const char* stream, int ranks,
+                                                             const LocalOptions& options);
 };
 
 }  // namespace blockstep

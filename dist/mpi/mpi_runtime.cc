@@ -60,7 +60,6 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Create(MpiOptions option
                                                     impl->rank, impl->size);
   impl->data = std::make_unique<MpiCommunicator>(impl->process, data, impl->data_comm, impl->rank,
                                                  impl->size);
-  OrderedCommunicator::NumberTogether(*impl->control, *impl->data);
   std::unique_ptr<MpiRuntime> runtime(new MpiRuntime(std::move(impl)));
   const int size = runtime->group().size();
   if (options.launcher_size > 0 && options.launcher_size != size) {

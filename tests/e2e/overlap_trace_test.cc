@@ -26,7 +26,7 @@ constexpr int kRanks = 2, kLayers = 4;
 
 // What kernels of this rank's thread look at; null: they just run.
 struct Traced {
-  RankGroup group;
+  Communicator* data = nullptr;
   Tracer* tracer = nullptr;
 };
 thread_local Traced traced;
@@ -36,8 +36,7 @@ void MatmulAfterIssuedCallsBegan(Stream& stream, const MatmulArgs& args) {
     if (traced.tracer == nullptr) return;
     ScopedSpan span(traced.tracer, "kernel", "matmul");
     const auto deadline = std::chrono::steady_clock::now() + 60s;
-    // Calls of both communicators are numbered together; those of a pass are data's.
-    while (traced.group.data->progress().sequence < traced.group.bytes_sent().calls &&
+    while (traced.data->progress().sequence < traced.data->bytes_sent().calls &&
            std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(100us);
     }
@@ -126,7 +125,7 @@ std::vector<StepTrace> TraceStep(const OverlapCase& c) {
   // The second step is traced: buffers are carved by then.
   spec.after_step = [&](int rank, StepEngine&, const RankGroup& group, Arena&,
                         const StepResult& r) {
-    traced = r.report.step == 0 ? Traced{group, &tracers[rank]} : Traced{};
+    traced = r.report.step == 0 ? Traced{group.data, &tracers[rank]} : Traced{};
     if (r.report.step == 0) begin_ns[rank] = Tracer::Now();
   };
   (void)RunTraining(spec);
