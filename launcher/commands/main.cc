@@ -6,7 +6,9 @@
 #include "core/base/nearest.h"
 #include "launcher/cli/build_identity.h"
 #include "launcher/cli/exit_codes.h"
+#include "launcher/cli/text_writer.h"
 #include "launcher/commands/command.h"
+#include "launcher/coordinator/grpc_log.h"
 #include "launcher/machine/process_memory.h"
 
 namespace blockstep {
@@ -41,6 +43,7 @@ void PrintHelp(std::FILE* out) {
 }
 
 int Main(int argc, char** argv) {
+  TakeGrpcLog([](const std::string& line) { Say("gRPC: " + line); });
   std::string name = argc > 1 ? argv[1] : "";
   char help[] = "--help";
   char* help_of[] = {argv[0], argc > 2 ? argv[2] : help, help, nullptr};

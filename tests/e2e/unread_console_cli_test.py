@@ -1,7 +1,9 @@
 """A console that nobody reads does not hold a run up: its stderr and stdout are a full pipe, and it ends by itself."""
 import fcntl
+import json
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -76,6 +78,18 @@ class UnreadConsole(cli.RunTest):
         cli.weights_hash(text[0])
         shown = [int(step) for step in re.findall(rf"^step (\d+)/{STEPS} ", text[0], re.M)]
         self.assertEqual(shown, list(range(1, STEPS + 1)), text[0])
+
+    def test_strangers_at_the_coordinators_port_do_not_hold_the_run_up(self):
+        run, process, pipe = self.start(mpi=False, ranks=2)
+        cli.wait_until(lambda: os.path.exists(os.path.join(run, "coordinator.json")), process)
+        with open(os.path.join(run, "coordinator.json"), encoding="utf-8") as f:
+            host, port = json.load(f)["address"].rsplit(":", 1)
+        for _ in range(5):  # gRPC has something to say of each
+            with socket.create_connection((host, int(port))) as stranger:
+                stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                stranger.recv(1)
+        self.assertEqual(process.wait(timeout=240), 0)
+        os.close(pipe.reader)
 
     def test_an_error_ends_with_its_code(self):
         pipe = Pipe()
