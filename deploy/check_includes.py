@@ -62,7 +62,7 @@ ALLOWED = {
     "launcher/cli": BASE,
     "launcher/run": RUN,
     "launcher/tokenizer": set(),
-    "launcher/commands": {"core/base", "launcher/cli", "launcher/machine"},
+    "launcher/commands": {"core/base", "launcher/cli", "launcher/coordinator", "launcher/machine"},
     "launcher/commands/certs": COMMAND,
     "launcher/commands/coordinator": COMMAND,
     "launcher/commands/estimate": COMMAND,
