@@ -128,4 +128,6 @@ std::vector<Directive> WorstPhases(const PolicyConfig& config, const TensorTable
   return phases.Take();
 }
 
+bool WorstPhasesAreAll(const PolicyConfig& config) { return config.name != "blockllm"; }
+
 }  // namespace blockstep

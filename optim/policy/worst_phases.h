@@ -23,6 +23,10 @@ namespace blockstep {
 //              keep the most activations.
 std::vector<Directive> WorstPhases(const PolicyConfig& config, const TensorTable& table);
 
+// Whether a run of the policy has no other active sets than these. BlockLLM takes sets by their
+// norms: another one may have more tensors, if fewer elements, or reach deeper.
+bool WorstPhasesAreAll(const PolicyConfig& config);
+
 // The largest selection within BlockLLM's budget, whatever the norms are: SelectTensors takes
 // tensors until their sum reaches the budget, so a set is reachable if leaving out one of its
 // tensors, the one that crossed, brings the sum below.

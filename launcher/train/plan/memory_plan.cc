@@ -1,9 +1,11 @@
 #include "launcher/train/plan/memory_plan.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "core/base/status.h"
+#include "core/tensor/sharding.h"
 #include "dist/null/null_communicator.h"
 #include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/save_pieces.h"
@@ -78,6 +80,29 @@ absl::StatusOr<std::unique_ptr<Session>> NullSession(const TrainConfig& config,
                           .arena_bytes = kAddresses});
 }
 
+// No set that a policy may take needs more: each class is at its largest in a planned phase, but
+// for what is kept for backward and staged for reductions, which is largest where everything
+// learns. A set of more tensors may be rounded up more often, and more of its quanta may fall to
+// this rank.
+int64_t ArenaBound(const RankPlan& plan, const PhasePlan& everything, const TensorTable& table,
+                   int64_t slots) {
+  constexpr int64_t kStates = 4;  // of an entry, at most; as many buffers again for dW and copies
+  const int64_t blocks = 2 * kStates + std::bit_width(static_cast<uint64_t>(slots));
+  int64_t bytes = 0;
+  for (size_t c = 0; c < everything.carved.size(); ++c) {
+    int64_t most = 0;
+    for (const PhasePlan& phase : plan.phases) most = std::max(most, phase.carved[c]);
+    const auto kind = static_cast<MemoryClass>(c);
+    const bool of_all = kind == MemoryClass::kActivations || kind == MemoryClass::kCommunication;
+    bytes += of_all ? std::max(most, everything.carved[c]) : most;
+  }
+  for (const TensorInfo& t : table.tensors) {
+    bytes += blocks * kArenaAlignment +
+             2 * kStates * QuantumRows(t.cols) * t.cols * DTypeSize(DType::kF32);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 int64_t Sum(const ClassBytes& bytes) {
@@ -99,7 +124,15 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   const TensorTable table = LlamaTensors(model);
   ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
   RETURN_IF_ERROR(MakePolicy(policy, table).status());
-  return PlanRank(config, model, shape, rank, WorstPhases(policy, table));
+  ASSIGN_OR_RETURN(RankPlan plan, PlanRank(config, model, shape, rank, WorstPhases(policy, table)));
+  if (WorstPhasesAreAll(policy)) return plan;
+  Directive all{.sets = {{}}, .label = "everything"};
+  for (size_t t = 0; t < table.tensors.size(); ++t) {
+    all.sets[0].entries.push_back(WholeTensor(table, static_cast<int>(t)));
+  }
+  ASSIGN_OR_RETURN(const RankPlan everything, PlanRank(config, model, shape, rank, {all}));
+  plan.arena = ArenaBound(plan, everything.phases[0], table, config.batch.slots);
+  return plan;
 }
 
 absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
@@ -116,7 +149,6 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
   RankPlan plan{.rank = rank};
   Staging staging;
-  std::vector<int64_t> carved;  // of the arena, per phase
   // Two hashes come beside any phase, at the run's end, one after the other; not from the arena.
   const int64_t weights_hash = WeightsSha256Bytes(session->counted_weights(), shape.ranks, rank);
   for (size_t i = 0; i < phases.size(); ++i) {
@@ -127,7 +159,7 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
                            .bytes = session->arena().use().current,
                            .sent = Since(session->grid().bytes_sent(), sent),
                            .ops = NullCounters()});
-    carved.push_back(session->arena().use().total);
+    plan.phases[i].carved = plan.phases[i].bytes;
     const int64_t state_hash =
         StateSha256Bytes(session->model().table(), CountedState(engine->states(), session->grid()),
                          shape.ranks, rank);
@@ -138,7 +170,8 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   for (size_t i = 0; i < phases.size(); ++i) {
     const int64_t copies = PlansBackgroundSaves(config) ? staging.Most(i) : 0;
     plan.phases[i].bytes[static_cast<size_t>(MemoryClass::kStaging)] += copies;
-    plan.arena = std::max(plan.arena, carved[i] + copies);
+    plan.phases[i].carved[static_cast<size_t>(MemoryClass::kStaging)] += copies;
+    plan.arena = std::max(plan.arena, Sum(plan.phases[i].carved));
     if (Sum(plan.phases[i].bytes) > plan.total()) plan.worst = i;
   }
   plan.peak = session->arena().use().peak;

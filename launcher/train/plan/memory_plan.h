@@ -21,9 +21,10 @@ int64_t Sum(const ClassBytes& bytes);
 
 struct PhasePlan {
   std::string label;
-  ClassBytes bytes{};  // while the phase lasts
-  CommBytes sent;      // by this rank in one step
-  OpCounters ops;      // of this rank in one step
+  ClassBytes bytes{};   // while the phase lasts
+  ClassBytes carved{};  // of them, from the one reservation
+  CommBytes sent;       // by this rank in one step
+  OpCounters ops;       // of this rank in one step
 };
 
 struct RankPlan {
@@ -32,7 +33,8 @@ struct RankPlan {
   size_t worst = 0;  // the phase with the most bytes
   // Each class by itself, over all phases: what the arena's high-water marks are compared with.
   ClassBytes peak{};
-  // Of the one reservation: the most that is carved from it at a time.
+  // Of the one reservation: the most that is carved from it at a time, or a bound on that where the
+  // policy may take sets that are not planned one by one.
   int64_t arena = 0;
   int64_t total() const { return Sum(phases[worst].bytes); }
 };

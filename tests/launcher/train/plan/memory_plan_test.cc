@@ -171,10 +171,17 @@ TEST(WorstPhase, BoundsEverySelection) {
         steps.push_back({.from = at, .through = at, .phase = at, .sets = {MakeSet(set.entries)}});
       }
       const PlanShape shape{.ranks = ranks};
-      const int64_t worst = PlanRank(config, model, shape, 0).value().total();
-      const int64_t met = PlanRank(config, model, shape, 0, steps).value().total();
-      EXPECT_LE(met, worst) << "sparsity " << sparsity << ", " << ranks << " ranks";
-      most = std::max(most, static_cast<double>(met) / static_cast<double>(worst));
+      for (int rank = 0; rank < ranks; ++rank) {
+        SCOPED_TRACE(Cat("sparsity ", sparsity, ", rank ", rank, " of ", ranks));
+        const RankPlan worst = PlanRank(config, model, shape, rank).value();
+        const RankPlan met = PlanRank(config, model, shape, rank, steps).value();
+        // What a run reserves bounds them all; the phase that people are told of, nearly.
+        EXPECT_LE(met.arena, worst.arena);
+        EXPECT_LT(static_cast<double>(met.total()), 1.01 * static_cast<double>(worst.total()));
+        EXPECT_LT(static_cast<double>(worst.arena), 1.5 * static_cast<double>(worst.total()));
+        most =
+            std::max(most, static_cast<double>(met.total()) / static_cast<double>(worst.total()));
+      }
     }
   }
   std::cout << "largest of 600 random selections: " << 100 * most << " % of the plan\n";
