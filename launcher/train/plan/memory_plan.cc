@@ -1,15 +1,14 @@
 #include "launcher/train/plan/memory_plan.h"
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 
 #include "core/base/status.h"
-#include "core/tensor/sharding.h"
 #include "dist/null/null_communicator.h"
 #include "launcher/checkpoint/content_sha256.h"
 #include "launcher/checkpoint/save_pieces.h"
 #include "launcher/machine/threads.h"
+#include "launcher/train/plan/arena_bound.h"
 #include "launcher/train/session.h"
 #include "launcher/train/trainer.h"
 #include "model/llama_tensors.h"
@@ -40,10 +39,15 @@ CommBytes Since(const CommBytes& now, const CommBytes& then) {
           .calls = now.calls - then.calls};
 }
 
+// Whether a run may take active sets that are not among its planned phases.
+enum class OtherSets : uint8_t { kNone, kSome };
+
 // The most that a background save copies: the state it began with, and the rows that are
-// written before it has them in its files, of the phase it began in and of one more.
+// written before it has them in its files, of the phase it began in and of one more. That one may
+// be as large as the largest where the policy takes other sets than the planned ones.
 class Staging {
  public:
+  explicit Staging(OtherSets others) : others_(others) {}
   void Add(const ActiveSet& set, const ClassBytes& phase, Session& session) {
     int64_t rows = 0;
     for (const ActiveEntry& e : set.entries) {
@@ -57,11 +61,14 @@ class Staging {
   }
   int64_t Most(size_t phase) const {
     int64_t other = 0;
-    for (size_t i = 0; i < rows_.size(); ++i) other = std::max(other, i == phase ? 0 : rows_[i]);
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      if (i != phase || others_ == OtherSets::kSome) other = std::max(other, rows_[i]);
+    }
     return state_ + rows_[phase] + other;
   }
 
  private:
+  OtherSets others_;
   std::vector<int64_t> rows_;
   int64_t state_ = 0;
 };
@@ -80,64 +87,9 @@ absl::StatusOr<std::unique_ptr<Session>> NullSession(const TrainConfig& config,
                           .arena_bytes = kAddresses});
 }
 
-// No set that a policy may take needs more: each class is at its largest in a planned phase, but
-// for what is kept for backward and staged for reductions, which is largest where everything
-// learns. A set of more tensors may be rounded up more often, and more of its quanta may fall to
-// this rank.
-int64_t ArenaBound(const RankPlan& plan, const PhasePlan& everything, const TensorTable& table,
-                   int64_t slots) {
-  constexpr int64_t kStates = 4;  // of an entry, at most; as many buffers again for dW and copies
-  const int64_t blocks = 2 * kStates + std::bit_width(static_cast<uint64_t>(slots));
-  int64_t bytes = 0;
-  for (size_t c = 0; c < everything.carved.size(); ++c) {
-    int64_t most = 0;
-    for (const PhasePlan& phase : plan.phases) most = std::max(most, phase.carved[c]);
-    const auto kind = static_cast<MemoryClass>(c);
-    const bool of_all = kind == MemoryClass::kActivations || kind == MemoryClass::kCommunication;
-    bytes += of_all ? std::max(most, everything.carved[c]) : most;
-  }
-  for (const TensorInfo& t : table.tensors) {
-    bytes += blocks * kArenaAlignment +
-             2 * kStates * QuantumRows(t.cols) * t.cols * DTypeSize(DType::kF32);
-  }
-  return bytes;
-}
-
-}  // namespace
-
-int64_t Sum(const ClassBytes& bytes) {
-  return std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
-}
-
-absl::StatusOr<int> GroupSizeOf(const TrainConfig& config, int ranks, int machine_ranks) {
-  const TrainConfig::Placement& placement = config.placement;
-  if (placement.mode != PlacementMode::kNode) return ranks;
-  const int64_t size = placement.ranks_per_group > 0 ? placement.ranks_per_group : machine_ranks;
-  if (size <= ranks && ranks % size == 0) return static_cast<int>(size);
-  return InvalidArgument("placement.ranks_per_group: expected a divisor of the number of ranks (",
-                         ranks, "), got ", size,
-                         placement.ranks_per_group > 0 ? "" : ", the ranks of this machine");
-}
-
-absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
-                                  const PlanShape& shape, int rank) {
-  const TensorTable table = LlamaTensors(model);
-  ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
-  RETURN_IF_ERROR(MakePolicy(policy, table).status());
-  ASSIGN_OR_RETURN(RankPlan plan, PlanRank(config, model, shape, rank, WorstPhases(policy, table)));
-  if (WorstPhasesAreAll(policy)) return plan;
-  Directive all{.sets = {{}}, .label = "everything"};
-  for (size_t t = 0; t < table.tensors.size(); ++t) {
-    all.sets[0].entries.push_back(WholeTensor(table, static_cast<int>(t)));
-  }
-  ASSIGN_OR_RETURN(const RankPlan everything, PlanRank(config, model, shape, rank, {all}));
-  plan.arena = ArenaBound(plan, everything.phases[0], table, config.batch.slots);
-  return plan;
-}
-
-absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
-                                  const PlanShape& shape, int rank,
-                                  const std::vector<Directive>& phases) {
+absl::StatusOr<RankPlan> PlanPhases(const TrainConfig& config, const LlamaConfig& model,
+                                    const PlanShape& shape, int rank,
+                                    const std::vector<Directive>& phases, OtherSets others) {
   CHECK(!phases.empty());
   const NullGroup null(shape.ranks, rank);
   ASSIGN_OR_RETURN(const std::unique_ptr<ThreadPool> pool, StartThreads(shape.threads));
@@ -148,7 +100,7 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   ListedSteps source(phases);
   ASSIGN_OR_RETURN(const std::unique_ptr<StepEngine> engine, session->MakeEngine(&source, {}));
   RankPlan plan{.rank = rank};
-  Staging staging;
+  Staging staging(others);
   // Two hashes come beside any phase, at the run's end, one after the other; not from the arena.
   const int64_t weights_hash = WeightsSha256Bytes(session->counted_weights(), shape.ranks, rank);
   for (size_t i = 0; i < phases.size(); ++i) {
@@ -176,6 +128,46 @@ absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& 
   }
   plan.peak = session->arena().use().peak;
   return plan;
+}
+
+}  // namespace
+
+int64_t Sum(const ClassBytes& bytes) {
+  return std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+}
+
+absl::StatusOr<int> GroupSizeOf(const TrainConfig& config, int ranks, int machine_ranks) {
+  const TrainConfig::Placement& placement = config.placement;
+  if (placement.mode != PlacementMode::kNode) return ranks;
+  const int64_t size = placement.ranks_per_group > 0 ? placement.ranks_per_group : machine_ranks;
+  if (size <= ranks && ranks % size == 0) return static_cast<int>(size);
+  return InvalidArgument("placement.ranks_per_group: expected a divisor of the number of ranks (",
+                         ranks, "), got ", size,
+                         placement.ranks_per_group > 0 ? "" : ", the ranks of this machine");
+}
+
+absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
+                                  const PlanShape& shape, int rank) {
+  const TensorTable table = LlamaTensors(model);
+  ASSIGN_OR_RETURN(const PolicyConfig policy, ResolvePolicy(config, table));
+  RETURN_IF_ERROR(MakePolicy(policy, table).status());
+  const OtherSets others = WorstPhasesAreAll(policy) ? OtherSets::kNone : OtherSets::kSome;
+  ASSIGN_OR_RETURN(RankPlan plan,
+                   PlanPhases(config, model, shape, rank, WorstPhases(policy, table), others));
+  if (others == OtherSets::kNone) return plan;
+  Directive all{.sets = {{}}, .label = "everything"};
+  for (size_t t = 0; t < table.tensors.size(); ++t) {
+    all.sets[0].entries.push_back(WholeTensor(table, static_cast<int>(t)));
+  }
+  ASSIGN_OR_RETURN(const RankPlan everything, PlanRank(config, model, shape, rank, {all}));
+  plan.arena = ArenaBound(plan, everything.phases[0], table, config, shape.ranks);
+  return plan;
+}
+
+absl::StatusOr<RankPlan> PlanRank(const TrainConfig& config, const LlamaConfig& model,
+                                  const PlanShape& shape, int rank,
+                                  const std::vector<Directive>& phases) {
+  return PlanPhases(config, model, shape, rank, phases, OtherSets::kNone);
 }
 
 absl::StatusOr<int64_t> PlanEvaluation(const TrainConfig& config, const LlamaConfig& model,
