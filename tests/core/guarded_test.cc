@@ -53,6 +53,11 @@ TEST_F(GuardedTest, OpsAndCopiesReachTheMemory) {
   Add(View(a.data()), View(b.data()));
   EXPECT_EQ(b.Read(), std::vector<float>(kCount, 5));
   EXPECT_EQ(a.Read(), std::vector<float>(kCount, 2));
+  // Inside a reservation.
+  DeviceArray<float> c = Floats(0);
+  c.Write(2, {1, 2});
+  Add(View(c.data() + 2, 2), View(c.data() + 5, 2));
+  EXPECT_EQ(c.Read(), (std::vector<float>{0, 0, 1, 2, 0, 1, 2, 0}));
 }
 
 TEST_F(GuardedTest, CopiesAndOpsRunInTheStreamsOrder) {
