@@ -126,6 +126,26 @@ TEST(OneHashGroups, GroupsDoNotShow) {
   }
 }
 
+// `fast` adds in another order, no more.
+TEST(OneHashGroups, FastGroupsTrainWhatOneGroupTrains) {
+  for (const GradAccumulation accumulation :
+       {GradAccumulation::kLocal, GradAccumulation::kSharded}) {
+    RunSpec spec{.ranks = 4,
+                 .policy = PolicyNamed("badam"),
+                 .steps = 8,
+                 .slots = 8,
+                 .numerics = Numerics::kFast,
+                 .accumulation = accumulation};
+    const RunOutcome one = RunTraining(spec);
+    spec.group_size = 2;
+    const RunOutcome groups = RunTraining(spec);
+    for (size_t i = 0; i < one.losses.size(); ++i) {
+      EXPECT_NEAR(groups.losses[i], one.losses[i], 1e-4 * one.losses[i]) << "step " << i;
+    }
+    EXPECT_EQ(groups.blocks, one.blocks);
+  }
+}
+
 // Threads of a rank take tiles, they do not make them.
 TEST(OneHashThreads, ThreadsDoNotShow) {
   RunSpec spec{.policy = PolicyNamed("blockllm"), .steps = kDelayedSteps};
