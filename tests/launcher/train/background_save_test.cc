@@ -115,9 +115,9 @@ TEST(BackgroundSave, OverlapsStepsAndSaysWhoWaited) {
   EXPECT_EQ(run.saves[1].waited_seconds, 0);                    // the run's end waited, not a save
 }
 
-// Copies are planned for two phases, and the arena is as large as the plan says: a save that lasts
-// longer is waited for.
-TEST(BackgroundSave, StagesNoMoreThanIsPlanned) {
+// Copies are planned for the phase of a save and one more. Here each step is a phase, so a save is
+// told before the second step after it.
+TEST(BackgroundSave, IsWaitedForAtItsSecondNewPhase) {
   TemporaryFolder root;
   const TrainConfig config =
       SmallConfig("train { steps: 12 }\npolicy { name: badam block_steps: 1 }\n" + Saves(5, true));
@@ -130,7 +130,10 @@ TEST(BackgroundSave, StagesNoMoreThanIsPlanned) {
   for (const PhasePlan& phase : plan.phases) {
     planned = std::max(planned, phase.bytes[static_cast<size_t>(MemoryClass::kStaging)]);
   }
-  for (const SaveReport& save : run.saves) EXPECT_LE(save.staged_bytes, planned) << save.step;
+  for (size_t i = 0; i < run.saves.size(); ++i) {
+    EXPECT_LE(run.saves[i].staged_bytes, planned);
+    EXPECT_LE(run.steps_at_save[i], run.saves[i].step + 1);
+  }
 }
 
 TEST(BackgroundSave, AFullDiskIsReportedAndTheRunGoesOn) {

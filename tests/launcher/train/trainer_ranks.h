@@ -32,7 +32,8 @@ inline TrainConfig SmallConfig(const std::string& more) {
 struct TrainerRun {
   std::vector<absl::Status> statuses;  // per rank
   std::vector<SaveReport> saves;
-  std::vector<int64_t> phases;  // per step
+  std::vector<int64_t> steps_at_save;  // done when each of them was told
+  std::vector<int64_t> phases;         // per step
   TrainOutcome outcome;
 };
 
@@ -46,6 +47,7 @@ class RecordingObserver : public RunObserver {
   }
   absl::Status OnSave(const SaveReport& report) override {
     out_->saves.push_back(report);
+    out_->steps_at_save.push_back(static_cast<int64_t>(out_->phases.size()));
     return absl::OkStatus();
   }
 
