@@ -73,7 +73,20 @@ class Staging {
   int64_t state_ = 0;
 };
 
-constexpr int64_t kAddresses = int64_t{1} << 44;
+// A plan needs no memory, but an address for every byte. A quarter of what the system gives at
+// most, so that other ranks of the process can plan at the same time: 16 TiB where nothing limits
+// it.
+int64_t Addresses() {
+  const DeviceFunctions& device = NullBackend().device;
+  int64_t bytes = int64_t{1} << 46;
+  for (; bytes > int64_t{1} << 34; bytes /= 4) {
+    const absl::StatusOr<void*> some = device.reserve(bytes);
+    if (!some.ok()) continue;
+    device.release(*some, bytes);
+    break;
+  }
+  return bytes / 4;
+}
 
 absl::StatusOr<std::unique_ptr<Session>> NullSession(const TrainConfig& config,
                                                      const LlamaConfig& model,
@@ -84,7 +97,7 @@ absl::StatusOr<std::unique_ptr<Session>> NullSession(const TrainConfig& config,
                           .group = group,
                           .group_size = shape.group_size,
                           .pool = pool,
-                          .arena_bytes = kAddresses});
+                          .arena_bytes = Addresses()});
 }
 
 absl::StatusOr<RankPlan> PlanPhases(const TrainConfig& config, const LlamaConfig& model,
