@@ -29,8 +29,8 @@
 
 namespace blockstep {
 
-// The rows of every tensor that this rank owns: UnitStore::Owned and UnitStore::OwnedRange. An empty
-// view still carries dtype and cols.
+// The rows of every tensor that this rank owns: UnitStore::Owned and UnitStore::OwnedRange. An
+// empty view still carries dtype and cols.
 struct OwnedWeights {
   const TensorTable* table = nullptr;
   std::function<TensorView(int tensor)> owned;   // (owned_range.size(), cols)

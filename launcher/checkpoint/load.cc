@@ -80,8 +80,7 @@ absl::Status CheckpointReader::Impl::ReadWeights(const OwnedWeights& weights) co
     if (!t.state.empty()) continue;
     const TensorView view = weights.owned(t.tensor);
     CHECK_EQ(view.rows, weights.owned_range(t.tensor).size());
-    RETURN_IF_ERROR(
-        reader.ReadRows(t, weights.owned_range(t.tensor).begin, view, weights.access));
+    RETURN_IF_ERROR(reader.ReadRows(t, weights.owned_range(t.tensor).begin, view, weights.access));
   }
   return absl::OkStatus();
 }
@@ -158,7 +157,8 @@ absl::Status VerifyCheckpoint(const std::string& folder) {
   RETURN_IF_ERROR(reader.CheckSizes());
   for (const ManifestFile& file : manifest.files) RETURN_IF_ERROR(reader.Hashed(file).status());
   for (const ManifestTensor& t : manifest.tensors) {
-    RETURN_IF_ERROR(reader.ForSlices(t, t.rows, [](Range, std::span<const char>) { return absl::OkStatus(); }));
+    RETURN_IF_ERROR(
+        reader.ForSlices(t, t.rows, [](Range, std::span<const char>) { return absl::OkStatus(); }));
   }
   return absl::OkStatus();
 }

@@ -52,8 +52,7 @@ absl::StatusOr<const File*> SliceReader::Opened(int file) {
   return &found->second;
 }
 
-absl::Status SliceReader::ForSlices(const ManifestTensor& tensor, Range rows,
-                                    const UseSlice& use) {
+absl::Status SliceReader::ForSlices(const ManifestTensor& tensor, Range rows, const UseSlice& use) {
   for (const ManifestSlice& slice : tensor.slices) {
     if (Intersect(slice.rows, rows).empty()) continue;
     ASSIGN_OR_RETURN(const File* file, Opened(tensor.file));

@@ -208,7 +208,8 @@ int VerifyCommand(int argc, char** argv) {
   };
   list("--policies", flags.axes.policies, "policies");
   list("--ranks", flags.axes.ranks, "numbers of ranks");
-  list("--placements", flags.axes.placements, "placements of the weights: sharded, pinned, budget, node");
+  list("--placements", flags.axes.placements,
+       "placements of the weights: sharded, pinned, budget, node");
   app.add_option("--pin-budget-bytes", flags.pin_budget_bytes, "bytes pinned with placement budget")
       ->capture_default_str()
       ->check(AboveZero());
