@@ -6,7 +6,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
+#include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -20,12 +23,16 @@ using ::testing::ElementsAre;
 using namespace std::chrono_literals;
 
 // True unless it takes so long that it must be taken for never.
-bool Reached(const Event& event) {
+bool Soon(const std::function<bool()>& happened) {
   const auto deadline = std::chrono::steady_clock::now() + 60s;
-  while (!event.done() && std::chrono::steady_clock::now() < deadline) {
+  while (!happened()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(1ms);
   }
-  return event.done();
+  return true;
+}
+bool Reached(const Event& event) {
+  return Soon([&] { return event.done(); });
 }
 
 // As a call that waits for a peer: done when `flag` says so.
@@ -49,7 +56,7 @@ class TestEvent : public Event::State {
   }
   void Fire() {
     done_ = true;
-    if (rings_) then_();
+    if (then_) then_();
   }
   bool asked() const { return asked_; }
   int looks() const { return looks_; }
@@ -94,12 +101,14 @@ TEST_P(Lanes, GetsOnWhileTheOtherWaitsForAPeer) {
   std::atomic<bool> late{false}, soon{false};
   other().RunPolled(Until(late));
   const Event waiting = other().Record();
-  for (int i = 0; i < 20; ++i) {
+  bool got_on = true;
+  for (int i = 0; i < 20 && got_on; ++i) {
     soon = false;
     lane().RunPolled(Until(soon));
     soon = true;
-    EXPECT_TRUE(Reached(lane().Record()));
+    got_on = Reached(lane().Record());
   }
+  EXPECT_TRUE(got_on);
   EXPECT_FALSE(waiting.done());
   late = true;
   EXPECT_TRUE(Reached(waiting));
@@ -137,7 +146,7 @@ TEST_P(Lanes, SleepsUntilAnEventRings) {
   const auto state = std::make_shared<TestEvent>(true);
   lane().Wait(Event(state));
   const Event end = lane().Record();
-  while (!state->asked()) std::this_thread::sleep_for(1ms);
+  EXPECT_TRUE(Soon([&] { return state->asked(); }));
   EXPECT_TRUE(Reached(other().Record()));
   const int looks = state->looks();
   std::this_thread::sleep_for(100ms);  // time for hundreds of looks, had the thread any reason
@@ -151,7 +160,7 @@ TEST_P(Lanes, LooksAtAnEventThatCannotRing) {
   const auto state = std::make_shared<TestEvent>(false);
   lane().Wait(Event(state));
   const Event end = lane().Record();
-  while (!state->asked()) std::this_thread::sleep_for(1ms);
+  EXPECT_TRUE(Soon([&] { return state->asked(); }));
   EXPECT_TRUE(Reached(other().Record()));
   EXPECT_FALSE(end.done());
   state->Fire();
@@ -181,30 +190,39 @@ TEST_P(Lanes, AFailedCallEndsTheCallsOfBoth) {
   other().RunPolled(Until(never));
   other().Run([&] { ran = true; });
   EXPECT_TRUE(other().status().ok());
+  const Event end = other().Record();
   fails = true;
   EXPECT_EQ(lane().Synchronize().message(), "peer 3");
+  EXPECT_TRUE(Reached(end));
+  never = true;
   EXPECT_EQ(other().Synchronize().message(), "peer 3");
   EXPECT_TRUE(ran);
 }
 
 TEST(MpiThread, EndsAfterWhatWasHandedInToEitherLane) {
   ThreadPool pool(1);
-  std::promise<void> gate;
-  FifoStream compute("compute", &pool);
-  compute.Run([&] { gate.get_future().wait(); });
-  std::atomic<int> ran{0};
-  {
-    MpiThread thread;
-    thread.data().Wait(compute.Record());
-    for (int i = 0; i < 10; ++i) {
-      thread.data().Run([&] { ++ran; });
-      thread.control().Run([&, i] {
-        ++ran;
-        if (i == 9) gate.set_value();
+  for (const bool data_waits : {false, true}) {
+    std::atomic<int> ran{0};
+    std::promise<void> gate;
+    FifoStream compute("compute", &pool);
+    compute.Run([&] { gate.get_future().wait(); });
+    std::thread opens;
+    {
+      MpiThread thread;
+      (data_waits ? thread.data() : thread.control()).Wait(compute.Record());
+      for (int i = 0; i < 10; ++i) {
+        thread.data().Run([&] { ++ran; });
+        thread.control().Run([&] { ++ran; });
+      }
+      opens = std::thread([&] {
+        EXPECT_TRUE(Soon([&] { return ran == 10; }));  // those of the other lane
+        std::this_thread::sleep_for(50ms);             // time to end too early
+        gate.set_value();
       });
     }
+    EXPECT_EQ(ran, 20);
+    opens.join();
   }
-  EXPECT_EQ(ran, 20);
 }
 
 // An event may fire while the thread that waited for it ends.
