@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
 
 PREFIX = "bsh"  # of the namespaces' names
 
@@ -75,6 +76,17 @@ class Net:
 
     def link(self, host, state):
         ip("-n", self.bridge, "link", "set", f"p{self.names.index(host) + 1}", state)
+        if state == "up":
+            self.wait_for(host)
+
+    def wait_for(self, host):
+        """Until the other hosts reach it: a link that is up again carries nothing for a second or more."""
+        refused = f"import errno, socket; s = socket.socket(); s.settimeout(1); " \
+                  f"exit(s.connect_ex(('10.77.9.{self.names.index(host) + 1}', 9)) != errno.ECONNREFUSED)"
+        for other in self.names:
+            while other != host and subprocess.run(["ip", "netns", "exec", other, "python3", "-c", refused],
+                                                   timeout=60).returncode != 0:
+                time.sleep(0.1)
 
     def sent(self, host):
         """Bytes that have left the host's interface."""
